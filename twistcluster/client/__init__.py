@@ -1,0 +1,1 @@
+"""What a program holds: the bridge to the reactor's thread, sessions, jobs, futures, the protocol of views."""

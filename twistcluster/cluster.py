@@ -1,0 +1,1 @@
+"""The public Cluster and Job."""

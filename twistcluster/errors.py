@@ -1,0 +1,107 @@
+"""Every exception that a user can meet, in one tree.
+
+Owns: their names and places. Each message says what happened, to which job and item, and what to do next. Must not
+know: any other module of the package.
+"""
+
+import concurrent.futures
+
+__all__ = [
+    "AccessDenied",
+    "Cancelled",
+    "ClusterBusy",
+    "ClusterUnreachable",
+    "Detached",
+    "InputEnded",
+    "InsideItem",
+    "JobNotFound",
+    "NotPicklable",
+    "OptionsDiffer",
+    "ProtocolError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ResultsGone",
+    "TwistclusterError",
+    "VersionMismatch",
+    "WorkerCrashed",
+    "WorkerLost",
+]
+
+
+class TwistclusterError(Exception):
+    """Base of all of twistcluster's errors but `Detached`."""
+
+
+class Cancelled(TwistclusterError, concurrent.futures.CancelledError):
+    """The item, or the job it belongs to, was cancelled."""
+
+
+class ClusterUnreachable(TwistclusterError, ConnectionError):
+    """No such cluster runs here, it didn't start, or the link to it was lost."""
+
+
+class AccessDenied(TwistclusterError, PermissionError):
+    """The cluster, or a file or socket of it, belongs to somebody else."""
+
+
+class VersionMismatch(TwistclusterError):
+    """The peer speaks another protocol, or runs another minor version of Python."""
+
+
+class ProtocolError(TwistclusterError):
+    """A peer said something that the protocol doesn't allow. The link to it is closed, nothing else is."""
+
+
+class OptionsDiffer(TwistclusterError, ValueError):
+    """A cluster of this name runs, with other options than those asked for."""
+
+
+class ClusterBusy(TwistclusterError):
+    """The cluster wasn't stopped, because others use it or jobs are open."""
+
+
+class JobNotFound(TwistclusterError, LookupError):
+    """No job of this name or id is known to the cluster."""
+
+
+class ResultsGone(TwistclusterError, LookupError):
+    """The cluster handed these results to another client and holds them no more."""
+
+
+class NotPicklable(TwistclusterError, TypeError):
+    """A function, an argument or a result can't travel to another process."""
+
+
+class InsideItem(TwistclusterError, RuntimeError):
+    """An item asked for what only a client may ask, such as `submit`."""
+
+
+class InputEnded(TwistclusterError):
+    """The source of a lazy job's items raised an error, or its client went away, before its end."""
+
+
+class WorkerCrashed(TwistclusterError):
+    """The slot that ran the item died, as often as an item may make it die."""
+
+
+class WorkerLost(TwistclusterError):
+    """The workers that ran the item were lost, as often as an item may be tried again."""
+
+
+class RemoteError(TwistclusterError):
+    """An item raised an exception that can't be rebuilt here: its type's name, message and traceback as text."""
+
+
+class RemoteTraceback(Exception):
+    """The cause of an item's own exception: the traceback of the slot that ran it, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class Detached(KeyboardInterrupt):
+    """An interrupt while something was awaited: the wait ended, the work goes on."""

@@ -1,0 +1,1 @@
+"""How it is carried: places, endpoints, links, backpressure."""

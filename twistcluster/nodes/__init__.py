@@ -1,0 +1,1 @@
+"""What runs: scheduler, worker, slot, local cluster."""

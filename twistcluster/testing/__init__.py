@@ -1,0 +1,1 @@
+"""Step clock, simulated network and cluster: for our tests and for users'."""

@@ -1,0 +1,1 @@
+"""What is said: frames, messages, pages and values. No I/O."""

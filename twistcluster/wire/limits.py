@@ -1,0 +1,53 @@
+"""Every limit that a peer meets, by name: frames, messages, connections and queues.
+
+Owns: numbers. Must not know: who applies them.
+"""
+
+from typing import Final
+
+__all__ = [
+    "BUFFERS_PER_FRAME",
+    "CONNECTIONS",
+    "FRAME_BYTES",
+    "HEAD_BYTES",
+    "OPENING_FRAME_BYTES",
+    "OPENING_SECONDS",
+    "OUTPUT_ITEM_BYTES",
+    "OUTPUT_JOB_BYTES",
+    "PAGE_BYTES",
+    "PAGE_ITEMS",
+    "PREALLOCATE_BYTES",
+    "PULL_AHEAD_BYTES",
+    "RESULTS_HELD_BYTES",
+    "UNWELCOMED_CONNECTIONS",
+]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+OPENING_FRAME_BYTES: Final = 64 * KIB
+"""A frame before `Welcome`."""
+OPENING_SECONDS: Final = 5.0
+"""How long a new connection may take to say `Hello`."""
+FRAME_BYTES: Final = 16 * GIB
+"""A frame after `Welcome`, header and buffers together."""
+HEAD_BYTES: Final = 16 * MIB
+"""The message inside a frame, without its buffers."""
+BUFFERS_PER_FRAME: Final = 1 << 16
+PREALLOCATE_BYTES: Final = 64 * KIB
+"""A longer frame is received into one block of its own, allocated once."""
+
+PAGE_ITEMS: Final = 4096
+PAGE_BYTES: Final = 64 * KIB
+PULL_AHEAD_BYTES: Final = 64 * MIB
+"""How far a lazy source of items is pulled ahead of what is finished."""
+
+CONNECTIONS: Final = 4096
+UNWELCOMED_CONNECTIONS: Final = 64
+"""Connections that have not said `Hello` yet."""
+RESULTS_HELD_BYTES: Final = GIB
+"""Results that wait in the scheduler's memory for one client; at the limit its jobs get no new leases."""
+
+OUTPUT_ITEM_BYTES: Final = 64 * KIB
+OUTPUT_JOB_BYTES: Final = 10 * MIB

@@ -1,0 +1,593 @@
+"""The messages of every link, one tagged union for each direction.
+
+Owns: their names and fields. A message is the header of a frame; user values never stand in it: they travel in the
+frame's buffers, opaque to all but clients and slots. Must not know: how frames are cut, who sends when.
+
+Numbers named `job` belong to the link they are said on: a client numbers its own jobs, a scheduler numbers all of them
+for its workers. A digest is the 16-byte BLAKE2b of the bytes it names.
+"""
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "PROTOCOL",
+    "Adopt",
+    "Answer",
+    "Ask",
+    "Bite",
+    "BiteDone",
+    "Blob",
+    "Cancel",
+    "Cancelled",
+    "ClientToScheduler",
+    "CloseJob",
+    "ClusterStatus",
+    "Context",
+    "Crashed",
+    "Declined",
+    "DropPages",
+    "EndJob",
+    "ErrorInfo",
+    "Everywhere",
+    "Failed",
+    "Failure",
+    "File",
+    "Forget",
+    "Goodbye",
+    "Hello",
+    "JobProgress",
+    "JobStatus",
+    "Lease",
+    "ListJobs",
+    "Message",
+    "Module",
+    "Notice",
+    "OpenJob",
+    "Output",
+    "Page",
+    "Printed",
+    "Question",
+    "Ready",
+    "Refused",
+    "Release",
+    "Released",
+    "Report",
+    "RestartSlots",
+    "Results",
+    "Retry",
+    "Revoke",
+    "Running",
+    "Scale",
+    "SchedulerToClient",
+    "SchedulerToWorker",
+    "SlotToWorker",
+    "SlotsChanged",
+    "Status",
+    "Step",
+    "StepDone",
+    "Stop",
+    "StopCluster",
+    "Stopping",
+    "Welcome",
+    "WorkerStatus",
+    "WorkerToScheduler",
+    "WorkerToSlot",
+]
+
+PROTOCOL = 1
+"""Raised whenever a message changes so that an older peer would misread it."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all messages: frozen, compact on the wire, checked by type when decoded."""
+
+
+# ---- opening ---------------------------------------------------------------------------------------------------------
+
+
+class Hello(Message, tag=True):
+    """The first message of whoever connects."""
+
+    protocol: int
+    role: Literal["client", "worker"]
+    python: str
+    """Minor version, as in "3.11": pickles of code don't cross it."""
+    version: str
+    """Of twistcluster."""
+    process: str
+    """UUID of the process, hex."""
+    link: int
+    """Counts this process's links to this cluster; the newest wins."""
+    host: str
+    pid: int
+    name: str = ""
+    slots: int = 0
+    resources: dict[str, float] = {}
+    packages: dict[str, str] = {}
+    owner: str = ""
+    """The secret of an owned cluster, from the process that started it: the cluster lives as long as this link."""
+
+
+class Welcome(Message, tag=True):
+    """The answer to `Hello`: from here on large frames are taken."""
+
+    epoch: str
+    cluster: str
+    name: str
+    python: str
+    version: str
+    packages: dict[str, str] = {}
+
+
+class Refused(Message, tag=True):
+    """The other answer to `Hello`, or the last word before a link is closed."""
+
+    code: Literal["protocol", "python", "access", "limit", "malformed"]
+    message: str
+
+
+class Goodbye(Message, tag=True):
+    """An orderly end: the peer means to close, it has not died."""
+
+
+# ---- what travels down: client to scheduler to worker to slot ---------------------------------------------------------
+
+
+class Blob(Message, tag=True):
+    """One buffer: a pickled function, a class definition, a module's source, an uploaded file."""
+
+    digest: bytes
+
+
+class Forget(Message, tag=True):
+    """The sender will send these again before it names them again."""
+
+    digests: list[bytes]
+
+
+class Module(Message):
+    """A module beside the notebook."""
+
+    name: str
+    path: str
+    """Relative to the folder it is imported from, with slashes: "helpers.py", "lab/__init__.py"."""
+    digest: bytes
+
+
+class File(Message):
+    """An uploaded file, by its name in the slot's working folder."""
+
+    name: str
+    digest: bytes
+
+
+class Context(Message, tag=True):
+    """What an item may see beside its arguments.
+
+    `base` is the digest of folder, modules and files: a slot is of one base for life. `steps` are the digests of the
+    `everywhere` functions, in order: a slot that has run a prefix of them runs the rest.
+    """
+
+    digest: bytes
+    base: bytes
+    folder: str
+    modules: list[Module] = []
+    files: list[File] = []
+    steps: list[bytes] = []
+
+
+class OpenJob(Message, tag=True):
+    """A job and what holds for all its items. Its pages follow."""
+
+    job: int
+    functions: list[bytes]
+    """Digests. The items of a map call the first; each item of a batch of submits names its own by number."""
+    context: bytes
+    label: str = ""
+    """What people call it: the name given, else the function's with a number ("make_thumb-3")."""
+    named: bool = False
+    count: int | None = None
+    """The number of items where it is known at once; without it, `CloseJob` says it."""
+    priority: int = 0
+    resources: dict[str, float] = {}
+
+
+class Page(Message, tag=True):
+    """Items `first` to `first + count` of a job. Buffers: a packed page (wire/pages.py)."""
+
+    job: int
+    first: int
+    count: int
+    kind: int
+    definitions: list[bytes] = []
+    """Digests of the class definitions that its values name; their blobs go ahead of it."""
+
+
+class CloseJob(Message, tag=True):
+    """A lazy job's input ended."""
+
+    job: int
+    count: int
+    error: str = ""
+    """Why it ended early, if the source of items raised."""
+
+
+# ---- client to scheduler ---------------------------------------------------------------------------------------------
+
+
+class Cancel(Message, tag=True):
+    """Items `start` to `stop` shall not start; `stop` None: nor any that are still to come."""
+
+    job: int
+    start: int = 0
+    stop: int | None = None
+
+
+class Retry(Message, tag=True):
+    """The failed items again."""
+
+    job: int
+
+
+class Release(Message, tag=True):
+    """This client won't ask about the job any more."""
+
+    job: int
+
+
+class Adopt(Message, tag=True):
+    """From here on the client calls the job known by `id` by its own number `job`, and gets what is held of it."""
+
+    request: int
+    job: int
+    id: str
+
+
+class Status(Message, tag=True):
+    """Answered by a `ClusterStatus`."""
+
+
+class ListJobs(Message, tag=True):
+    """Answered by a list of `JobStatus`, the newest first; `name` picks by label or id."""
+
+    name: str = ""
+
+
+class Scale(Message, tag=True):
+    """Set the number of slots (of the local worker, or of the worker that gets it)."""
+
+    slots: int
+
+
+class RestartSlots(Message, tag=True):
+    """New processes for all slots. Jobs go on: what ran is run again, and this isn't counted as a crash."""
+
+
+class Everywhere(Message, tag=True):
+    """Run a step in every slot now. `context` already ends with `function` unless `once`.
+
+    Answered by one `StepDone` a slot, when all have run it.
+    """
+
+    context: bytes
+    function: bytes
+    once: bool = False
+
+
+class StopCluster(Message, tag=True):
+    """End it for everyone; declined while others use it or jobs are open, unless `force`."""
+
+    force: bool = False
+
+
+Question = Status | ListJobs | Scale | RestartSlots | Everywhere | StopCluster
+
+
+class Ask(Message, tag=True):
+    """Answered by `Answer` or `Declined` with the same number."""
+
+    request: int
+    question: Question
+
+
+# ---- what travels up: slot to worker to scheduler to client ------------------------------------------------------------
+
+
+class Report(Message, tag=True):
+    """Items `start` to `start + count` of a lease (from a slot: of a bite) succeeded. Buffers: their packed results."""
+
+    lease: int
+    start: int
+    count: int
+    kind: int
+    seconds: float
+    """Run time inside the items, all together."""
+    definitions: list[bytes] = []
+
+
+class ErrorInfo(Message):
+    """What is known of an error without unpickling anything."""
+
+    why: Literal["raised", "argument", "result", "crashed", "lost", "context"]
+    """`argument`: could not be unpickled; `result`: could not be pickled; `context`: its slot could not be prepared."""
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Failure(Message, tag=True):
+    """An item failed. Buffers: none, or the pickled exception and its own buffers."""
+
+    lease: int
+    index: int
+    seconds: float
+    error: ErrorInfo
+    definitions: list[bytes] = []
+
+
+class Printed(Message, tag=True):
+    """What an item wrote to its standard output and error, cut to the limit of an item."""
+
+    lease: int
+    index: int
+    text: str
+    dropped_bytes: int = 0
+
+
+# ---- scheduler to client ---------------------------------------------------------------------------------------------
+
+
+class Results(Message, tag=True):
+    """Items `first` to `first + count` succeeded. Buffers: their packed results."""
+
+    job: int
+    first: int
+    count: int
+    kind: int
+    definitions: list[bytes] = []
+
+
+class Failed(Message, tag=True):
+    """An item failed for good. Buffers: none, or the pickled exception and its own buffers."""
+
+    job: int
+    index: int
+    error: ErrorInfo
+    definitions: list[bytes] = []
+
+
+class Cancelled(Message, tag=True):
+    """These ranges were cancelled before they started."""
+
+    job: int
+    ranges: list[tuple[int, int]]
+
+
+class Output(Message, tag=True):
+    """What an item printed."""
+
+    job: int
+    index: int
+    text: str
+    dropped_bytes: int = 0
+
+
+class JobProgress(Message, tag=True):
+    """At most five times a second while something of it changes."""
+
+    job: int
+    running: int
+    """Items that are in a slot now, as far as is known."""
+    waiting: str = ""
+    """Why nothing of it runs, in words, where that needs saying (no slot offers its resources, results not fetched…)."""
+
+
+class WorkerStatus(Message):
+    name: str
+    host: str
+    pid: int
+    slots: int
+    ready: int
+    """Slots whose process is up."""
+    busy: int
+    resources: dict[str, float]
+    local: bool
+    """In the scheduler's own process."""
+    crashes: int
+    since: float
+    """Seconds since it joined."""
+    packages: dict[str, str] = {}
+    python: str = ""
+
+
+class JobStatus(Message):
+    id: str
+    label: str
+    client: str
+    """Name of the client that sent it."""
+    yours: bool
+    state: Literal["pending", "running", "done", "failed", "cancelled"]
+    count: int | None
+    done: int
+    failed: int
+    cancelled: int
+    running: int
+    age: float
+    waiting: str = ""
+
+
+class ClusterStatus(Message, tag=True):
+    id: str
+    name: str
+    epoch: str
+    pid: int
+    uptime: float
+    owned: bool
+    clients: list[str]
+    workers: list[WorkerStatus]
+    jobs_open: int
+    items_pending: int
+    held_bytes: int
+    busy_share: float
+    """Share of its time that the scheduler works, 0 to 1."""
+    packages: dict[str, str] = {}
+    python: str = ""
+    version: str = ""
+
+
+class StepDone(Message, tag=True):
+    """A slot ran an `everywhere` step. Buffers: the pickled result or exception, where there is one."""
+
+    request: int
+    slot: str
+    """"worker/3": for people."""
+    error: ErrorInfo | None = None
+
+
+class Answer(Message, tag=True):
+    request: int
+    status: ClusterStatus | None = None
+    jobs: list[JobStatus] | None = None
+    text: str = ""
+
+
+class Declined(Message, tag=True):
+    """No, and why, in words for the person who asked."""
+
+    request: int
+    code: Literal["busy", "unknown", "gone", "limit", "invalid"]
+    message: str
+
+
+class Notice(Message, tag=True):
+    """A line for the person: a worker joined or was lost, packages differ, leasing waits for results to be fetched."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+class Stopping(Message, tag=True):
+    """The cluster ends; the link closes next."""
+
+    reason: str
+
+
+# ---- scheduler and worker --------------------------------------------------------------------------------------------
+
+
+class DropPages(Message, tag=True):
+    """The pages that begin with these items won't be needed again."""
+
+    job: int
+    firsts: list[int]
+
+
+class EndJob(Message, tag=True):
+    """Nothing of this job will be named again."""
+
+    job: int
+
+
+class Lease(Message, tag=True):
+    """Items `start` to `stop` are the receiver's until it reports them, gives them back, or is lost."""
+
+    lease: int
+    job: int
+    start: int
+    stop: int
+
+
+class Revoke(Message, tag=True):
+    """Give back the unstarted tail of a lease but for `keep` items. Answered by `Released`."""
+
+    lease: int
+    keep: int = 0
+
+
+class Released(Message, tag=True):
+    """Items `start` to `stop` of the lease were not started and are the sender's no more (none, if equal)."""
+
+    lease: int
+    start: int
+    stop: int
+
+
+class Crashed(Message, tag=True):
+    """A slot died while it ran this item."""
+
+    lease: int
+    index: int
+    reason: str
+    """"signal 9 (SIGKILL)", "exit code 3": for people."""
+
+
+class Running(Message, tag=True):
+    """Items that run for longer than a sampling period: (lease, item, seconds so far). The whole list each time."""
+
+    items: list[tuple[int, int, float]]
+
+
+class SlotsChanged(Message, tag=True):
+    slots: int
+    ready: int
+    busy: int
+    crashes: int
+
+
+class Step(Message, tag=True):
+    """`Everywhere`, on its way to the slots."""
+
+    request: int
+    context: bytes
+    function: bytes
+    once: bool = False
+
+
+class Stop(Message, tag=True):
+    """End: finish nothing, give nothing back, close."""
+
+
+# ---- worker and slot -------------------------------------------------------------------------------------------------
+
+
+class Bite(Message, tag=True):
+    """A lease to a slot, numbered `bite`; its items get the slot's ordinals from `ordinal` on (the shared page)."""
+
+    bite: int
+    job: int
+    start: int
+    stop: int
+    ordinal: int
+
+
+class BiteDone(Message, tag=True):
+    """The slot is through with a bite; it started nothing from `reached` on."""
+
+    bite: int
+    reached: int
+
+
+class Ready(Message, tag=True):
+    """A slot's process is up. `packages` names the versions that peers compare."""
+
+    pid: int
+    packages: dict[str, str] = {}
+
+
+ClientToScheduler = (
+    Blob | Forget | Context | OpenJob | Page | CloseJob | Cancel | Retry | Release | Adopt | Ask | Goodbye
+)
+SchedulerToClient = (
+    Welcome | Refused | Results | Failed | Cancelled | Output | JobProgress | Answer | Declined | StepDone | Notice | Stopping
+)
+SchedulerToWorker = (
+    Welcome | Refused | Blob | Forget | Context | OpenJob | Page | DropPages | EndJob | Lease | Revoke | Scale
+    | RestartSlots | Step | Stop
+)
+WorkerToScheduler = (
+    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Goodbye
+)
+WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | EndJob | Bite | Step
+SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone
