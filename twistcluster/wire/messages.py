@@ -7,7 +7,7 @@ Numbers named `job` belong to the link they are said on: a client numbers its ow
 for its workers. A digest is the 16-byte BLAKE2b of the bytes it names.
 """
 
-from typing import Literal
+from typing import Literal, dataclass_transform
 
 import msgspec
 
@@ -80,6 +80,7 @@ PROTOCOL = 1
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of all messages: frozen, compact on the wire, checked by type when decoded."""
 
@@ -385,6 +386,8 @@ class JobProgress(Message, tag=True):
 
 
 class WorkerStatus(Message):
+    """A worker, for people to read."""
+
     name: str
     host: str
     pid: int
@@ -403,6 +406,8 @@ class WorkerStatus(Message):
 
 
 class JobStatus(Message):
+    """A job, for people to read, and what a client needs to find it again."""
+
     id: str
     label: str
     client: str
@@ -419,6 +424,8 @@ class JobStatus(Message):
 
 
 class ClusterStatus(Message, tag=True):
+    """The cluster, for people to read."""
+
     id: str
     name: str
     epoch: str
@@ -447,6 +454,8 @@ class StepDone(Message, tag=True):
 
 
 class Answer(Message, tag=True):
+    """The answer to `Ask` (which question it was says what stands in it) and to `Adopt`."""
+
     request: int
     status: ClusterStatus | None = None
     jobs: list[JobStatus] | None = None
@@ -530,6 +539,8 @@ class Running(Message, tag=True):
 
 
 class SlotsChanged(Message, tag=True):
+    """A worker's slots: all, those whose process is up, those that run something, deaths so far."""
+
     slots: int
     ready: int
     busy: int
@@ -580,14 +591,36 @@ ClientToScheduler = (
     Blob | Forget | Context | OpenJob | Page | CloseJob | Cancel | Retry | Release | Adopt | Ask | Goodbye
 )
 SchedulerToClient = (
-    Welcome | Refused | Results | Failed | Cancelled | Output | JobProgress | Answer | Declined | StepDone | Notice | Stopping
+    Welcome
+    | Refused
+    | Results
+    | Failed
+    | Cancelled
+    | Output
+    | JobProgress
+    | Answer
+    | Declined
+    | StepDone
+    | Notice
+    | Stopping
 )
 SchedulerToWorker = (
-    Welcome | Refused | Blob | Forget | Context | OpenJob | Page | DropPages | EndJob | Lease | Revoke | Scale
-    | RestartSlots | Step | Stop
+    Welcome
+    | Refused
+    | Blob
+    | Forget
+    | Context
+    | OpenJob
+    | Page
+    | DropPages
+    | EndJob
+    | Lease
+    | Revoke
+    | Scale
+    | RestartSlots
+    | Step
+    | Stop
 )
-WorkerToScheduler = (
-    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Goodbye
-)
+WorkerToScheduler = Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Goodbye
 WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | EndJob | Bite | Step
 SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone
