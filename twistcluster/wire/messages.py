@@ -207,7 +207,7 @@ class Page(Message, tag=True):
 
 
 class CloseJob(Message, tag=True):
-    """A lazy job's input ended."""
+    """A lazy job's input ended. Also told to a client that adopted the job."""
 
     job: int
     count: int
@@ -449,8 +449,10 @@ class StepDone(Message, tag=True):
 
     request: int
     slot: str
-    """"worker/3": for people."""
+    """"worker/3": for people. Empty: this worker has no slot that could run it now."""
     error: ErrorInfo | None = None
+    remaining: int = 0
+    """How many slots of the same worker are still to answer: with 0 the worker is through."""
 
 
 class Answer(Message, tag=True):

@@ -1,0 +1,195 @@
+"""The one machine that splits work: a job's items at one node, as ranges that are pending, leased or finished.
+
+Owns: which items may be leased, who holds which, how many to give at once. It serves twice: a scheduler leases a job's
+items to workers, a worker leases what it was leased, in bites, to its slots. Nothing in it belongs to either.
+
+Rules:
+- An item is in exactly one of: not here, pending, leased (in the `left` of exactly one lease), finished.
+- A range is leased again only after its holder gave it back (`release`) or was lost (`lose`).
+- The first report of an item counts, from whichever lease; what was finished stays finished.
+
+Must not know: messages, clocks, why a holder was lost, what an item is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from twistcluster.core.ranges import Range, RangeSet
+
+__all__ = ["LeasedSpan", "Pace", "Spans"]
+
+HolderT = TypeVar("HolderT")
+
+GROWTH = 16
+"""A lease is at most this many times the number of items measured so far: one quick first item proves little."""
+MEMORY_ITEMS = 64
+"""A pace forgets by halves beyond this many measurements, so that it follows items that grow or shrink."""
+
+
+class Pace:
+    """A running mean of the seconds that an item takes, in which the elapsed time of running items counts.
+
+    Example:
+        >>> pace = Pace()
+        >>> pace.unit(otherwise=1.0)
+        1.0
+        >>> pace.measured(2, 0.5)
+        >>> pace.unit(otherwise=1.0)
+        0.25
+    """
+
+    __slots__ = ("_items", "_measurements", "_running_items", "_running_seconds", "_seconds", "seen")
+
+    def __init__(self) -> None:
+        self._items = 0.0
+        self._seconds = 0.0
+        self._measurements = 0
+        self._running_items = 0
+        self._running_seconds = 0.0
+        self.seen = 0
+        """Items measured in all."""
+
+    def measured(self, items: int, seconds: float) -> None:
+        """`items` more took `seconds` together."""
+        self._items += items
+        self._seconds += seconds
+        self.seen += items
+        self._measurements += 1
+        if self._measurements > MEMORY_ITEMS:
+            self._measurements //= 2
+            self._items /= 2
+            self._seconds /= 2
+
+    def running(self, items: int, seconds: float) -> None:
+        """`items` run now and have taken `seconds` together so far. Each call replaces the last one's figures."""
+        self._running_items = items
+        self._running_seconds = seconds
+
+    def unit(self, otherwise: float) -> float:
+        """Seconds an item; `otherwise` where nothing is known yet."""
+        items = self._items + self._running_items
+        if not items:
+            return otherwise
+        mean = (self._seconds + self._running_seconds) / items
+        # Items that run for longer than the mean so far can only raise it.
+        if self._items:
+            mean = max(mean, self._seconds / self._items)
+        return max(mean, 1e-9)
+
+    def size(self, seconds: float) -> int:
+        """How many items take about `seconds`, at least one and never far beyond what was measured."""
+        if not self._items:
+            return 1
+        return max(1, min(int(seconds / self.unit(seconds)), GROWTH * self.seen))
+
+
+@dataclass(slots=True, eq=False)
+class LeasedSpan(Generic[HolderT]):
+    """A range that one holder has until it reports it, gives it back, or is lost."""
+
+    number: int
+    holder: HolderT
+    start: int
+    stop: int
+    unit_s: float
+    """Seconds an item was taken to need when it was leased."""
+    left: RangeSet = field(default_factory=RangeSet)
+    """What of it is neither reported nor given back."""
+    revoked: bool = False
+    """It was asked back, and the answer hasn't come."""
+
+
+class Spans(Generic[HolderT]):
+    """One job's items at one node.
+
+    Example:
+        >>> spans = Spans[str]()
+        >>> spans.add(0, 100)
+        >>> lease = spans.take(1, "anna", 10)
+        >>> lease.start, lease.stop, len(spans.pending)
+        (0, 10, 90)
+        >>> spans.report(1, 0, 4), spans.release(1, 8, 10), spans.lose(1)
+        ([(0, 4)], [(8, 10)], [(4, 8)])
+        >>> len(spans.pending)
+        96
+    """
+
+    __slots__ = ("finished", "leases", "pending")
+
+    def __init__(self) -> None:
+        self.pending = RangeSet()
+        self.finished = RangeSet()
+        self.leases: dict[int, LeasedSpan[HolderT]] = {}
+
+    def add(self, start: int, stop: int) -> None:
+        """New items, pending."""
+        self.pending.add(start, stop)
+
+    def take(self, number: int, holder: HolderT, count: int, unit_s: float = 0.0) -> LeasedSpan[HolderT] | None:
+        """Lease up to `count` items, the lowest pending ones, without a gap. None where nothing is pending."""
+        got = self.pending.take(count)
+        if got is None:
+            return None
+        lease = LeasedSpan(number, holder, got[0], got[1], unit_s)
+        lease.left.add(*got)
+        self.leases[number] = lease
+        return lease
+
+    def report(self, number: int, start: int, stop: int) -> list[Range]:
+        """Items were finished under a lease, known or long gone; returns those that are news."""
+        lease = self.leases.get(number)
+        if lease is not None:
+            left = lease.left
+            left.remove(start, stop)
+            if not left:
+                del self.leases[number]
+        else:
+            self.pending.remove(start, stop)
+        return self.finished.add(start, stop)
+
+    def owns(self, number: int, index: int) -> bool:
+        """Whether that lease owns that item now: only then does its failure count."""
+        lease = self.leases.get(number)
+        return lease is not None and index in lease.left and index not in self.finished
+
+    def release(self, number: int, start: int, stop: int) -> list[Range]:
+        """A holder gives items back; they are pending again, but for those that were finished meanwhile."""
+        lease = self.leases.get(number)
+        if lease is None:
+            return []
+        lease.revoked = False
+        back = lease.left.remove(start, stop)
+        if not lease.left:
+            del self.leases[number]
+        return self._pend(back)
+
+    def lose(self, number: int) -> list[Range]:
+        """A holder is lost; what it had not reported is pending again."""
+        lease = self.leases.pop(number, None)
+        return [] if lease is None else self._pend(lease.left.clear())
+
+    def finish(self, start: int, stop: int) -> list[Range]:
+        """Pending items of this range won't run (cancelled); returns them. Leased ones stay with their holders."""
+        gone = self.pending.remove(start, stop)
+        for a, b in gone:
+            self.finished.add(a, b)
+        return gone
+
+    def reopen(self, start: int, stop: int) -> None:
+        """Finished items shall run again."""
+        for a, b in self.finished.remove(start, stop):
+            self.pending.add(a, b)
+
+    def _pend(self, ranges: list[Range]) -> list[Range]:
+        back = []
+        for start, stop in ranges:
+            at = start
+            for a, b in self.finished.overlap(start, stop):
+                if at < a:
+                    back.append((at, a))
+                at = b
+            if at < stop:
+                back.append((at, stop))
+        for a, b in back:
+            self.pending.add(a, b)
+        return back
