@@ -1,0 +1,172 @@
+"""Packed values: what pages of arguments and reports of results are made of.
+
+Where every value is exactly None, bool, int, float, str or bytes, all of them are one pickle (25 ns a value). Otherwise
+each has a pickle of its own and a row in a table of offsets, so that one bad value never poisons its page and no item
+sees another's mutation. Owns: that layout. Must not know: jobs, and how a single value is pickled (wire/values.py).
+
+A framed page's buffers are: a table of (end of its pickle, end of its buffers) as pairs of u64, little endian, with a
+row of zeros first; all the pickles joined; then all out-of-band buffers in order.
+"""
+
+import pickle
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Final
+
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import BUFFERS_PER_FRAME
+
+__all__ = [
+    "ARGS",
+    "CALL",
+    "FRAMED",
+    "ONE",
+    "PLAIN",
+    "PLAIN_TYPES",
+    "FramedPacker",
+    "Packed",
+    "all_plain",
+    "framed_item",
+    "framed_items",
+    "is_plain",
+    "kind_of",
+    "pack_plain",
+    "unpack_plain",
+]
+
+PLAIN: Final = 0
+FRAMED: Final = 1
+"""How a page is packed: the lowest bit of its kind."""
+
+ONE: Final = 0
+"""An item is the one argument: `function(value)`. Results are of this shape too."""
+ARGS: Final = 1
+"""An item is a tuple of positional arguments: `function(*value)`."""
+CALL: Final = 2
+"""An item is (number of the function, positional arguments, keyword arguments)."""
+
+PLAIN_TYPES: Final = frozenset({NoneType, bool, int, float, str, bytes})
+
+PROTOCOL: Final = 5
+ROW: Final = struct.Struct("<4Q")  # two rows: where the item before ended, where this one does
+
+
+def kind_of(packing: int, shape: int = ONE) -> int:
+    """Return the kind that a page of this packing and shape of item has; `kind & 1` and `kind >> 1` take it apart."""
+    return shape << 1 | packing
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value may stand in a plain page."""
+    return type(value) in PLAIN_TYPES
+
+
+def all_plain(values: Sequence[object]) -> bool:
+    """Whether all of these may stand in a plain page together."""
+    return PLAIN_TYPES.issuperset(map(type, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Values as they travel, and the digests of the class definitions that they name."""
+
+    kind: int
+    count: int
+    buffers: tuple[Buffer, ...]
+    definitions: tuple[bytes, ...] = ()
+
+    @property
+    def packing(self) -> int:
+        """PLAIN or FRAMED."""
+        return self.kind & 1
+
+    @property
+    def shape(self) -> int:
+        """ONE, ARGS or CALL."""
+        return self.kind >> 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers together."""
+        return sum(buffer.nbytes if isinstance(buffer, memoryview) else len(buffer) for buffer in self.buffers)
+
+
+def pack_plain(values: list[Any], shape: int = ONE) -> Packed:
+    """Pack values that are all plain (for `ARGS` and `CALL`: tuples and dicts of plain values)."""
+    return Packed(shape << 1, len(values), (pickle.dumps(values, PROTOCOL),))
+
+
+def unpack_plain(packed: Packed) -> list[Any]:
+    """Return the values of a plain page."""
+    if len(packed.buffers) != 1:
+        raise ProtocolError(f"a plain page has one buffer, not {len(packed.buffers)}")
+    values = pickle.loads(packed.buffers[0])
+    if type(values) is not list or len(values) != packed.count:
+        raise ProtocolError("a plain page doesn't hold as many values as it says")
+    return values
+
+
+class FramedPacker:
+    """Collects single pickles into one framed page."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.nbytes = 0
+        self._buffer_count = 0
+        self._pickles_end = 0
+        self._pickles: list[bytes] = []
+        self._ends = [0, 0]
+        self._buffers: list[Buffer] = []
+
+    def add(self, data: bytes, buffers: Sequence[Buffer] = ()) -> None:
+        """Add one value: its pickle and its out-of-band buffers."""
+        self._pickles.append(data)
+        size = len(data)
+        self._pickles_end += size
+        if buffers:
+            self._buffers.extend(buffers)
+            size += sum(buffer.nbytes if isinstance(buffer, memoryview) else len(buffer) for buffer in buffers)
+            self._buffer_count = len(self._buffers)
+        self._ends.append(self._pickles_end)
+        self._ends.append(self._buffer_count)
+        self.count += 1
+        self.nbytes += size + 16
+
+    def full(self, more_buffers: int = 0) -> bool:
+        """Whether that many more buffers would be too many for one frame."""
+        return self._buffer_count + more_buffers + 2 > BUFFERS_PER_FRAME
+
+    def packed(self, shape: int = ONE, definitions: tuple[bytes, ...] = ()) -> Packed:
+        """Return what was added as a page."""
+        table = struct.pack(f"<{len(self._ends)}Q", *self._ends)
+        buffers = (table, b"".join(self._pickles), *self._buffers)
+        return Packed(shape << 1 | FRAMED, self.count, buffers, definitions)
+
+
+def framed_item(packed: Packed, index: int) -> tuple[Buffer, list[Buffer]]:
+    """Return the pickle and the out-of-band buffers of one value of a framed page."""
+    buffers = packed.buffers
+    if index < 0 or len(buffers) < 2 or len(buffers[0]) < 16 * index + 32:
+        raise ProtocolError(f"a framed page has no value {index}: it says that it holds {packed.count}")
+    start, first, stop, last = ROW.unpack_from(buffers[0], 16 * index)
+    pickles = buffers[1]
+    if not (start <= stop <= len(pickles) and first <= last <= len(buffers) - 2):
+        raise ProtocolError(f"the table of a framed page is wrong at value {index}")
+    return pickles[start:stop], [*buffers[first + 2 : last + 2]] if first < last else []
+
+
+def framed_items(packed: Packed) -> Iterator[tuple[Buffer, list[Buffer]]]:
+    """Yield the pickle and the out-of-band buffers of each value of a framed page."""
+    if len(packed.buffers) < 2 or len(packed.buffers[0]) != 16 * (packed.count + 1):
+        raise ProtocolError("a framed page doesn't hold as many values as it says")
+    table, pickles, *buffers = packed.buffers
+    ends = struct.unpack(f"<{2 * packed.count + 2}Q", table)
+    before = last_before = 0
+    for end, last in zip(ends[2::2], ends[3::2], strict=True):
+        if not (before <= end <= len(pickles) and last_before <= last <= len(buffers)):
+            raise ProtocolError("the table of a framed page is wrong")
+        yield pickles[before:end], buffers[last_before:last] if last_before < last else []
+        before, last_before = end, last
