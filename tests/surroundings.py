@@ -1,0 +1,108 @@
+"""A plugin: each test has folders of its own, and at the end nothing of ours is left on the machine.
+
+Tests never see the user's clusters, kernels or IPython profile. What the tests started carries a mark in its
+environment, so a process that left our process tree is found too.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "TWISTCLUSTER_TEST_SESSION"
+GRACE_SECONDS = 10.0
+TEMP = Path(tempfile.gettempdir())
+SHARED_MEMORY = Path("/dev/shm")
+OTHERS = (".org.chromium", "sem.", "psm_", "joblib", "loky", "pym-")
+"""What Chromium, multiprocessing and joblib leave in /dev/shm."""
+
+FOLDERS = {"XDG_RUNTIME_DIR": "run", "JUPYTER_RUNTIME_DIR": "jupyter", "XDG_STATE_HOME": "state"}
+SESSION_FOLDERS = {"IPYTHONDIR": "ipython", "JUPYTER_CONFIG_DIR": "jupyter-config", "JUPYTER_DATA_DIR": "jupyter-data"}
+
+
+def make_folders(parent: str, names: dict[str, str]) -> dict[str, str]:
+    made = {variable: Path(parent, name) for variable, name in names.items()}
+    for path in made.values():
+        path.mkdir(mode=0o700)
+    return {variable: str(path) for variable, path in made.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Set up first and so torn down last: what still runs or lies about then was forgotten by a test."""
+    token = uuid.uuid4().hex
+    before = lying_about()
+    # Folders directly in /tmp and with short names: a socket's path has 107 bytes.
+    parent = tempfile.mkdtemp(prefix="tct-", dir="/tmp")
+    patch = pytest.MonkeyPatch()
+    patch.setenv(MARK, token)
+    for variable, path in make_folders(parent, FOLDERS | SESSION_FOLDERS).items():
+        patch.setenv(variable, path)
+    yield
+    patch.undo()
+    processes, paths = what_is_left(token, before)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    shutil.rmtree(parent, ignore_errors=True)
+    if processes or paths:
+        lines = [f"process {p.pid}: {told(p)}" for p in processes] + [str(path) for path in sorted(paths)]
+        pytest.fail("tests left behind:\n  " + "\n  ".join(lines), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(nothing_left_behind: None) -> Iterator[None]:
+    """Each test's own runtime, Jupyter and state folders."""
+    parent = tempfile.mkdtemp(prefix="tct-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, path in make_folders(parent, FOLDERS).items():
+            patch.setenv(variable, path)
+        yield
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+def lying_about() -> set[Path]:
+    """Files and folders that could be ours."""
+    found = set(TEMP.glob("twistcluster-*")) | set(Path("/tmp").glob("twistcluster-*"))
+    if SHARED_MEMORY.is_dir():
+        found |= {path for path in SHARED_MEMORY.iterdir() if not path.name.startswith(OTHERS)}
+    return found
+
+
+def marked_processes(token: str) -> list[psutil.Process]:
+    mark = f"{MARK}={token}".encode()
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            # multiprocessing's and loky's trackers end with the process that they track for: this one.
+            if mark in environment and "tracker" not in told(process) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def told(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:200]
+    except psutil.Error:
+        return "ended meanwhile"
+
+
+def what_is_left(token: str, before: set[Path]) -> tuple[list[psutil.Process], set[Path]]:
+    """Polls: what is just ending has a moment to do so."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while True:
+        processes, paths = marked_processes(token), lying_about() - before
+        if not (processes or paths) or time.monotonic() > deadline:
+            return processes, paths
+        time.sleep(0.05)
