@@ -46,7 +46,7 @@ def main() -> int:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     began = time.monotonic()
     failure = None
-    with tempfile.TemporaryDirectory(prefix="tc-demo-", dir="/tmp") as folder:  # noqa: S108 - short: sockets live in it
+    with tempfile.TemporaryDirectory(prefix="tc-demo-", dir="/tmp") as folder:  # short: sockets live in it
         use_folders(Path(folder))
         run = Run(notebook, NOTEBOOK.parent)
         try:
