@@ -35,19 +35,25 @@ FRAME_BYTES: Final = 16 * GIB
 HEAD_BYTES: Final = 16 * MIB
 """The message inside a frame, without its buffers."""
 BUFFERS_PER_FRAME: Final = 1 << 16
+"""Out-of-band buffers of one frame."""
 PREALLOCATE_BYTES: Final = 64 * KIB
 """A longer frame is received into one block of its own, allocated once."""
 
 PAGE_ITEMS: Final = 4096
+"""Items of one page."""
 PAGE_BYTES: Final = 64 * KIB
+"""A page is closed when it has reached this; one item may be larger."""
 PULL_AHEAD_BYTES: Final = 64 * MIB
 """How far a lazy source of items is pulled ahead of what is finished."""
 
 CONNECTIONS: Final = 4096
+"""Connections to one scheduler, clients and workers together."""
 UNWELCOMED_CONNECTIONS: Final = 64
 """Connections that have not said `Hello` yet."""
 RESULTS_HELD_BYTES: Final = GIB
 """Results that wait in the scheduler's memory for one client; at the limit its jobs get no new leases."""
 
 OUTPUT_ITEM_BYTES: Final = 64 * KIB
+"""What one item prints: head and tail are kept."""
 OUTPUT_JOB_BYTES: Final = 10 * MIB
+"""What all items of a job print."""
