@@ -1,0 +1,322 @@
+"""A link: messages over a stream, with the rules of opening, limits and backpressure.
+
+Owns: frames and codec on a Twisted transport, the states of a link (net/states.py), what is held back when a peer reads
+slowly, and what a peer gets that breaks the rules. Must not know: what messages mean, beyond `Hello`, `Welcome` and
+`Refused`.
+
+How bytes leave: all that was sent in a turn goes to the socket itself, as one `sendmsg` without copying, at the end of
+the turn. Only what the socket doesn't take goes through Twisted's transport, in chunks that it asks for: its own
+buffer copies everything it is given and waits for another turn of the reactor.
+"""
+
+import collections
+import itertools
+import socket
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
+
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistcluster.errors import ProtocolError
+from twistcluster.net.states import LinkEvent, LinkState, next_state
+from twistcluster.net.turn import Timer, Timers, Turn
+from twistcluster.wire import limits
+from twistcluster.wire.codec import Codec
+from twistcluster.wire.frames import Buffer, FrameDecoder
+from twistcluster.wire.messages import ClientToScheduler, Hello, Message, Refused, Welcome, WorkerToScheduler
+
+__all__ = ["CLOSING_SECONDS", "Channel", "Link", "LinkOwner"]
+
+CLOSING_SECONDS: Final = 5.0
+"""How long what was sent may take to leave a link that is being closed."""
+PAUSE_BYTES: Final = 4 * limits.MIB
+"""Unsent bytes at which the owner hears that the peer reads slowly; at a quarter of it, that it has caught up."""
+CHUNK_BYTES: Final = 256 * limits.KIB
+READ_BYTES: Final = (64 * limits.KIB, limits.MIB)
+"""One read: at first, and at most, once reads come back full."""
+PIECES: Final = 512
+"""For one `sendmsg`; the system's limit is 1024."""
+
+_log = Logger()
+_UP: Final[dict[str, Codec]] = {"client": Codec(ClientToScheduler), "worker": Codec(WorkerToScheduler)}
+_HELLO: Final[Codec] = Codec(Hello)
+_EVENTS: Final[dict[type[Message], LinkEvent]] = {Hello: LinkEvent.HELLO, Welcome: LinkEvent.WELCOME}
+
+
+class Channel(Protocol):
+    """What a node holds of a peer: a link over a socket, or one in memory."""
+
+    state: LinkState
+    local: bool
+    """Both ends are in this process."""
+
+    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Say something: it leaves at the end of this turn. After a close it is dropped."""
+
+    def flush(self) -> None:
+        """Let what was sent leave now."""
+
+    def close(self, reason: str = "closed") -> None:
+        """End the link once what was sent has left. `on_lost` follows, once, in any case."""
+
+
+class LinkOwner(Protocol):
+    """Who hears of a link."""
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """The peer said something."""
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """The link is gone: said once, for whatever reason, and nothing after it."""
+
+    def on_paused(self, link: Channel) -> None:
+        """The peer reads slowly: send what must be sent, hold back the rest."""
+
+    def on_resumed(self, link: Channel) -> None:
+        """The peer has caught up."""
+
+
+class Link(TwistedProtocol):
+    """One end of a link over a stream.
+
+    Three ways to make one: the end that listens gives nothing (`Hello` is expected, which tells the role), the end
+    that calls gives the codec of what will come down, and ends that trust each other (worker and slot) give the
+    codec and `state=LinkState.OPEN`.
+
+    Args:
+        owner: hears of messages and of the end.
+        turn: shared by all links of the node.
+        reactor: for time-outs.
+        incoming: the codec of what comes; without it this end listens.
+        state: the state to begin in.
+    """
+
+    local = False
+
+    def __init__(
+        self,
+        owner: LinkOwner,
+        turn: Turn,
+        reactor: Timers,
+        incoming: Codec | None = None,
+        state: LinkState = LinkState.OPENING,
+    ) -> None:
+        self.state = state
+        self._owner = owner
+        self._turn = turn
+        self._reactor = reactor
+        self._listens = incoming is None
+        self._codec = incoming or _HELLO
+        self._decoder = FrameDecoder(
+            limits.FRAME_BYTES if state is LinkState.OPEN else limits.OPENING_FRAME_BYTES,
+        )
+        self._wire: Any = None
+        self._socket: socket.socket | None = None
+        self._pieces: list[Buffer] = []
+        self._backlog: collections.deque[memoryview] = collections.deque()
+        self._backlog_bytes = 0
+        self._draining = False
+        self._paused = False
+        self._deadline: Timer | None = None
+        self._reason = ""
+
+    def __repr__(self) -> str:
+        return f"<Link {self.state.value}>"
+
+    # ---- what the owner calls ------------------------------------------------------------------------------------
+
+    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Say something: it leaves at the end of this turn. After a close it is dropped."""
+        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+            return
+        event = _EVENTS.get(type(message))
+        pieces = self._codec.encode(message, buffers)
+        if event is not None:
+            self._pass(event)
+        if not self._pieces:
+            self._turn.unflushed(self)
+        self._pieces += pieces
+
+    def flush(self) -> None:
+        """Let what was sent leave now."""
+        pieces, self._pieces = self._pieces, []
+        if not pieces or self._wire is None:
+            self._pieces = pieces
+            return
+        rest = pieces if self._draining else self._send_now(pieces)
+        if rest:
+            self._hold(rest)
+
+    def close(self, reason: str = "closed") -> None:
+        """End the link once what was sent has left. `on_lost` follows, once, in any case."""
+        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+            return
+        self.flush()
+        self._reason = self._reason or reason
+        self._pass(LinkEvent.CLOSE)
+        if self._wire is None:
+            return
+        self._set_deadline(CLOSING_SECONDS, self._wire.abortConnection)
+        if not self._draining:
+            self._wire.loseConnection()
+
+    def refuse(self, code: str, text: str) -> None:
+        """Tell the peer why, then close. Only the end that listens says anything: the other just goes."""
+        if self._listens and self.state not in {LinkState.CLOSING, LinkState.CLOSED}:
+            self.send(Refused(cast("Any", code), text))
+        self.close(text)
+
+    def abort(self, reason: str) -> None:
+        """End the link at once; what was sent may be lost."""
+        self._reason = self._reason or reason
+        if self._wire is not None:
+            self._wire.abortConnection()
+
+    # ---- what Twisted calls --------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+        """The transport is there."""
+        self._wire = self.transport
+        self._wire.bufferSize = READ_BYTES[0]
+        self._socket = self._wire.getHandle()
+        if self._listens:
+            self._set_deadline(limits.OPENING_SECONDS, self._opened_too_slowly)
+        if self._pieces:
+            self._turn.unflushed(self)
+        if self.state is LinkState.CLOSING:
+            self._wire.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Bytes came."""
+        if len(data) == self._wire.bufferSize < READ_BYTES[1]:
+            self._wire.bufferSize *= 2
+        self._turn.run(self._received, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        """The transport is gone."""
+        self._set_deadline(0, None)
+        self._pass(LinkEvent.LOST)
+        self._pieces = []
+        self._backlog.clear()
+        self._turn.run(self._owner.on_lost, self, self._reason or reason.getErrorMessage())
+
+    # ---- receiving -----------------------------------------------------------------------------------------------
+
+    def _received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+                    return
+                message, buffers = self._codec.decode(frame)
+                self._check(message)
+                self._owner.on_message(self, message, buffers)
+        except ProtocolError as error:
+            _log.warn("malformed input: {error}", error=str(error), link=self)
+            self.refuse("malformed", f"the link is closed: {error}")
+        except Exception:
+            _log.failure("a message could not be handled: its link is closed", link=self)
+            self.refuse("malformed", "the link is closed: the cluster failed to handle a message (its log says more)")
+
+    def _check(self, message: Message) -> None:
+        event = _EVENTS.get(type(message))
+        if event is not None:
+            self._pass(event)
+            if isinstance(message, Hello):
+                self._set_deadline(0, None)
+                self._codec = _UP[message.role]
+        elif self.state is not LinkState.OPEN and not isinstance(message, Refused):
+            raise ProtocolError(f"{type(message).__name__} before Welcome")
+
+    def _pass(self, event: LinkEvent) -> None:
+        self.state = next_state(self.state, event)
+        if event is LinkEvent.WELCOME:
+            self._decoder.limit_bytes = limits.FRAME_BYTES
+
+    def _opened_too_slowly(self) -> None:
+        self.refuse("limit", f"no Hello within {limits.OPENING_SECONDS:g} s")
+
+    def _set_deadline(self, seconds: float, call: Any) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = self._reactor.callLater(seconds, call) if call is not None else None
+
+    # ---- sending -------------------------------------------------------------------------------------------------
+
+    def _send_now(self, pieces: list[Buffer]) -> Sequence[Buffer]:
+        """Give the socket what it takes; return what it doesn't."""
+        if self._socket is None:
+            return pieces
+        for at in range(0, len(pieces), PIECES):
+            batch = pieces[at : at + PIECES]
+            size = sum(map(_nbytes, batch))
+            try:
+                sent = self._socket.sendmsg(batch)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                return ()  # the reader meets the end, after what the peer said last (why it refused, perhaps)
+            if sent < size:
+                return [*_after(batch, sent), *pieces[at + PIECES :]]
+        return ()
+
+    def _hold(self, pieces: Sequence[Buffer]) -> None:
+        for piece in pieces:
+            view = memoryview(piece).cast("B")
+            self._backlog.append(view)
+            self._backlog_bytes += len(view)
+        if self._backlog_bytes > PAUSE_BYTES and not self._paused:
+            self._paused = True
+            self._turn.soon(self._tell_paused)
+        if not self._draining:
+            self._draining = True
+            self._wire.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """The transport has sent all it had: give it the next chunk, or end the draining."""
+        if not self._backlog:
+            self._draining = False
+            self._wire.unregisterProducer()
+            if self.state is LinkState.CLOSING:
+                self._wire.loseConnection()
+            return
+        chunk = []
+        room = CHUNK_BYTES
+        while self._backlog and room:
+            view = self._backlog.popleft()
+            if len(view) > room:
+                self._backlog.appendleft(view[room:])
+                view = view[:room]
+            chunk.append(view)
+            room -= len(view)
+        self._backlog_bytes -= CHUNK_BYTES - room
+        self._wire.write(b"".join(chunk))
+        if self._paused and self._backlog_bytes < PAUSE_BYTES // 4:
+            self._paused = False
+            self._turn.soon(self._tell_paused)
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """The transport is gone; `connectionLost` follows."""
+
+    def _tell_paused(self) -> None:
+        if self.state is not LinkState.OPEN:
+            return
+        if self._paused:
+            self._owner.on_paused(self)
+        else:
+            self._owner.on_resumed(self)
+
+
+def _nbytes(buffer: Buffer) -> int:
+    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
+
+
+def _after(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
+    """What is left of the pieces after the first `sent` bytes."""
+    for number, end in enumerate(itertools.accumulate(map(_nbytes, pieces))):
+        if end > sent:
+            part = memoryview(pieces[number]).cast("B")
+            return [part[len(part) - (end - sent) :], *pieces[number + 1 :]]
+    return []
