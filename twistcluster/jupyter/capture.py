@@ -1,0 +1,50 @@
+"""The values that a typed expression or cell takes along: looked up in the notebook, when its line runs.
+
+Owns: the lookup, and what is said of a name that isn't there. Must not know: IPython, clusters.
+"""
+
+import builtins
+import difflib
+import types
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from twistcluster.jupyter.code import Code, build
+
+__all__ = ["Call", "capture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function, and the arguments that it needs beside an item."""
+
+    function: types.FunctionType
+    arguments: tuple[object, ...]
+
+
+def capture(code: Code, names: Mapping[str, object], elsewhere: Collection[str] = ()) -> Call:
+    """Give the code the values that its names have now.
+
+    Args:
+        code: what was typed.
+        names: the notebook's variables.
+        elsewhere: names that `everywhere` defined on the workers: they may be missing here.
+
+    Raises:
+        NameError: if a name is neither here nor a builtin nor elsewhere.
+    """
+    values: dict[str, object] = {}
+    for name in sorted(code.free):
+        if name in names:
+            values[name] = names[name]
+        elif not hasattr(builtins, name) and name not in elsewhere:
+            raise NameError(_missing(name, names), name=name)
+    values.update((name, names[name]) for name in code.early if name in names)
+    arguments = tuple(values[name] for name in code.parameters(values))
+    return Call(build(code, values), arguments)
+
+
+def _missing(name: str, names: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"name {name!r} is not defined in this notebook.{meant}\nNothing was sent. Define {name}, then run this cell again."
