@@ -1,0 +1,253 @@
+"""What travels by value, and the book of class definitions that such values name.
+
+Owns: how cloudpickle is bent to our rules: classes go by digest, a class that comes back is the one that is there, and
+functions in a slot find what `everywhere` defined. cloudpickle has no public hooks for that, so this module, alone,
+knows its internals (those used here are the same in all its releases since 2.2). Must not know: pages, jobs, links.
+"""
+# ruff: noqa: SLF001
+
+import builtins
+import io
+import pickle
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import cloudpickle
+from cloudpickle import cloudpickle as cloud
+
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.digests import digest
+from twistcluster.wire.frames import Buffer
+
+__all__ = [
+    "ByValuePickler",
+    "ByValueUnpickler",
+    "Definitions",
+    "UnknownDefinitionError",
+    "holds_by_value",
+    "needs_by_value",
+]
+
+PROTOCOL: Final = 5
+CLASS_MARK: Final = b"twistcluster class "
+"""What a reference to a definition begins with, in the pickle's persistent ids."""
+
+
+class UnknownDefinitionError(ProtocolError):
+    """A value names a class whose definition never came."""
+
+
+class Definitions:
+    """The class definitions that one process knows, by digest.
+
+    In a client, classes of `__main__` get a digest when an instance first travels. A slot (`in_slot`) names only what it
+    was sent: classes born there travel inside their instances' pickles.
+
+    A slot's book also holds the names that its by-value functions share: what `everywhere` defines. Functions find them
+    as they find builtins, behind the globals that they carry, so that no two versions of a function meet in them.
+    """
+
+    def __init__(self, *, in_slot: bool = False) -> None:
+        self._classes: dict[bytes, type] = {}
+        self._blobs: dict[bytes, bytes] = {}
+        self._needs: dict[bytes, tuple[bytes, ...]] = {}
+        self._named: dict[int, tuple[type, bytes]] = {}  # by id: a metaclass may make classes unhashable
+        self._fresh: set[int] = set()
+        self.names: dict[str, Any] | None = None
+        if in_slot:
+            self.names = dict(vars(builtins))
+            self.names.update({"__name__": "__main__", "__builtins__": builtins, "__doc__": None})
+
+    def refresh(self) -> None:
+        """Begin a batch: classes that changed since the last one get a new digest when they are met."""
+        self._fresh.clear()
+
+    def digest_of(self, cls: type) -> bytes:
+        """Return the digest of a class's definition as it is now (as it was at the last `refresh`, if met since)."""
+        return self._digest_of(cls, frozenset())
+
+    def blob(self, name: bytes) -> bytes:
+        """Return the definition that this digest names."""
+        try:
+            return self._blobs[name]
+        except KeyError:
+            raise UnknownDefinitionError(f"the definition of a notebook's class never came ({name.hex()})") from None
+
+    def knows(self, name: bytes) -> bool:
+        """Whether the definition that this digest names is here."""
+        return name in self._blobs
+
+    def needs(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the digest itself and those of all definitions that this one refers to."""
+        found: dict[bytes, None] = {}
+        pending = [name]
+        while pending:
+            one = pending.pop()
+            if one not in found:
+                found[one] = None
+                pending.extend(self._needs.get(one, ()))
+        return tuple(found)
+
+    def learn(self, name: bytes, blob: bytes) -> None:
+        """Take a definition that a peer sent. It is unpickled when the first value names it."""
+        self._blobs.setdefault(name, bytes(blob))
+
+    def resolve(self, name: bytes) -> type:
+        """Return the class that this digest names: the very one that it was made from, if that was in this process."""
+        cls = self._classes.get(name)
+        if cls is None:
+            unpickler = ByValueUnpickler(self.blob(name), (), self, step=False)
+            cls = unpickler.load()
+            if not isinstance(cls, type):
+                raise ProtocolError("a definition isn't that of a class")
+            self._needs[name] = tuple(unpickler.named)
+            self._named[id(cls)] = cls, name
+            self._classes[name] = cls
+        return cls
+
+    def name(self, cls: type, pending: frozenset[int]) -> bytes | None:
+        """Return the digest by which a class travels, or None if it goes by reference or inside the pickle.
+
+        `pending` are the classes whose definitions are being pickled: they refer to each other by value.
+        """
+        key = id(cls)
+        if key in pending:
+            return None
+        if self.names is None and _by_value(cls):
+            return self._digest_of(cls, pending)
+        named = self._named.get(key)
+        return None if named is None else named[1]
+
+    def _digest_of(self, cls: type, pending: frozenset[int]) -> bytes:
+        key = id(cls)
+        if key in self._fresh:
+            return self._named[key][1]
+        pickler = ByValuePickler(self, None, pending | {key})
+        pickler.dump(cls)
+        blob = pickler.data()
+        name = digest(blob)
+        self._blobs[name] = blob
+        self._needs[name] = tuple(pickler.named)
+        self._classes[name] = cls
+        self._named[key] = cls, name
+        if not pending:  # else it may hold by value what the outer definition is about
+            self._fresh.add(key)
+        return name
+
+
+class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, with classes by digest."""
+
+    def __init__(
+        self,
+        definitions: Definitions | None,
+        taker: Callable[[Any], bool] | None,
+        pending: frozenset[int] = frozenset(),
+    ) -> None:
+        self._file = io.BytesIO()
+        super().__init__(self._file, protocol=PROTOCOL, buffer_callback=taker)
+        self._definitions = definitions
+        self._pending = pending
+        self.named: dict[bytes, None] = {}
+
+    def persistent_id(self, obj: Any) -> bytes | None:
+        """Name a class by its definition's digest."""
+        if self._definitions is not None and isinstance(obj, type):
+            name = self._definitions.name(obj, self._pending)
+            if name is not None:
+                self.named[name] = None
+                return CLASS_MARK + name
+        return None
+
+    def data(self) -> bytes:
+        """Return the pickle."""
+        return self._file.getvalue()
+
+
+class ByValueUnpickler(pickle.Unpickler):
+    """Resolves classes by digest, and puts what comes by value into its place in this process."""
+
+    def __init__(
+        self, data: Buffer, buffers: Sequence[Buffer], definitions: Definitions, *, step: bool = False
+    ) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._definitions = definitions
+        self._step = step
+        self.named: dict[bytes, None] = {}
+        self._known: set[int] = set()
+        self._hooks: dict[str, Callable[..., Any]] = {}
+        if definitions.names is None:
+            self._hooks = {
+                "_make_skeleton_class": self._make_class,
+                "_make_skeleton_enum": self._make_enum,
+                "_class_setstate": self._set_class_state,
+            }
+        else:
+            self._hooks = {"_make_function": self._make_function, "_function_setstate": self._set_function_state}
+
+    def persistent_load(self, pid: Any) -> type:
+        """Return the class that a digest names."""
+        if not isinstance(pid, bytes) or not pid.startswith(CLASS_MARK):
+            raise ProtocolError("a value refers to something that isn't a class definition")
+        name = pid[len(CLASS_MARK) :]
+        self.named[name] = None
+        return self._definitions.resolve(name)
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        """Return a global of a module, or what stands for it here."""
+        if module == "cloudpickle.cloudpickle" and name in self._hooks:
+            return self._hooks[name]
+        return super().find_class(module, name)
+
+    # In a client: a class that comes back by value is the one that is there already, and stays as it is. (cloudpickle
+    # would give it the attributes and methods that it had where it comes from.)
+
+    def _make_class(self, *args: Any) -> Any:
+        return self._made(cloud._make_skeleton_class, args, args[4])
+
+    def _make_enum(self, *args: Any) -> Any:
+        return self._made(cloud._make_skeleton_enum, args, args[5])
+
+    def _made(self, make: Callable[..., Any], args: tuple[Any, ...], tracker_id: Any) -> Any:
+        there = tracker_id in cloud._DYNAMIC_CLASS_TRACKER_BY_ID
+        cls = make(*args)
+        if there:
+            self._known.add(id(cls))
+        return cls
+
+    def _set_class_state(self, cls: Any, state: Any) -> Any:
+        return cls if id(cls) in self._known else cloud._class_setstate(cls, state)
+
+    # In a slot: functions find the shared names where they find builtins; those of a step live in them.
+
+    def _make_function(self, code: Any, carried: dict[str, Any], *rest: Any) -> Any:
+        names = self._definitions.names
+        if self._step and names is not None and carried.get("__name__") == "__main__":
+            return types.FunctionType(code, names, *rest)
+        carried["__builtins__"] = names
+        return types.FunctionType(code, carried, *rest)
+
+    def _set_function_state(self, function: Any, state: Any) -> Any:
+        own = function.__globals__
+        before = own.get("__builtins__")
+        cloud._function_setstate(function, state)
+        own["__builtins__"] = before
+
+
+def needs_by_value(data: bytes) -> bool:
+    """Whether a plain pickle refers to what the receiver can't import."""
+    if b"__main__" in data:
+        return True
+    registered = cloud._PICKLE_BY_VALUE_MODULES
+    return bool(registered) and any(module.encode() in data for module in registered)
+
+
+def holds_by_value(data: bytes | bytearray) -> bool:
+    """Whether a pickle was made by a `ByValuePickler`, or may have been."""
+    return CLASS_MARK in data or b"cloudpickle" in data
+
+
+def _by_value(cls: type) -> bool:
+    module = cls.__module__
+    return module == "__main__" or module in cloud._PICKLE_BY_VALUE_MODULES
