@@ -129,6 +129,8 @@ class RangeSet:
 
     def overlap(self, start: int, stop: int) -> list[Range]:
         """The parts of `start` to `stop` that are in the set."""
+        if start >= stop:
+            return []
         low = bisect_right(self._stops, start)
         high = bisect_left(self._starts, stop)
         return [

@@ -97,6 +97,8 @@ class LeasedSpan(Generic[HolderT]):
     """What of it is neither reported nor given back."""
     revoked: bool = False
     """It was asked back, and the answer hasn't come."""
+    fruitless: bool = False
+    """It was asked back and nothing came: all of it has started."""
 
 
 class Spans(Generic[HolderT]):

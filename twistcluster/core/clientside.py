@@ -1,0 +1,331 @@
+"""The scheduler's side of its links to clients.
+
+Owns: what each message of a client does. Must not know: how work gets to workers.
+"""
+
+from typing import TYPE_CHECKING
+
+from twistcluster.core.clients import Client
+from twistcluster.core.jobs import Job
+from twistcluster.core.ranges import Range
+from twistcluster.core.supply import Supply
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Adopt,
+    Answer,
+    Ask,
+    Blob,
+    Cancel,
+    Cancelled,
+    CloseJob,
+    Context,
+    Declined,
+    Everywhere,
+    Forget,
+    Goodbye,
+    Hello,
+    ListJobs,
+    Message,
+    Notice,
+    OpenJob,
+    Page,
+    Release,
+    RestartSlots,
+    Retry,
+    Scale,
+    Status,
+    StopCluster,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.core.scheduler import Scheduler
+
+__all__ = ["ClientSide"]
+
+SLOTS_AT_MOST = 4096
+
+
+class ClientSide:
+    """Clients' messages."""
+
+    __slots__ = ("_handlers", "_scheduler")
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+        self._handlers = {
+            Blob: self._blob,
+            Forget: self._forget,
+            Context: self._context,
+            OpenJob: self._open_job,
+            Page: self._page,
+            CloseJob: self._close_job,
+            Cancel: self._cancel,
+            Retry: self._retry,
+            Release: self._release,
+            Adopt: self._adopt,
+            Ask: self._ask,
+            Goodbye: self._goodbye,
+        }
+
+    def joined(self, peer: int, hello: Hello) -> None:
+        """A client was welcomed."""
+        scheduler = self._scheduler
+        client = Client(id=f"{hello.process[:12]}.{hello.link}", peer=peer, hello=hello)
+        scheduler.clients[peer] = client
+        scheduler.log("info", "client joined", client=client.name, peer=peer)
+        for worker in scheduler.leasing.workers.values():
+            text = differing(worker.name, worker.hello.packages, hello.packages)
+            if text:
+                scheduler.send(peer, Notice("warning", text))
+
+    def left(self, client: Client) -> None:
+        """A client's link is gone."""
+        scheduler = self._scheduler
+        client.peer = None
+        client.left_at = scheduler.now
+        scheduler.idle_since = scheduler.now
+        scheduler.log("info", "client left", client=client.name)
+        scheduler.supply.leave(client.blobs)
+        client.blobs.clear()
+        client.contexts.clear()
+        for job in list(client.jobs.values()):
+            scheduler.telling.unwatch(client, job)
+            if job.owner is client and job.count is None:
+                self._input_ended(job, job.arrived, "its client went away")
+        if client.hello.owner and client.hello.owner == scheduler.identity.owner:
+            scheduler.end("its owner is gone")
+
+    def received(self, client: Client, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """A client said something."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise ProtocolError(f"a client doesn't say {type(message).__name__}")
+        handler(client, message, buffers)  # type: ignore[operator]
+
+    # ---- what jobs are made of ----
+
+    def _blob(self, client: Client, message: Blob, buffers: tuple[Buffer, ...]) -> None:
+        if len(buffers) != 1:
+            raise ProtocolError("a blob is one buffer")
+        if message.digest not in client.blobs:
+            client.blobs.add(message.digest)
+            self._scheduler.supply.keep(message.digest, buffers[0])
+
+    def _forget(self, client: Client, message: Forget, _: tuple[Buffer, ...]) -> None:
+        gone = [digest for digest in message.digests if digest in client.blobs]
+        client.blobs.difference_update(gone)
+        self._scheduler.supply.leave(gone)
+        for digest in message.digests:
+            client.contexts.pop(digest, None)
+
+    def _context(self, client: Client, message: Context, _: tuple[Buffer, ...]) -> None:
+        missing = [d for d in Supply.parts(message) if d not in client.blobs]
+        if missing:
+            raise ProtocolError(f"context {message.digest.hex()} names blobs that were not sent")
+        client.contexts[message.digest] = message
+
+    def _open_job(self, client: Client, message: OpenJob, _: tuple[Buffer, ...]) -> None:
+        scheduler = self._scheduler
+        if message.job <= client.highest:
+            raise ProtocolError(f"job number {message.job} was given before")
+        context = client.contexts.get(message.context)
+        if context is None:
+            raise ProtocolError(f"context {message.context.hex()} was named before it was sent")
+        client.highest = message.job
+        job = Job(scheduler.next_key(), client, message.job, message, context, scheduler.now, count=message.count)
+        parts = [*message.functions, *Supply.parts(context)]
+        scheduler.supply.use(parts)
+        job.blob_digests.extend(parts)
+        scheduler.jobs[job.key] = job
+        client.open_jobs += 1
+        scheduler.telling.watch(client, message.job, job)
+        scheduler.settle(job)
+
+    def _page(self, client: Client, message: Page, buffers: tuple[Buffer, ...]) -> None:
+        scheduler = self._scheduler
+        job = self._own(client, message.job)
+        if job is None or job.over:
+            # It was cancelled while the page was on its way.
+            return
+        job.add_page(message, buffers)
+        scheduler.supply.use(message.definitions)
+        job.blob_digests.extend(message.definitions)
+        if job.cancel_all:
+            self._cancel_range(job, message.first, job.arrived)
+        scheduler.leasing.pending(job)
+        scheduler.settle(job)
+
+    def _close_job(self, client: Client, message: CloseJob, _: tuple[Buffer, ...]) -> None:
+        job = self._own(client, message.job)
+        if job is not None and job.count is None:
+            if message.count != job.arrived:
+                raise ProtocolError(f"job {message.job} closed at {message.count}, but {job.arrived} items came")
+            self._input_ended(job, message.count, message.error)
+
+    def _input_ended(self, job: Job, count: int, error: str) -> None:
+        job.count = count
+        job.input_error = f"input ended after {count} items: {error}" if error else ""
+        self._scheduler.telling.tell(job, CloseJob(job.number, count, job.input_error))
+        self._scheduler.settle(job)
+
+    # ---- what becomes of them ----
+
+    def _cancel(self, client: Client, message: Cancel, _: tuple[Buffer, ...]) -> None:
+        scheduler = self._scheduler
+        job = client.jobs.get(message.job)
+        if job is None or job.over:
+            return
+        stop = job.arrived if message.stop is None else min(message.stop, job.arrived)
+        if message.stop is None and message.start == 0:
+            job.cancel_all = True
+        self._cancel_range(job, message.start, stop)
+        if job.cancel_all and job.count is None:
+            self._input_ended(job, job.arrived, "")
+        if job.cancel_all and job.count is not None and job.count > job.arrived:
+            # Pages that are still on their way won't be looked at.
+            self._cancel_missing(job)
+        scheduler.settle(job)
+
+    def _cancel_range(self, job: Job, start: int, stop: int) -> None:
+        scheduler = self._scheduler
+        job.cancelling.add(start, stop)
+        self.cancelled(job, job.spans.finish(start, stop))
+        for lease in list(job.spans.leases.values()):
+            if lease.left.overlap(start, stop):
+                scheduler.leasing.revoke(lease, 0)
+
+    def _cancel_missing(self, job: Job) -> None:
+        assert job.count is not None
+        missing = [(job.arrived, job.count)]
+        job.spans.finished.add(*missing[0])
+        job.cancelled.add(*missing[0])
+        self._scheduler.telling.tell(job, Cancelled(job.number, missing))
+
+    def cancelled(self, job: Job, ranges: list[Range]) -> None:
+        """These items won't start."""
+        if ranges:
+            for start, stop in ranges:
+                job.cancelled.add(start, stop)
+            scheduler = self._scheduler
+            scheduler.supply.unneeded(job, job.finished(ranges))
+            scheduler.telling.tell(job, Cancelled(job.number, ranges))
+
+    def _retry(self, client: Client, message: Retry, _: tuple[Buffer, ...]) -> None:
+        scheduler = self._scheduler
+        job = client.jobs.get(message.job)
+        if job is None or not job.failed:
+            return
+        if job.over:
+            job.advance("retried")
+            job.owner.open_jobs += 1
+        job.reopen_failed()
+        scheduler.leasing.pending(job)
+        scheduler.touched[job] = None
+
+    def _release(self, client: Client, message: Release, _: tuple[Buffer, ...]) -> None:
+        job = client.jobs.get(message.job)
+        if job is not None:
+            self._scheduler.telling.unwatch(client, job)
+            self._scheduler.release_if_unwanted(job)
+
+    def _adopt(self, client: Client, message: Adopt, _: tuple[Buffer, ...]) -> None:
+        scheduler = self._scheduler
+        found = [job for job in scheduler.jobs.values() if message.id in (job.id, job.info.label)]
+        if message.job <= client.highest:
+            raise ProtocolError(f"job number {message.job} was given before")
+        if not found:
+            text = f"No job {message.id!r} is known here. cluster.jobs() lists those that are."
+            scheduler.send(_peer(client), Declined(message.request, "unknown", text))
+            return
+        job = max(found, key=lambda j: (j.owner is client, j.key))
+        if job.log.base > 0:
+            text = f"The results of {job.info.label} were handed to {job.owner.name} and are held no more."
+            scheduler.send(_peer(client), Declined(message.request, "gone", text))
+            return
+        client.highest = message.job
+        scheduler.send(_peer(client), Answer(message.request, jobs=[job.status(client, scheduler.now)]))
+        scheduler.telling.watch(client, message.job, job)
+
+    # ---- questions ----
+
+    def _ask(self, client: Client, message: Ask, _: tuple[Buffer, ...]) -> None:
+        scheduler, peer, question = self._scheduler, _peer(client), message.question
+        match question:
+            case Status():
+                scheduler.send(peer, Answer(message.request, status=scheduler.status()))
+            case ListJobs():
+                jobs = [
+                    job.status(client, scheduler.now)
+                    for job in reversed(scheduler.jobs.values())
+                    if not question.name or question.name in (job.id, job.info.label)
+                ]
+                scheduler.send(peer, Answer(message.request, jobs=jobs))
+            case Scale():
+                self._scale(peer, message.request, question)
+            case RestartSlots():
+                for worker in scheduler.leasing.workers.values():
+                    scheduler.send(worker.peer, question)
+                scheduler.send(peer, Answer(message.request))
+            case Everywhere():
+                self._everywhere(client, message.request, question)
+            case StopCluster():
+                self._stop(client, message.request, question)
+
+    def _scale(self, peer: int, request: int, question: Scale) -> None:
+        scheduler = self._scheduler
+        local = next((w for w in scheduler.leasing.workers.values() if w.local), None)
+        if local is None:
+            text = "This cluster has no worker of its own: start one with `twistcluster-worker --join NAME --slots N`."
+            scheduler.send(peer, Declined(request, "invalid", text))
+        elif not 0 <= question.slots <= SLOTS_AT_MOST:
+            text = f"A worker has 0 to {SLOTS_AT_MOST} slots, not {question.slots}."
+            scheduler.send(peer, Declined(request, "invalid", text))
+        else:
+            scheduler.send(local.peer, question)
+            scheduler.send(peer, Answer(request))
+
+    def _everywhere(self, client: Client, request: int, question: Everywhere) -> None:
+        scheduler = self._scheduler
+        context = client.contexts.get(question.context)
+        if context is None or question.function not in client.blobs:
+            raise ProtocolError("everywhere names a context or a function that was not sent")
+        scheduler.steps.begin(client, request, question, context)
+
+    def _stop(self, client: Client, request: int, question: StopCluster) -> None:
+        scheduler = self._scheduler
+        others = [c.name for c in scheduler.clients.values() if c is not client]
+        open_jobs = scheduler.open_jobs()
+        if not question.force and (others or open_jobs):
+            why = " and ".join(
+                [f"{', '.join(others)} use{'s' if len(others) == 1 else ''} it"] * bool(others)
+                + [f"{len(open_jobs)} job{'s are' if len(open_jobs) > 1 else ' is'} open"] * bool(open_jobs)
+            )
+            text = f"The cluster wasn't stopped: {why}. stop(force=True), or `%cluster stop --force`, stops it anyway."
+            scheduler.send(_peer(client), Declined(request, "busy", text))
+            return
+        scheduler.send(_peer(client), Answer(request))
+        scheduler.end(f"stopped by {client.name}")
+
+    def _goodbye(self, client: Client, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
+        if client.hello.owner and client.hello.owner == self._scheduler.identity.owner:
+            self._scheduler.end("closed by its owner")
+
+    def _own(self, client: Client, number: int) -> Job | None:
+        job = client.jobs.get(number)
+        if job is not None and job.owner is not client:
+            raise ProtocolError(f"job {number} is another client's")
+        if job is None and number > client.highest:
+            raise ProtocolError(f"job {number} was named before it was opened")
+        return job
+
+
+def _peer(client: Client) -> int:
+    assert client.peer is not None
+    return client.peer
+
+
+def differing(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> str:
+    """A line about packages whose versions differ between a worker and a client; empty where none does."""
+    pairs = [f"{name} {theirs[name]} (here {ours[name]})" for name in sorted(theirs) if ours.get(name, theirs[name]) != theirs[name]]
+    return f"{worker} has other versions: {', '.join(pairs)}. Results may differ or fail to load." if pairs else ""

@@ -1,0 +1,256 @@
+"""What the scheduler knows of one job.
+
+Owns: a job's state table, its pages, its items' fates and its log of what there is to tell. Must not know: which worker
+gets what (leasing.py), what a value is.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.core.spans import Pace, Spans
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Cancelled,
+    CloseJob,
+    Context,
+    Failed,
+    JobStatus,
+    OpenJob,
+    Output,
+    Page,
+    Results,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.core.clients import Client
+    from twistcluster.core.workers import Worker
+
+__all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State"]
+
+State = Literal["pending", "running", "done", "failed", "cancelled"]
+Event = Literal["leased", "completed", "completed with failures", "completed with cancellations", "retried"]
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    ("pending", "leased"): "running",
+    ("pending", "completed"): "done",
+    ("pending", "completed with failures"): "failed",
+    ("pending", "completed with cancellations"): "cancelled",
+    ("running", "leased"): "running",
+    ("running", "completed"): "done",
+    ("running", "completed with failures"): "failed",
+    ("running", "completed with cancellations"): "cancelled",
+    ("failed", "retried"): "pending",
+}
+"""Job states. Any other event in a state is a bug, and raises."""
+
+
+@dataclass(slots=True, eq=False)
+class PageRecord:
+    """A page that is still needed, and how much of it is unfinished."""
+
+    message: Page
+    buffers: tuple[Buffer, ...]
+    unfinished: int
+    failed: int = 0
+    workers: "set[Worker]" = field(default_factory=set)
+    """Who has it."""
+
+
+LogMessage = Results | Failed | Cancelled | Output | CloseJob
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One thing to tell of a job, in the numbering of the client that sent it."""
+
+    message: LogMessage
+    buffers: tuple[Buffer, ...]
+    nbytes: int
+
+
+ENTRY_BYTES = 100
+"""What an entry without buffers counts for."""
+
+
+class Log:
+    """What there is to tell of a job, until everybody who listens has been told (or for as long as it is retained)."""
+
+    __slots__ = ("base", "entries", "nbytes")
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.base = 0
+        """Position of the first entry that is still here."""
+        self.nbytes = 0
+
+    @property
+    def end(self) -> int:
+        """The position after the last entry."""
+        return self.base + len(self.entries)
+
+    def append(self, message: LogMessage, buffers: tuple[Buffer, ...]) -> Entry:
+        """Add an entry."""
+        entry = Entry(message, buffers, ENTRY_BYTES + sum(len(memoryview(b).cast("B")) for b in buffers))
+        self.entries.append(entry)
+        self.nbytes += entry.nbytes
+        return entry
+
+    def drop_until(self, position: int) -> int:
+        """Drop the entries before a position; returns their bytes."""
+        freed = 0
+        while self.base < position and self.entries:
+            freed += self.entries.popleft().nbytes
+            self.base += 1
+        self.nbytes -= freed
+        return freed
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A sequence of items, each a call; `key` is its number on the links to workers."""
+
+    key: int
+    owner: "Client"
+    number: int
+    info: OpenJob
+    context: Context
+    created: float
+    spans: "Spans[Worker]" = field(default_factory=Spans)
+    pace: Pace = field(default_factory=Pace)
+    state: State = "pending"
+    count: int | None = None
+    arrived: int = 0
+    """Items whose page is here."""
+    firsts: list[int] = field(default_factory=list)
+    """The first item of every page that ever came, in order."""
+    pages: dict[int, PageRecord] = field(default_factory=dict)
+    failed: RangeSet = field(default_factory=RangeSet)
+    cancelled: RangeSet = field(default_factory=RangeSet)
+    cancelling: RangeSet = field(default_factory=RangeSet)
+    """Items that shall not start, whose leases were asked back."""
+    cancel_all: bool = False
+    crashes: dict[int, int] = field(default_factory=dict)
+    """How often an item's slot died on it."""
+    lost_once: RangeSet = field(default_factory=RangeSet)
+    lost_twice: RangeSet = field(default_factory=RangeSet)
+    """Items that were on a worker when it was lost, once and twice."""
+    input_error: str = ""
+    blob_digests: list[bytes] = field(default_factory=list)
+    log: Log = field(default_factory=Log)
+    watchers: "dict[Client, list[int]]" = field(default_factory=dict)
+    """Who is told: client -> [its number for the job, its position in the log]."""
+    usage: float = 0.0
+    """Slot-seconds, on the owner's clock of them."""
+    queued: bool = False
+    told: tuple[int, str] = (0, "")
+    """The progress that the watchers know: running, waiting."""
+
+    @property
+    def id(self) -> str:
+        """Unique in the cluster, and the same on every link."""
+        return f"{self.owner.id}-{self.number}"
+
+    @property
+    def resources(self) -> tuple[tuple[str, float], ...]:
+        """What an item needs, as a key."""
+        return tuple(sorted(self.info.resources.items()))
+
+    @property
+    def complete(self) -> bool:
+        """Every item has met its fate, and no more will come."""
+        return self.count is not None and len(self.spans.finished) == self.count
+
+    @property
+    def over(self) -> bool:
+        """Done, failed or cancelled."""
+        return self.state in ("done", "failed", "cancelled")
+
+    def advance(self, event: Event) -> None:
+        """Move along the state table."""
+        self.state = TRANSITIONS[self.state, event]
+
+    def add_page(self, page: Page, buffers: tuple[Buffer, ...]) -> None:
+        """The next page came."""
+        if page.first != self.arrived or page.count <= 0 or self.over:
+            raise ProtocolError(
+                f"job {self.number}: a page of {page.count} items at {page.first}, {self.arrived} expected"
+            )
+        if self.count is not None and page.first + page.count > self.count:
+            raise ProtocolError(f"job {self.number}: items beyond its count of {self.count}")
+        self.firsts.append(page.first)
+        self.pages[page.first] = PageRecord(page, buffers, page.count)
+        self.arrived += page.count
+        self.spans.add(page.first, self.arrived)
+
+    def pages_of(self, start: int, stop: int) -> list[PageRecord]:
+        """The pages that hold items `start` to `stop`."""
+        found = []
+        at = bisect_right(self.firsts, start) - 1
+        while at < len(self.firsts) and self.firsts[at] < stop:
+            record = self.pages.get(self.firsts[at])
+            if record is not None:
+                found.append(record)
+            at += 1
+        return found
+
+    def finished(self, ranges: list[Range], *, failed: bool = False) -> list[PageRecord]:
+        """Items met their fate; returns the pages that no worker needs any more."""
+        unneeded = []
+        for start, stop in ranges:
+            for page in self.pages_of(start, stop):
+                first, count = page.message.first, page.message.count
+                items = min(stop, first + count) - max(start, first)
+                page.unfinished -= items
+                if failed:
+                    page.failed += items
+                if page.unfinished == 0:
+                    unneeded.append(page)
+                    if not page.failed:
+                        del self.pages[first]
+        return unneeded
+
+    def reopen_failed(self) -> None:
+        """The failed items shall run again."""
+        for start, stop in self.failed.clear():
+            for page in self.pages_of(start, stop):
+                first, count = page.message.first, page.message.count
+                items = min(stop, first + count) - max(start, first)
+                page.unfinished += items
+                page.failed -= items
+            self.spans.reopen(start, stop)
+            for index in [i for i in self.crashes if start <= i < stop]:
+                del self.crashes[index]
+            self.lost_once.remove(start, stop)
+            self.lost_twice.remove(start, stop)
+
+    def outcome(self) -> Event:
+        """What its completion is called."""
+        if self.failed or self.input_error:
+            return "completed with failures"
+        return "completed with cancellations" if self.cancelled else "completed"
+
+    def running(self) -> int:
+        """Items that are in a slot now, as far as their leases tell."""
+        return sum(min(len(lease.left), lease.holder.slots) for lease in self.spans.leases.values())
+
+    def status(self, asker: "Client | None", now: float) -> JobStatus:
+        """For people."""
+        done = len(self.spans.finished) - len(self.failed) - len(self.cancelled)
+        return JobStatus(
+            id=self.id,
+            label=self.info.label,
+            client=self.owner.name,
+            yours=self.owner is asker,
+            state=self.state,
+            count=self.count,
+            done=done,
+            failed=len(self.failed),
+            cancelled=len(self.cancelled),
+            running=0 if self.over else self.running(),
+            age=now - self.created,
+            waiting=self.told[1],
+        )

@@ -1,0 +1,345 @@
+"""The scheduler: what it decides when a peer connects, says something, or is gone.
+
+Owns: the wiring of its rooms (clients, jobs, leasing, supply, telling) and the order of things in one turn. Events come
+in as method calls with the time, effects go out as a list; nothing here does I/O. Must not know: links, processes,
+clocks, values.
+
+Rules:
+- It never unpickles, and never touches items one by one.
+- A malformed or misplaced message costs its sender the link, and nobody else anything.
+- What a lost peer had is decided in the same turn.
+"""
+
+
+from twistcluster.core.clients import Client
+from twistcluster.core.clientside import ClientSide
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
+from twistcluster.core.jobs import Job
+from twistcluster.core.leasing import Leasing
+from twistcluster.core.ranges import Range
+from twistcluster.core.steps import Steps
+from twistcluster.core.supply import Supply
+from twistcluster.core.telling import Telling
+from twistcluster.core.workerside import WorkerSide
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import RESULTS_HELD_BYTES
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    ClusterStatus,
+    Hello,
+    JobProgress,
+    Message,
+    Notice,
+    Refused,
+    Welcome,
+)
+
+__all__ = ["Identity", "Scheduler"]
+
+PROGRESS_S = 0.2
+STEAL_TICK_S = 0.01
+ORPHANED_S = 3600.0
+"""How long an unnamed job's results wait for a client that left."""
+
+
+class Identity:
+    """Who a scheduler is."""
+
+    __slots__ = ("cluster", "epoch", "name", "owner", "packages", "pid", "python", "version")
+
+    def __init__(
+        self,
+        *,
+        epoch: str,
+        cluster: str,
+        python: str,
+        version: str,
+        pid: int,
+        name: str = "",
+        owner: str = "",
+        packages: dict[str, str] | None = None,
+    ) -> None:
+        self.epoch = epoch
+        """Names this run of the scheduler."""
+        self.cluster = cluster
+        self.name = name
+        """Empty: the cluster is owned by the client that says `owner`, and ends with it."""
+        self.owner = owner
+        self.python = python
+        self.version = version
+        self.pid = pid
+        self.packages = packages or {}
+
+
+class Scheduler:
+    """The scheduler's machine."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        now: float,
+        idle_timeout_s: float | None = None,
+        results_held_bytes: int = RESULTS_HELD_BYTES,
+    ) -> None:
+        self.identity = identity
+        self.busy_share = 0.0
+        """Share of its time that the node works; the node measures it."""
+        self.started = now
+        self.now = now
+        self.idle_timeout_s = idle_timeout_s
+        self.idle_since = now
+        self.ending = False
+        self.clients: dict[int, Client] = {}
+        self.jobs: dict[int, Job] = {}
+        self.touched: dict[Job, None] = {}
+        """Jobs whose progress may have changed since the last tick."""
+        self.effects: list[Effect] = []
+        self.supply = Supply(self.effects)
+        self.telling = Telling(self.effects, retain=bool(identity.name), limit_bytes=results_held_bytes)
+        self.leasing = Leasing(self.effects, self.supply)
+        self.steps = Steps(self)
+        self._client_side = ClientSide(self)
+        self._worker_side = WorkerSide(self)
+        self._next_tick = now + PROGRESS_S
+        self._next_pace = now + 1.0
+        self._next_key = 1
+
+    # ---- events ----
+
+    def connected(self, peer: int, hello: Hello, now: float, *, local: bool = False) -> list[Effect]:
+        """A peer said `Hello`. `local`: it is in the scheduler's own process."""
+        self.now = now
+        refusal = self._refusal(hello)
+        if refusal is not None:
+            self.log("warning", "peer refused", peer=peer, role=hello.role, reason=refusal.message)
+            self.send(peer, refusal)
+            self.effects.append(Close(peer, refusal.message))
+            return self._turn()
+        me = self.identity
+        self.send(peer, Welcome(me.epoch, me.cluster, me.name, me.python, me.version, me.packages))
+        if hello.role == "client":
+            self._client_side.joined(peer, hello)
+        else:
+            self._worker_side.joined(peer, hello, local=local)
+        return self._turn()
+
+    def received(self, peer: int, message: Message, buffers: tuple[Buffer, ...], now: float) -> list[Effect]:
+        """A peer that was welcomed said something."""
+        self.now = now
+        try:
+            client = self.clients.get(peer)
+            if client is not None:
+                self._client_side.received(client, message, buffers)
+            else:
+                worker = self.leasing.workers.get(peer)
+                if worker is not None:
+                    self._worker_side.received(worker, message, buffers)
+        except ProtocolError as error:
+            self.log("warning", "peer broke the protocol", peer=peer, error=str(error))
+            self.send(peer, Refused("malformed", str(error)))
+            self.effects.append(Close(peer, str(error)))
+        return self._turn()
+
+    def disconnected(self, peer: int, now: float) -> list[Effect]:
+        """A link is gone."""
+        self.now = now
+        client = self.clients.pop(peer, None)
+        if client is not None:
+            self._client_side.left(client)
+        else:
+            worker = self.leasing.workers.get(peer)
+            if worker is not None:
+                self._worker_side.lost(worker)
+        return self._turn()
+
+    def paused(self, peer: int, now: float) -> list[Effect]:
+        """A link takes no more for now."""
+        self.now = now
+        client = self.clients.get(peer)
+        if client is not None:
+            client.paused = True
+        return self._turn()
+
+    def resumed(self, peer: int, now: float) -> list[Effect]:
+        """A link takes more again."""
+        self.now = now
+        client = self.clients.get(peer)
+        if client is not None:
+            client.paused = False
+            self.telling.resume(client)
+        return self._turn()
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time passed; call it when `next_tick` is due."""
+        self.now = now
+        self.leasing.steal(self.open_jobs())
+        if now >= self._next_pace:
+            self._next_pace = now + 1.0
+            self.leasing.pace(self.busy_share)
+            self._forget_orphans()
+            self._end_when_idle()
+        if now >= self._next_tick:
+            self._next_tick = now + PROGRESS_S
+            self._tell_progress()
+        return self._turn()
+
+    def next_tick(self) -> float:
+        """When `tick` is due at the latest."""
+        due = self._next_tick if self.touched else self._next_pace
+        if len(self.leasing.workers) > 1 and self.touched and self.leasing.idle():
+            due = min(due, self.now + STEAL_TICK_S)
+        return due
+
+    # ---- for its rooms ----
+
+    def send(self, peer: int, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
+        """Say something to a peer, in this turn."""
+        self.effects.append(Send(peer, message, buffers))
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """A line for the log."""
+        self.effects.append(Log(level, event, fields))
+
+    def notify(self, level: str, text: str) -> None:
+        """A line for every person who is connected."""
+        for peer in self.clients:
+            self.send(peer, Notice("warning" if level == "warning" else "info", text))
+
+    def end(self, reason: str) -> None:
+        """The cluster ends."""
+        if not self.ending:
+            self.ending = True
+            self.effects.append(EndCluster(reason))
+
+    def next_key(self) -> int:
+        """A number for a new job."""
+        key, self._next_key = self._next_key, self._next_key + 1
+        return key
+
+    def cancelled(self, job: Job, ranges: list[Range]) -> None:
+        """These items of a job won't start."""
+        self._client_side.cancelled(job, ranges)
+
+    def open_jobs(self) -> list[Job]:
+        """Jobs that aren't over."""
+        return [job for job in self.jobs.values() if not job.over]
+
+    def settle(self, job: Job) -> None:
+        """See whether a job is complete, after some of its items met their fate or its input ended."""
+        self.touched[job] = None
+        if job.complete and not job.over:
+            job.advance(job.outcome())
+            job.owner.open_jobs -= 1
+            self.supply.end_job(job, self.leasing.workers.values())
+            if not job.failed:
+                job.pages.clear()
+            self.release_if_unwanted(job)
+
+    def release_if_unwanted(self, job: Job) -> None:
+        """Forget a job that is over and that nobody can ask for any more."""
+        if job.over and not job.watchers and (not self.telling.retain or job.owner.peer is not None) and not job.info.named:
+            self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Let go of all that is held of a job."""
+        if self.jobs.pop(job.key, None) is None:
+            return
+        for client in list(job.watchers):
+            self.telling.unwatch(client, job)
+        job.owner.jobs.pop(job.number, None)
+        self.touched.pop(job, None)
+        self.telling.forget(job)
+        self.supply.leave(job.blob_digests)
+
+    def status(self) -> ClusterStatus:
+        """For people."""
+        me = self.identity
+        jobs = self.open_jobs()
+        return ClusterStatus(
+            id=me.cluster,
+            name=me.name,
+            epoch=me.epoch,
+            pid=me.pid,
+            uptime=self.now - self.started,
+            owned=not me.name,
+            clients=[client.name for client in self.clients.values()],
+            workers=[worker.status(self.now) for worker in self.leasing.workers.values()],
+            jobs_open=len(jobs),
+            items_pending=sum(len(job.spans.pending) for job in jobs),
+            held_bytes=self.telling.held_bytes,
+            busy_share=self.busy_share,
+            packages=me.packages,
+            python=me.python,
+            version=me.version,
+        )
+
+    # ---- its own ----
+
+    def _turn(self) -> list[Effect]:
+        self.leasing.fill()
+        effects = self.effects[:]
+        self.effects.clear()
+        return effects
+
+    def _refusal(self, hello: Hello) -> Refused | None:
+        me = self.identity
+        if hello.protocol != PROTOCOL:
+            return Refused(
+                "protocol",
+                f"This cluster runs twistcluster {me.version} (protocol {PROTOCOL}), you run {hello.version} "
+                f"(protocol {hello.protocol}). Install the same version on both sides and start the older one again.",
+            )
+        if hello.python != me.python:
+            return Refused(
+                "python",
+                f"This cluster runs Python {me.python}, you run {hello.python}: code can't travel between them. "
+                f"Start one of the two with the other's Python.",
+            )
+        return None
+
+    def _tell_progress(self) -> None:
+        touched, self.touched = self.touched, {}
+        for job in touched:
+            running = 0 if job.over else job.running()
+            if running or not job.over:
+                self.touched[job] = None
+            told = running, self._why_waiting(job)
+            if told != job.told:
+                job.told = told
+                for client, watching in job.watchers.items():
+                    if client.peer is not None and not client.paused:
+                        self.send(client.peer, JobProgress(watching[0], *told))
+        if self.telling.over:
+            self.telling.evict(list(self.jobs.values()))
+
+    def _why_waiting(self, job: Job) -> str:
+        if job.over or not job.spans.pending or job.spans.leases:
+            return ""
+        if job.owner.blocked:
+            return "its client has not fetched earlier results"
+        if not self.leasing.workers:
+            return "no worker is here"
+        if not self.runnable(job):
+            needs = ", ".join(f"{name}={amount:g}" for name, amount in job.resources)
+            return f"no worker offers {needs}"
+        return ""
+
+    def runnable(self, job: Job) -> bool:
+        """Whether a worker that is here could run it."""
+        return any(worker.width(job.resources) > 0 for worker in self.leasing.workers.values())
+
+    def _forget_orphans(self) -> None:
+        for job in [j for j in self.jobs.values() if j.over and not j.watchers and not j.info.named]:
+            left_at = job.owner.left_at
+            if left_at is not None and self.now - left_at > ORPHANED_S:
+                self.forget(job)
+
+    def _end_when_idle(self) -> None:
+        if self.clients or any(self.runnable(job) for job in self.open_jobs()):
+            self.idle_since = self.now
+        elif self.idle_timeout_s is not None and self.now - self.idle_since >= self.idle_timeout_s:
+            self.end(f"idle for {self.idle_timeout_s:g} s")
+
+

@@ -1,0 +1,143 @@
+"""What each worker has been sent, and what of it must go ahead of a lease.
+
+Owns: the blobs that clients sent, counted by who needs them, and their way to workers: each once. Must not know: when a
+lease is due.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from twistcluster.core.effects import Effect, Send
+from twistcluster.core.jobs import Job, PageRecord
+from twistcluster.core.workers import Worker
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Blob, Context, DropPages, EndJob, Forget, OpenJob
+
+__all__ = ["Supply"]
+
+
+@dataclass(slots=True, eq=False)
+class BlobRecord:
+    data: Buffer
+    users: int = 0
+    """Clients that count on it being here, and jobs."""
+    workers: set[Worker] = field(default_factory=set)
+
+
+class Supply:
+    """Blobs and pages on their way to workers."""
+
+    __slots__ = ("_blobs", "_effects")
+
+    def __init__(self, effects: list[Effect]) -> None:
+        self._blobs: dict[bytes, BlobRecord] = {}
+        self._effects = effects
+
+    def keep(self, digest: bytes, data: Buffer) -> None:
+        """A client sent a blob, and counts on it."""
+        record = self._blobs.get(digest)
+        if record is None:
+            record = self._blobs[digest] = BlobRecord(data)
+        record.users += 1
+
+    def use(self, digests: Iterable[bytes]) -> None:
+        """A job needs these."""
+        for digest in digests:
+            record = self._blobs.get(digest)
+            if record is None:
+                raise ProtocolError(f"blob {digest.hex()} was named before it was sent")
+            record.users += 1
+
+    def leave(self, digests: Iterable[bytes]) -> None:
+        """A client or a job needs these no more."""
+        forgotten: dict[Worker, list[bytes]] = {}
+        for digest in digests:
+            record = self._blobs[digest]
+            record.users -= 1
+            if not record.users:
+                del self._blobs[digest]
+                for worker in record.workers:
+                    worker.blobs.discard(digest)
+                    forgotten.setdefault(worker, []).append(digest)
+        for worker, gone in forgotten.items():
+            self._effects.append(Send(worker.peer, Forget(gone)))
+
+    @staticmethod
+    def parts(context: Context) -> list[bytes]:
+        """The blobs that a context consists of."""
+        return [*(m.digest for m in context.modules), *(f.digest for f in context.files), *context.steps]
+
+    def blobs(self, worker: Worker, digests: Iterable[bytes]) -> None:
+        """See to it that a worker has these."""
+        for digest in digests:
+            if digest not in worker.blobs:
+                record = self._blobs[digest]
+                record.workers.add(worker)
+                worker.blobs.add(digest)
+                self._effects.append(Send(worker.peer, Blob(digest), (record.data,)))
+
+    def context(self, worker: Worker, context: Context) -> None:
+        """See to it that a worker has a context."""
+        self.blobs(worker, self.parts(context))
+        if context.digest not in worker.contexts:
+            worker.contexts.add(context.digest)
+            self._effects.append(Send(worker.peer, context))
+
+    def lease(self, worker: Worker, job: Job, start: int, stop: int) -> None:
+        """See to it that a worker has all that items `start` to `stop` need."""
+        have = worker.pages.get(job.key)
+        if have is None:
+            have = worker.pages[job.key] = set()
+            self.context(worker, job.context)
+            self.blobs(worker, job.info.functions)
+            info = job.info
+            self._effects.append(
+                Send(
+                    worker.peer,
+                    OpenJob(
+                        job=job.key,
+                        functions=info.functions,
+                        context=info.context,
+                        label=info.label,
+                        named=info.named,
+                        priority=info.priority,
+                        resources=info.resources,
+                    ),
+                )
+            )
+        unneeded = worker.unneeded.pop(job.key, None)
+        if unneeded:
+            self._effects.append(Send(worker.peer, DropPages(job.key, unneeded)))
+        for record in job.pages_of(start, stop):
+            page = record.message
+            if page.first not in have:
+                have.add(page.first)
+                record.workers.add(worker)
+                self.blobs(worker, page.definitions)
+                sent = type(page)(job.key, page.first, page.count, page.kind, page.definitions)
+                self._effects.append(Send(worker.peer, sent, record.buffers))
+
+    @staticmethod
+    def unneeded(job: Job, pages: Iterable[PageRecord]) -> None:
+        """No item of these pages is left to run: the workers are told with their next lease."""
+        for page in pages:
+            first = page.message.first
+            for worker in page.workers:
+                have = worker.pages.get(job.key)
+                if have is not None:
+                    have.discard(first)
+                    worker.unneeded.setdefault(job.key, []).append(first)
+            page.workers.clear()
+
+    def end_job(self, job: Job, workers: Iterable[Worker]) -> None:
+        """No item of this job is left to run."""
+        for worker in workers:
+            if worker.pages.pop(job.key, None) is not None:
+                worker.unneeded.pop(job.key, None)
+                self._effects.append(Send(worker.peer, EndJob(job.key)))
+
+    def lost(self, worker: Worker) -> None:
+        """A worker is gone with all that it had."""
+        for digest in worker.blobs:
+            self._blobs[digest].workers.discard(worker)

@@ -1,0 +1,119 @@
+"""What clients are told of jobs, and how much of it is held for them.
+
+Owns: each job's log, the positions of those who listen, and the bytes held. A client that reads slowly or is away finds
+everything later, up to a limit, at which its jobs get no new leases. Must not know: leases, workers.
+"""
+
+from msgspec.structs import replace
+
+from twistcluster.core.clients import Client
+from twistcluster.core.effects import Effect, Send
+from twistcluster.core.jobs import Entry, Job, LogMessage
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import OUTPUT_JOB_BYTES
+from twistcluster.wire.messages import Notice, Output
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """Tells clients of jobs."""
+
+    __slots__ = ("_effects", "_limit_bytes", "_printed", "held_bytes", "retain")
+
+    def __init__(self, effects: list[Effect], *, retain: bool, limit_bytes: int) -> None:
+        self._effects = effects
+        self._limit_bytes = limit_bytes
+        self._printed: dict[Job, int] = {}
+        self.retain = retain
+        """Keep what was told, for clients that come later (a named cluster does)."""
+        self.held_bytes = 0
+
+    def tell(self, job: Job, message: LogMessage, buffers: tuple[Buffer, ...] = ()) -> None:
+        """Something happened to a job."""
+        if isinstance(message, Output):
+            printed = self._printed.get(job, 0) + len(message.text)
+            if printed > OUTPUT_JOB_BYTES:
+                return
+            self._printed[job] = printed
+        entry = job.log.append(message, buffers)
+        self._account(job, entry.nbytes)
+        behind = job.log.end - 1
+        for client, watching in job.watchers.items():
+            if client.peer is not None and not client.paused and watching[1] == behind:
+                self._send(client, watching[0], entry)
+                watching[1] += 1
+        self._trim(job)
+
+    def watch(self, client: Client, number: int, job: Job) -> None:
+        """From here on a client is told of a job, beginning with all that is held of it."""
+        job.watchers[client] = [number, job.log.base]
+        client.jobs[number] = job
+        self.resume_job(client, job)
+
+    def unwatch(self, client: Client, job: Job) -> None:
+        """A client isn't told any more."""
+        watching = job.watchers.pop(client, None)
+        if watching is not None:
+            client.jobs.pop(watching[0], None)
+
+    def resume(self, client: Client) -> None:
+        """A client's link takes more again."""
+        for job in list(client.jobs.values()):
+            self.resume_job(client, job)
+
+    def resume_job(self, client: Client, job: Job) -> None:
+        """Tell a client what it has not been told of a job, until its link is full."""
+        watching = job.watchers.get(client)
+        if watching is None or client.peer is None or client.paused:
+            return
+        log = job.log
+        while watching[1] < log.end:
+            self._send(client, watching[0], log.entries[watching[1] - log.base])
+            watching[1] += 1
+        self._trim(job)
+
+    def forget(self, job: Job) -> None:
+        """Nothing of this job is held any more."""
+        self._account(job, -job.log.drop_until(job.log.end))
+        self._printed.pop(job, None)
+
+    def evict(self, jobs: list[Job]) -> None:
+        """At the limit, what everybody was told goes first: the oldest jobs' before the newer ones'."""
+        for job in jobs:
+            if self.held_bytes <= self._limit_bytes:
+                return
+            told = min((w[1] for w in job.watchers.values()), default=job.log.base)
+            self._account(job, -job.log.drop_until(told))
+
+    @property
+    def over(self) -> bool:
+        """More is held than there is room for."""
+        return self.held_bytes > self._limit_bytes
+
+    def _send(self, client: Client, number: int, entry: Entry) -> None:
+        assert client.peer is not None
+        message = entry.message
+        if message.job != number:
+            message = replace(message, job=number)
+        self._effects.append(Send(client.peer, message, entry.buffers))
+
+    def _trim(self, job: Job) -> None:
+        if not self.retain and job.watchers:
+            told = min(w[1] for w in job.watchers.values())
+            if told > job.log.base:
+                self._account(job, -job.log.drop_until(told))
+
+    def _account(self, job: Job, nbytes: int) -> None:
+        self.held_bytes += nbytes
+        owner = job.owner
+        owner.held_bytes += nbytes
+        over = owner.held_bytes > self._limit_bytes
+        if over != owner.blocked:
+            owner.blocked = over
+            if over and owner.peer is not None:
+                text = (
+                    f"{owner.held_bytes >> 20} MiB of results wait to be fetched: your jobs pause until some are. "
+                    "Fetch them with job.results(), or let them go with del job."
+                )
+                self._effects.append(Send(owner.peer, Notice("warning", text)))

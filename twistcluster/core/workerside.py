@@ -1,0 +1,261 @@
+"""The scheduler's side of its links to workers.
+
+Owns: what each message of a worker does to jobs. Must not know: how clients are told.
+"""
+
+from typing import TYPE_CHECKING
+
+from twistcluster.core.clientside import differing
+from twistcluster.core.effects import Close
+from twistcluster.core.jobs import Job
+from twistcluster.core.ranges import Range
+from twistcluster.core.spans import LeasedSpan
+from twistcluster.core.workers import Worker
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Crashed,
+    ErrorInfo,
+    Failed,
+    Failure,
+    Goodbye,
+    Hello,
+    Message,
+    Notice,
+    Output,
+    Printed,
+    Released,
+    Report,
+    Results,
+    Running,
+    SlotsChanged,
+    StepDone,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.core.scheduler import Scheduler
+
+__all__ = ["CRASHES_AT_MOST", "WorkerSide"]
+
+CRASHES_AT_MOST = 3
+"""How often an item may be running when its slot, or its worker, dies."""
+
+
+class WorkerSide:
+    """Workers' messages."""
+
+    __slots__ = ("_handlers", "_scheduler")
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+        self._handlers = {
+            Report: self._report,
+            Failure: self._failure,
+            Printed: self._printed,
+            Released: self._released,
+            Crashed: self._crashed,
+            Running: self._running,
+            SlotsChanged: self._slots_changed,
+            StepDone: self._step_done,
+            Goodbye: self._goodbye,
+        }
+
+    def joined(self, peer: int, hello: Hello, *, local: bool) -> None:
+        """A worker was welcomed."""
+        scheduler = self._scheduler
+        for other in list(scheduler.leasing.workers.values()):
+            if other.hello.process == hello.process:
+                # The newest link of a process wins.
+                scheduler.effects.append(Close(other.peer, "the same worker connected again"))
+                self.lost(other)
+        worker = Worker(peer, hello, local, scheduler.now, hello.slots)
+        scheduler.leasing.add(worker)
+        scheduler.log("info", "worker joined", worker=worker.name, slots=hello.slots, resources=hello.resources)
+        if not local:
+            slots = f"{hello.slots} slot{'s' if hello.slots != 1 else ''}"
+            scheduler.notify("info", f"Worker {worker.name} joined with {slots}.")
+        for client in scheduler.clients.values():
+            text = differing(worker.name, hello.packages, client.hello.packages)
+            if text and client.peer is not None:
+                scheduler.send(client.peer, Notice("warning", text))
+
+    def lost(self, worker: Worker) -> None:
+        """A worker's link is gone."""
+        scheduler = self._scheduler
+        scheduler.leasing.remove(worker)
+        scheduler.supply.lost(worker)
+        scheduler.steps.lost(worker)
+        leases = list(worker.leases.values())
+        worker.leases.clear()
+        scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
+        if not scheduler.ending:
+            scheduler.notify("warning", f"Worker {worker.name} is gone; what it had is run elsewhere.")
+        for job, lease in leases:
+            lost = list(lease.left)
+            job.spans.lose(lease.number)
+            self._count_losses(job, lost, worker)
+            self._back(job, lost)
+
+    def received(self, worker: Worker, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """A worker said something."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise ProtocolError(f"a worker doesn't say {type(message).__name__}")
+        handler(worker, message, buffers)  # type: ignore[operator]
+
+    # ---- items ----
+
+    def _report(self, worker: Worker, message: Report, buffers: tuple[Buffer, ...]) -> None:
+        entry = worker.leases.get(message.lease)
+        if entry is None:
+            return
+        job, lease = entry
+        start, stop = message.start, message.start + message.count
+        if message.count <= 0 or start < lease.start or stop > lease.stop:
+            raise ProtocolError(f"lease {message.lease}: a report of items that aren't in it")
+        scheduler = self._scheduler
+        before = len(lease.left)
+        news = job.spans.report(message.lease, start, stop)
+        lease.fruitless = False
+        job.pace.measured(message.count, message.seconds)
+        scheduler.leasing.reported(worker, message.lease, before - len(lease.left))
+        if news:
+            scheduler.supply.unneeded(job, job.finished(news))
+            told = Results(job.number, start, message.count, message.kind, message.definitions)
+            scheduler.telling.tell(job, told, buffers)
+            scheduler.settle(job)
+
+    def _failure(self, worker: Worker, message: Failure, buffers: tuple[Buffer, ...]) -> None:
+        entry = worker.leases.get(message.lease)
+        if entry is None:
+            return
+        job, lease = entry
+        if job.spans.owns(message.lease, message.index):
+            job.pace.measured(1, message.seconds)
+            self._fail(job, lease, message.index, message.error, buffers, message.definitions)
+
+    def _fail(
+        self,
+        job: Job,
+        lease: LeasedSpan[Worker],
+        index: int,
+        error: ErrorInfo,
+        buffers: tuple[Buffer, ...] = (),
+        definitions: list[bytes] | None = None,
+    ) -> None:
+        """An item that a lease holds failed for good."""
+        job.spans.report(lease.number, index, index + 1)
+        self._scheduler.leasing.reported(lease.holder, lease.number, 1)
+        self._failed(job, index, error, buffers, definitions)
+
+    def _failed(
+        self,
+        job: Job,
+        index: int,
+        error: ErrorInfo,
+        buffers: tuple[Buffer, ...] = (),
+        definitions: list[bytes] | None = None,
+    ) -> None:
+        scheduler = self._scheduler
+        job.failed.add(index, index + 1)
+        scheduler.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
+        scheduler.telling.tell(job, Failed(job.number, index, error, definitions or []), buffers)
+        scheduler.settle(job)
+
+    def _printed(self, worker: Worker, message: Printed, _: tuple[Buffer, ...]) -> None:
+        entry = worker.leases.get(message.lease)
+        if entry is not None:
+            job = entry[0]
+            self._scheduler.telling.tell(job, Output(job.number, message.index, message.text, message.dropped_bytes))
+
+    def _released(self, worker: Worker, message: Released, _: tuple[Buffer, ...]) -> None:
+        entry = worker.leases.get(message.lease)
+        if entry is None:
+            return
+        job, lease = entry
+        lease.revoked = False
+        if message.start == message.stop:
+            lease.fruitless = True
+            return
+        before = len(lease.left)
+        back = job.spans.release(message.lease, message.start, message.stop)
+        self._scheduler.leasing.reported(worker, message.lease, before - len(lease.left))
+        self._back(job, back)
+
+    def _crashed(self, worker: Worker, message: Crashed, _: tuple[Buffer, ...]) -> None:
+        entry = worker.leases.get(message.lease)
+        if entry is None or not entry[0].spans.owns(message.lease, message.index):
+            return
+        job, lease = entry
+        crashes = job.crashes[message.index] = job.crashes.get(message.index, 0) + 1
+        if crashes >= CRASHES_AT_MOST:
+            text = (
+                f"Item {message.index} of {job.info.label} ended its slot {crashes} times, the last time by "
+                f"{message.reason}. Run it alone to see why, or leave it out."
+            )
+            self._fail(job, lease, message.index, ErrorInfo("crashed", "WorkerCrashed", text))
+        else:
+            back = job.spans.release(message.lease, message.index, message.index + 1)
+            self._scheduler.leasing.reported(worker, message.lease, 1)
+            self._back(job, back)
+
+    def _back(self, job: Job, ranges: list[Range]) -> None:
+        """Items are pending again, unless they were cancelled meanwhile."""
+        scheduler = self._scheduler
+        for start, stop in ranges:
+            for a, b in job.cancelling.overlap(start, stop):
+                scheduler.cancelled(job, job.spans.finish(a, b))
+        scheduler.leasing.pending(job)
+        scheduler.settle(job)
+
+    def _count_losses(self, job: Job, ranges: list[Range], worker: Worker) -> None:
+        """Items that may have been running when a worker was lost: the third loss fails them.
+
+        Which items ran isn't known exactly. So those that were lost once are leased a few at a time, those lost twice
+        one by one (leasing.py): by the third time hardly another item is blamed with the culprit.
+        """
+        for start, stop in ranges:
+            for a, b in job.lost_twice.remove(start, stop):
+                for index in range(a, b):
+                    text = (
+                        f"Item {index} of {job.info.label} was on a worker {CRASHES_AT_MOST} times when that was lost, "
+                        f"the last time on {worker.name}. Run it alone to see why, or leave it out."
+                    )
+                    if job.spans.pending.remove(index, index + 1):
+                        job.spans.finished.add(index, index + 1)
+                        self._failed(job, index, ErrorInfo("lost", "WorkerLost", text))
+            twice = job.lost_once.remove(start, stop)
+            for a, b in twice:
+                job.lost_twice.add(a, b)
+            at = start
+            for a, b in [*twice, (stop, stop)]:
+                job.lost_once.add(at, a)
+                at = b
+
+    # ---- the worker itself ----
+
+    def _running(self, worker: Worker, message: Running, _: tuple[Buffer, ...]) -> None:
+        running: dict[Job, tuple[int, float]] = {}
+        for number, _index, seconds in message.items:
+            entry = worker.leases.get(number)
+            if entry is not None:
+                items, total = running.get(entry[0], (0, 0.0))
+                running[entry[0]] = items + 1, total + seconds
+        for job, (items, total) in running.items():
+            job.pace.running(items, total)
+        for job, _lease in worker.leases.values():
+            if job not in running:
+                job.pace.running(0, 0.0)
+
+    def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
+        if min(message.slots, message.ready, message.busy, message.crashes) < 0:
+            raise ProtocolError("a worker has no negative number of slots")
+        if message.slots != worker.slots:
+            self._scheduler.leasing.resize(worker, message.slots)
+        worker.ready, worker.busy, worker.crashes = message.ready, message.busy, message.crashes
+
+    def _step_done(self, worker: Worker, message: StepDone, buffers: tuple[Buffer, ...]) -> None:
+        self._scheduler.steps.done(worker, message, buffers)
+
+    def _goodbye(self, worker: Worker, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.log("info", "worker leaves", worker=worker.name)
