@@ -1,0 +1,250 @@
+"""The measures: what is timed, on how many items, and which way is better.
+
+Owns: the list, and how each is taken. Must not know: which engine it runs on, rounds, how it is shown. Every measure
+checks that the results are right before its figure counts.
+"""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from twistcluster.cli.benchmark import work
+from twistcluster.cli.benchmark.engines import ENGINES, OURS, Engine, TunedPool, Twistcluster
+
+__all__ = ["MEASURES", "Measure", "take"]
+
+Figures = dict[str, float]
+ALL: Final = frozenset(ENGINES)
+UNTUNED: Final = ALL - {TunedPool.key}
+"""Single submits have no chunksize."""
+SLOT_SECONDS: Final = 0.05
+WARM_UP: Final = 50
+MEMORY_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One row group of the table."""
+
+    key: str
+    title: str
+    unit: str
+    better: Literal["more", "less"]
+    items: int
+    run: Callable[[Engine, int, int], Figures]
+    """`run(engine, items, slots)`: the figure is under this measure's key; more figures go with it for the record."""
+    fewer: dict[str, int] = field(default_factory=dict)
+    """Engines that get fewer items, or would take minutes."""
+    engines: frozenset[str] = ALL
+    chunksizes: tuple[int, ...] = ()
+    """What the tuned pool tries."""
+    fresh: bool = False
+    """Taken in a process of its own, which starts the engine within the measure."""
+
+    def count(self, engine: str, scale: float) -> int:
+        """How many items this engine gets."""
+        return max(1, round(self.fewer.get(engine, self.items) * scale))
+
+
+# ---- how they are taken ----------------------------------------------------------------------------------------------
+
+
+def map_abs(engine: Engine, count: int, slots: int) -> Figures:
+    """All results of a map, in a list."""
+    with timed() as took:
+        results = list(engine.map(abs, range(count)))
+    expect(results == list(range(count)))
+    return {"map": count / took()}
+
+
+def map_by_value(engine: Engine, count: int, slots: int) -> Figures:
+    """The same with a function that has no name to be imported by."""
+    with timed() as took:
+        results = list(engine.map(work.by_value, range(count)))
+    expect(results == list(range(count)))
+    return {"lambda": count / took()}
+
+
+def first_result(engine: Engine, count: int, slots: int) -> Figures:
+    """From the call of map to its first result; the rest is dropped, and waited for outside of the measure."""
+    with timed() as took:
+        results = engine.map(abs, range(count))
+        first = next(results)
+    expect(first == 0)
+    with contextlib.closing(results):  # type: ignore[type-var]
+        pass
+    engine.call(abs, -1)
+    return {"first": took() * 1e3}
+
+
+def submits(engine: Engine, count: int, slots: int) -> Figures:
+    """Single submits, gathered."""
+    with timed() as took:
+        results = engine.submit(abs, range(count))
+    expect(list(results) == list(range(count)))
+    return {"submit": count / took()}
+
+
+def round_trips(engine: Engine, count: int, slots: int) -> Figures:
+    """One submit after the other."""
+    times = []
+    for _ in range(count):
+        with timed() as took:
+            engine.call(abs, -1)
+        times.append(took() * 1e3)
+    ordered = sorted(times)
+    return {"trip": statistics.median(times), "trip_p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
+
+
+def photographs(engine: Engine, count: int, slots: int) -> Figures:
+    """Files in, files out."""
+    files = the_photographs(count)
+    with timed() as took:
+        results = list(engine.map(work.sharpened, files))
+    expect(len(results) == count and all(result.startswith(b"\xff\xd8") for result in results))
+    return {"photos": count / took()}
+
+
+def naps(engine: Engine, count: int, slots: int) -> Figures:
+    """How much of the time all slots were at work: 1 is what can't be beaten."""
+    items = work.naps(count)
+    with timed() as took:
+        results = list(engine.map(work.slept, items))
+    expect(len(results) == count and sum(results) >= sum(items))
+    return {"naps": sum(results) / slots / took()}
+
+
+def ready(engine: Engine, count: int, slots: int) -> Figures:
+    """From nothing to a result from every slot."""
+    with timed() as took:
+        engine.start(slots)
+        seen: set[object] = set()
+        while len(seen) < slots:
+            seen |= set(engine.submit(work.pid_after, [SLOT_SECONDS] * slots))
+    return {"ready": took()}
+
+
+def pending_memory(engine: Engine, count: int, slots: int) -> Figures:
+    """What the process of the scheduler grows by, with a job that no slot can take."""
+    if not isinstance(engine, Twistcluster):
+        raise TypeError("only of this cluster")
+    status = engine.cluster.status()
+    before = resident_mib(status.pid)
+    job = engine.cluster.options(resources={"what no slot here has": 1}).map(abs, range(count))
+    deadline = time.monotonic() + MEMORY_SECONDS
+    while engine.cluster.status().items_pending < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the scheduler didn't get {count} items in {MEMORY_SECONDS:g} s")
+        time.sleep(0.01)
+    grown = resident_mib(status.pid) - before
+    job.cancel()
+    engine.call(abs, -1)
+    return {"memory": grown}
+
+
+# ---- the list --------------------------------------------------------------------------------------------------------
+
+MEASURES: Final[dict[str, Measure]] = {
+    measure.key: measure
+    for measure in (
+        Measure(
+            "map", "map of tiny items (abs)", "items/s", "more", 2_000_000, map_abs,
+            fewer={"pool": 50_000, "joblib": 200_000, "dask": 5_000}, chunksizes=(1_000, 5_000, 20_000, 100_000),
+        ),
+        Measure(
+            "lambda", "map of tiny items (a lambda)", "items/s", "more", 2_000_000, map_by_value,
+            fewer={"joblib": 200_000, "dask": 5_000}, engines=ALL - {"pool", "tuned"},
+        ),
+        Measure(
+            "first", "first result of that map", "ms", "less", 2_000_000, first_result,
+            fewer={"pool": 50_000, "joblib": 200_000, "dask": 5_000}, chunksizes=(1_000, 5_000, 20_000),
+        ),
+        Measure(
+            "submit", "single submits, gathered", "items/s", "more", 20_000, submits,
+            fewer={"dask": 2_000}, engines=UNTUNED,
+        ),
+        Measure(
+            "trip", "round trip of one submit, idle, p50", "ms", "less", 500, round_trips,
+            fewer={"dask": 100}, engines=UNTUNED,
+        ),
+        Measure(
+            "photos", "photographs: resize, sharpen, encode", "pictures/s", "more", 200, photographs,
+            chunksizes=(1, 2, 4, 10, 25),
+        ),
+        Measure(
+            "naps", "sleeping items: share of the slots' time", "of 1", "more", 10_000, naps,
+            fewer={"dask": 1_000}, chunksizes=(2, 10, 50),
+        ),
+        Measure(
+            "ready", "start to the first result from every slot", "s", "less", 1, ready, engines=UNTUNED, fresh=True,
+        ),
+        Measure(
+            "memory", "scheduler's memory, pending job of small items", "MiB", "less", 1_000_000, pending_memory,
+            engines=frozenset({OURS}),
+        ),
+    )
+}  # fmt: skip
+
+
+def take(measure: Measure, engine: Engine, count: int, slots: int, chunksizes: dict[str, int]) -> Figures:
+    """Take a measure; the first time, warm up, and let the tuned pool find its chunksize (kept in `chunksizes`)."""
+    if measure.key not in chunksizes and not measure.fresh:
+        chunksizes[measure.key] = prepared(measure, engine, count, slots)
+    if isinstance(engine, TunedPool):
+        engine.chunksize = chunksizes[measure.key]
+    if not measure.fresh:
+        list(engine.map(abs, range(slots)))  # processes that ended out of idleness come back outside of the measure
+    figures = measure.run(engine, count, slots)
+    if isinstance(engine, TunedPool):
+        figures["chunksize"] = chunksizes[measure.key]
+    return figures
+
+
+def prepared(measure: Measure, engine: Engine, count: int, slots: int) -> int:
+    """The best chunksize; or 1, after a short run."""
+    if not isinstance(engine, TunedPool) or len(measure.chunksizes) < 2:
+        measure.run(engine, max(1, count // WARM_UP), slots)
+        return 1
+    sign = 1 if measure.better == "more" else -1
+    tried = {}
+    for chunksize in measure.chunksizes:
+        engine.chunksize = chunksize
+        tried[chunksize] = sign * measure.run(engine, count, slots)[measure.key]
+    return max(tried, key=tried.__getitem__)
+
+
+# ---- tools -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Callable[[], float]]:
+    """Seconds from the start of the block to its end."""
+    began = time.perf_counter()
+    ended = [0.0]
+    yield lambda: ended[0] - began
+    ended[0] = time.perf_counter()
+
+
+def expect(right: bool) -> None:
+    """A fast wrong result is worth nothing."""
+    if not right:
+        raise ValueError("the results were not what they should be")
+
+
+@cache
+def the_photographs(count: int) -> list[bytes]:
+    """Made once a process."""
+    return work.photographs(count)
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"/proc/{pid}/status names no VmRSS")
