@@ -1,37 +1,30 @@
-"""Where a cluster's files lie: its folder with the socket, its connection file, its name's lock, its log.
+"""Where a cluster's files lie: its folder with the socket, its name's lock, its log.
 
-Owns: paths, modes (private from the first instant, whatever the umask), who owns what lies there, and who is alive:
-a cluster holds a lock on its connection file for life (never a pid, which the system gives away again). Must not know:
-sockets, Twisted, what the fields of a connection file mean to others.
+Owns: paths, modes (private from the first instant, whatever the umask), who owns what lies there, locks. Must not know:
+sockets, Twisted, what is in a connection file (net/connections.py).
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import pathlib
 import re
 import shutil
-import socket
 import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from twistcluster.errors import AccessDenied, ClusterUnreachable
+from twistcluster.errors import AccessDenied
 
 __all__ = [
     "Lock",
     "Place",
     "check_name",
     "connection_folder",
-    "living",
+    "is_locked",
     "lock_name",
     "log_folder",
     "open_log",
-    "publish",
-    "read_connection",
     "runtime_folder",
 ]
 
@@ -39,7 +32,6 @@ SOCKET_PATH_BYTES: Final = 107
 """A longer path doesn't fit a Unix socket's address."""
 LOGS_KEPT: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_PREFIX: Final = "twistcluster-"
 
 
 def check_name(name: str) -> str:
@@ -168,100 +160,13 @@ def lock_name(name: str) -> Lock | None:
         os.close(fd)
 
 
-def _is_locked(fd: int) -> bool:
+def is_locked(fd: int) -> bool:
+    """Whether somebody else holds the lock of this open file."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     return False
-
-
-# ---- connection files ------------------------------------------------------------------------------------------------
-
-
-def publish(fields: dict[str, Any]) -> Lock:
-    """Write the connection file of the cluster `fields["id"]`; it says "alive" until the lock is released.
-
-    Raises:
-        OSError: the folder can't be made or written.
-    """
-    folder = connection_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{_PREFIX}{fields['id']}.json"
-    fd, draft = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=folder)  # 0600
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        os.fchmod(fd, 0o600)
-        data = json.dumps({**fields, "host": socket.gethostname()}, indent=1).encode() + b"\n"
-        if os.write(fd, data) < len(data):
-            raise OSError(f"no room for {path}")  # noqa: TRY301
-        os.rename(draft, path)  # noqa: PTH104 (both by name in one folder)
-    except BaseException:
-        os.close(fd)
-        with contextlib.suppress(OSError):
-            os.unlink(draft)  # noqa: PTH108
-        raise
-    return Lock(path, fd)
-
-
-def read_connection(path: pathlib.Path) -> dict[str, Any] | None:
-    """The fields of a living cluster's connection file, and "connection_file"; None: that cluster has ended.
-
-    Raises:
-        AccessDenied: the file is somebody else's.
-        ClusterUnreachable: it isn't a connection file, or the cluster is on another host.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise AccessDenied(f"the connection file {path} can't be read: {error.strerror}") from error
-    with open(fd, "rb") as file:  # noqa: PTH123 (an open descriptor)
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise AccessDenied(f"the connection file {path} belongs to somebody else")
-        try:
-            fields = json.loads(file.read(64 * 1024))
-            known = {"id": fields["id"], "name": fields["name"], "socket": fields["socket"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ClusterUnreachable(f"{path} is not the connection file of a cluster") from error
-        if not all(isinstance(value, str) for value in known.values()):
-            raise ClusterUnreachable(f"{path} is not the connection file of a cluster")
-        if fields.get("host") != socket.gethostname():
-            raise ClusterUnreachable(f"the cluster of {path} runs on another host, {fields.get('host')}")
-        if not _is_locked(fd):
-            return None
-    return {**fields, "connection_file": str(path)}
-
-
-def living() -> list[dict[str, Any]]:
-    """The connection files of this user's living clusters on this host, the oldest first; what dead ones left goes."""
-    found = []
-    for path in _connection_files():
-        try:
-            fields = read_connection(path)
-        except (AccessDenied, ClusterUnreachable):
-            continue
-        if fields is None:
-            _clear_away(path)
-        else:
-            found.append(fields)
-    return sorted(found, key=lambda fields: str(fields.get("started", "")))
-
-
-def _connection_files() -> Iterator[pathlib.Path]:
-    with contextlib.suppress(OSError):
-        yield from sorted(connection_folder().glob(f"{_PREFIX}*.json"))
-
-
-def _clear_away(path: pathlib.Path) -> None:
-    """What a cluster left that was killed: its connection file and its folder."""
-    cluster = path.stem.removeprefix(_PREFIX)
-    if re.fullmatch(r"[0-9a-f]{8,32}", cluster):
-        with contextlib.suppress(OSError, AccessDenied):
-            Place(cluster).remove()
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 # ---- logs ------------------------------------------------------------------------------------------------------------

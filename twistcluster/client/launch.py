@@ -1,0 +1,249 @@
+"""Finding and starting clusters on this machine.
+
+Owns: the process of a local cluster as its starter sees it (its options, its surroundings, its first line), and the
+race of two starts for one name. Must not know: links, jobs, the reactor.
+
+All of it blocks, with a deadline, and touches neither Twisted nor threads' state: call it from any thread.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import secrets
+import select
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from typing import Any, Final
+
+from twistcluster.errors import ClusterUnreachable, OptionsDiffer
+from twistcluster.net import connections
+from twistcluster.net.places import check_name, open_log
+
+__all__ = ["Connection", "Running", "find", "running_clusters", "start_local"]
+
+START_SECONDS: Final = 30.0
+LOG_LINES: Final = 5
+"""How many of its last lines an error shows."""
+POLL_SECONDS: Final = 0.02
+_UNWANTED: Final = ("JPY_", "PYDEVD_")
+"""Variables of the notebook's kernel that its children must not see."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a cluster on this host: what its connection file says."""
+
+    id: str
+    name: str
+    """Empty for an owned cluster."""
+    socket: str
+    pid: int
+    kind: str
+    """"local" (with a worker of its own) or "scheduler"."""
+    slots: int
+    """Of its own worker, when it started."""
+    idle_timeout: float | None
+    """Seconds."""
+    started: str
+    """ISO 8601, UTC."""
+    python: str
+    version: str
+    owned: bool
+    log: str
+    """Path of its log; empty where there is none."""
+    connection_file: str
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "Connection":
+        """Of a connection file's fields; what a file of another version lacks is empty."""
+        known = {field.name: fields.get(field.name, _empty(field.name)) for field in dataclasses.fields(cls)}
+        return cls(**known)
+
+
+def _empty(name: str) -> object:
+    return {"pid": 0, "slots": 0, "idle_timeout": None, "owned": False}.get(name, "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Running:
+    """A cluster that `start_local` started, or found."""
+
+    connection: Connection
+    owner: str = ""
+    """The secret that its owner says in `Hello`: an unnamed cluster lives as long as that link."""
+    process: "subprocess.Popen[bytes] | None" = None
+    """Of the cluster, if it was started here."""
+
+    @property
+    def started(self) -> bool:
+        """Whether this call started it (otherwise it ran already)."""
+        return self.process is not None
+
+
+def find(target: str) -> Connection:
+    """The cluster with this name or id, or of the connection file at this path.
+
+    Raises:
+        ClusterUnreachable: there is none; it says how to start one.
+        AccessDenied: the connection file is somebody else's.
+    """
+    return Connection.from_fields(connections.find(target))
+
+
+def running_clusters() -> list[Connection]:
+    """Those that this user runs on this host, the oldest first."""
+    return [Connection.from_fields(fields) for fields in connections.living()]
+
+
+def start_local(
+    name: str = "",
+    slots: int | None = None,
+    idle_timeout: float | None = None,
+    timeout: float = START_SECONDS,
+) -> Running:
+    """Start a local cluster, or find the one that has the name already.
+
+    Args:
+        name: empty: it is owned by whoever says `Running.owner`, and ends with that link.
+        slots: of its worker; one a core if not given.
+        idle_timeout: seconds without client and open job after which a named one ends; 10 minutes if not given.
+        timeout: seconds until it must take connections.
+
+    Raises:
+        ClusterUnreachable: it did not start; the last lines of its log are in the message.
+        OptionsDiffer: one of this name runs with other options.
+        ValueError: no cluster can have this name.
+    """
+    deadline = time.monotonic() + timeout
+    if not name:
+        return _launch("", slots, None, deadline)
+    check_name(name)
+    while True:
+        found = _named(name)
+        if found is not None:
+            _compare(found, slots, idle_timeout)
+            return Running(found)
+        try:
+            return _launch(name, slots, idle_timeout, deadline)
+        except _NameTaken as error:
+            # Another start won the name: wait until its cluster can be found, or has given the name back.
+            if time.monotonic() > deadline:
+                raise ClusterUnreachable(
+                    f"a cluster named {name!r} is starting or ending, but can't be reached: try again, or take "
+                    "another name"
+                ) from error
+            time.sleep(POLL_SECONDS)
+
+
+class _NameTaken(Exception):  # noqa: N818 (an outcome, not an error)
+    """The process that was started found its name taken."""
+
+
+def _named(name: str) -> Connection | None:
+    return next((each for each in running_clusters() if each.name == name), None)
+
+
+def _compare(found: Connection, slots: int | None, idle_timeout: float | None) -> None:
+    asked = {"slots": slots, "idle_timeout": idle_timeout}
+    has = {"slots": found.slots, "idle_timeout": found.idle_timeout}
+    differ = [option for option, value in asked.items() if value is not None and value != has[option]]
+    if differ:
+        what = " and ".join(f"{option}={has[option]} (you asked for {asked[option]})" for option in differ)
+        raise OptionsDiffer(
+            f"a cluster named {found.name!r} runs already, with {what}.\n"
+            f"Use it with tc.connect({found.name!r}), or stop it first: `twistcluster stop {found.name}`"
+        )
+
+
+def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: float) -> Running:
+    cluster = uuid.uuid4().hex[:8]
+    owner = "" if name else secrets.token_hex(16)
+    log_fd, log = open_log(cluster, name)
+    try:
+        ready, ready_there = os.pipe()
+        options = {
+            "id": cluster,
+            "name": name,
+            "slots": slots,
+            "idle_timeout": idle_timeout,
+            "ready_fd": ready_there,
+            "log": log,
+        }
+        process = subprocess.Popen(
+            # -P: what lies in the current folder must not hide the modules that a cluster is made of.
+            [sys.executable, "-P", "-m", "twistcluster.nodes.local", json.dumps(options)],
+            stdin=subprocess.DEVNULL,
+            stdout=log_fd,
+            stderr=log_fd,
+            pass_fds=(ready_there,),
+            env=_surroundings(owner),
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(log_fd)
+    os.close(ready_there)
+    # Reaped as soon as it ends, whoever still holds this object.
+    threading.Thread(target=process.wait, name="twistcluster-reaper", daemon=True).start()
+    try:
+        with open(ready, "rb", buffering=0) as pipe:  # noqa: PTH123 (an open descriptor)
+            answer = _first_line(pipe.fileno(), deadline)
+        return Running(_connection(answer, log), owner, process)
+    except BaseException as error:
+        if not isinstance(error, _NameTaken):
+            process.kill()
+        raise
+
+
+def _surroundings(owner: str) -> dict[str, str]:
+    """This process's environment without what belongs to a kernel."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_UNWANTED) and key != "MPLBACKEND"}
+    kept.pop("TWISTCLUSTER_OWNER", None)
+    if owner:
+        kept["TWISTCLUSTER_OWNER"] = owner  # not an argument: all users can read those
+    return kept
+
+
+def _first_line(fd: int, deadline: float) -> bytes | None:
+    """What the process says when it is ready; empty: it ended; None: it said nothing in time."""
+    data = b""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while not data.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return None
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+def _connection(answer: bytes | None, log: str) -> Connection:
+    if answer is None:
+        raise ClusterUnreachable(f"the cluster was not ready in time.{_last_lines(log)}")
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        raise ClusterUnreachable(f"the cluster ended before it was ready.{_last_lines(log)}") from None
+    if said.get("taken"):
+        raise _NameTaken
+    if "error" in said:
+        raise ClusterUnreachable(f"the cluster could not start: {said['error']}")
+    return Connection.from_fields(said)
+
+
+def _last_lines(log: str) -> str:
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        if log:
+            lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    if not lines:
+        return f" Its log says nothing: {log}" if log else " It has no log: is the disk full?"
+    return f" The last lines of its log ({log}):\n" + "\n".join(f"  {line[:300]}" for line in lines)

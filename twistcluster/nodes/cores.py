@@ -1,0 +1,60 @@
+"""How many slots this process may use.
+
+Owns: the count of cores that affinity and the cgroup's quota allow. Must not know: what slots are.
+"""
+
+import math
+import os
+import pathlib
+
+__all__ = ["usable_cores"]
+
+_V2 = pathlib.Path("/sys/fs/cgroup")
+_V1 = pathlib.Path("/sys/fs/cgroup/cpu")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, at least one: `os.cpu_count()` is wrong in a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def _quota() -> float | None:
+    """The tightest quota of this process's cgroup and those above it, in cores; None: there is none."""
+    try:
+        lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    quotas = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0":
+            quotas += [_quota_v2(folder) for folder in _upwards(_V2, path)]
+        elif "cpu" in controllers.split(","):
+            quotas += [_quota_v1(folder) for folder in _upwards(_V1, path)]
+    known = [quota for quota in quotas if quota is not None]
+    return min(known) if known else None
+
+
+def _upwards(root: pathlib.Path, path: str) -> list[pathlib.Path]:
+    """The folder of a cgroup and those above it; in a container only the root may be there."""
+    parts = [part for part in path.split("/") if part not in {"", ".."}]
+    return [root.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+
+
+def _quota_v2(folder: pathlib.Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def _quota_v1(folder: pathlib.Path) -> float | None:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,91 @@
+"""Structured logs of a node: one line an event, with its fields.
+
+Owns: the lines' format and the observer that writes them. A log that can't be written (a full disk) never stops a
+node: its lines are dropped and counted, and the first line that can be written again says how many. Must not know:
+what is logged.
+
+A line: `2026-05-01T12:00:00.000Z info worker joined name=local slots=4`; a traceback follows, indented.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.logger import Logger, LogLevel, formatEvent, globalLogBeginner
+
+__all__ = ["LineLog", "log_event", "start_logging"]
+
+LINE_CHARACTERS: Final = 8192
+"""A longer text is cut: what a peer said must not fill the disk."""
+_LEVELS: Final = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn, "error": LogLevel.error}
+_WRITTEN: Final = {LogLevel.info: "info", LogLevel.warn: "warning", LogLevel.error: "error", LogLevel.critical: "error"}
+_logger = Logger(namespace="twistcluster")
+
+
+class LineLog:
+    """An observer of Twisted's logger that writes lines to a file descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.dropped = 0
+        self._whole = True
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Write an event."""
+        level = _WRITTEN.get(event.get("log_level", LogLevel.info))
+        namespace = str(event.get("log_namespace", ""))
+        if level is None or (level == "info" and not namespace.startswith("twistcluster")):
+            return
+        self._write(_line(level, event))
+
+    def _write(self, text: str) -> None:
+        data = text.encode(errors="backslashreplace")
+        if self.dropped:
+            lost = f"{_now()} warning {self.dropped} lines of this log could not be written and are lost\n"
+            data = (b"" if self._whole else b"\n") + lost.encode() + data
+        try:
+            written = os.write(self._fd, data)
+        except OSError:
+            self.dropped += 1
+            return
+        if written < len(data):
+            self.dropped += 1
+            self._whole = False
+            return
+        self.dropped = 0
+        self._whole = True
+
+
+def start_logging(fd: int = 2) -> LineLog:
+    """Write this process's events to `fd` from now on."""
+    observer = LineLog(fd)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)  # type: ignore[list-item]
+    return observer
+
+
+def log_event(level: str, event: str, fields: Mapping[str, object]) -> None:
+    """Log what a machine or a node says: a short text, and its fields by name."""
+    _logger.emit(_LEVELS[level], "{event}", event=event, fields=fields)
+
+
+def _line(level: str, event: Mapping[str, Any]) -> str:
+    text = formatEvent(event)  # type: ignore[arg-type]
+    fields = event.get("fields")
+    if isinstance(fields, Mapping):
+        text += "".join(f" {name}={_shown(value)}" for name, value in fields.items())
+    failure = event.get("log_failure")
+    if failure is not None:
+        text += "\n" + str(failure.getTraceback()).rstrip()
+    if len(text) > LINE_CHARACTERS:
+        text = text[:LINE_CHARACTERS] + " [cut]"
+    return f"{_now()} {level} " + text.replace("\n", "\n    ") + "\n"
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return repr(text) if not text or any(character.isspace() for character in text) else text
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,233 @@
+"""The scheduler as a node: links carry events to its machine and effects away.
+
+Owns: which link has which number, the machine's alarm, how busy this thread is, and what is said to all when the
+cluster ends. Must not know: what the machine decides.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
+from twistcluster.core.scheduler import Scheduler
+from twistcluster.errors import ProtocolError, TwistclusterError
+from twistcluster.net.link import Channel
+from twistcluster.net.turn import Turn
+from twistcluster.net.unix import listen
+from twistcluster.nodes.hosting import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Premises,
+    new_cluster_id,
+    new_identity,
+    run_until_ended,
+    stop_reactor,
+)
+from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.ticker import Ticker
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Hello, Message, Stop, Stopping
+
+__all__ = ["SchedulerNode", "main"]
+
+SHARE_SECONDS: Final = 0.5
+"""How long the thread's own time is counted for one measure of how busy it is."""
+
+
+class SchedulerNode:
+    """A scheduler on a reactor.
+
+    Args:
+        reactor: Twisted's.
+        machine: the scheduler.
+        turn: shared with the links of this process.
+        on_end: called once when the cluster shall end, with the reason; everybody has been told then.
+        clock: seconds that never go back.
+        cpu_time: seconds that this thread has worked.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        machine: Scheduler,
+        turn: Turn,
+        on_end: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        cpu_time: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self.machine = machine
+        self.owner_came = False
+        """The client that says the owner's secret has connected."""
+        self._reactor = reactor
+        self._turn = turn
+        self._on_end = on_end
+        self._cpu_time = cpu_time
+        self._clock = clock
+        self._measured = clock(), cpu_time()
+        self._ticker = Ticker(reactor, self._tick, clock)
+        self._peers: dict[Channel, int] = {}
+        self._links: dict[int, Channel] = {}
+        self._hellos: dict[int, Hello] = {}
+        self._last_peer = 0
+        self._ended = False
+        self._waiting_for_all: list[Deferred[None]] = []
+        self._port: Any = None
+        self._arm()
+
+    def listen(self, path: str) -> None:
+        """Take connections on a Unix socket."""
+        self._port = listen(self._reactor, path, self, self._turn)
+
+    def all_gone(self) -> Deferred[None]:
+        """Fires when no peer is linked any more."""
+        gone: Deferred[None] = Deferred()
+        if self._links:
+            self._waiting_for_all.append(gone)
+        else:
+            gone.callback(None)
+        return gone
+
+    def end(self, reason: str) -> None:
+        """Tell everybody that the cluster ends, close all links and listen no more."""
+        if self._ended:
+            return
+        self._ended = True
+        log_event("info", "cluster ends", {"reason": reason})
+        self._ticker.stop()
+        if self._port is not None:
+            self._port.stopListening()
+        for peer, link in list(self._links.items()):
+            link.send(Stopping(reason) if self._hellos[peer].role == "client" else Stop())
+            link.close(reason)
+        self._on_end(reason)
+
+    # ---- the links' owner ----
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """A peer said something: the first message of each is `Hello`."""
+        peer = self._peers.get(link)
+        if peer is not None:
+            self._apply(self.machine.received(peer, message, tuple(buffers), self._ticker.now()))
+        elif isinstance(message, Hello):
+            self._meet(link, message)
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """A link is gone."""
+        peer = self._peers.pop(link, None)
+        if peer is None:
+            return
+        del self._links[peer], self._hellos[peer]
+        if not self._ended:
+            self._apply(self.machine.disconnected(peer, self._ticker.now()))
+        if not self._links:
+            waiting, self._waiting_for_all = self._waiting_for_all, []
+            for gone in waiting:
+                gone.callback(None)
+
+    def on_paused(self, link: Channel) -> None:
+        """A peer reads slowly."""
+        if (peer := self._peers.get(link)) is not None:
+            self._apply(self.machine.paused(peer, self._ticker.now()))
+
+    def on_resumed(self, link: Channel) -> None:
+        """It has caught up."""
+        if (peer := self._peers.get(link)) is not None:
+            self._apply(self.machine.resumed(peer, self._ticker.now()))
+
+    # ---- its own ----
+
+    def _meet(self, link: Channel, hello: Hello) -> None:
+        self._last_peer += 1
+        peer = self._last_peer
+        self._peers[link] = peer
+        self._links[peer] = link
+        self._hellos[peer] = hello
+        owner = self.machine.identity.owner
+        if owner and hello.owner == owner:
+            self.owner_came = True
+        self._apply(self.machine.connected(peer, hello, self._ticker.now(), local=link.local))
+
+    def _apply(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(peer, message, buffers):
+                    self._send(peer, message, buffers)
+                case Close(peer, reason):
+                    if (link := self._links.get(peer)) is not None:
+                        link.close(reason)
+                case Log(level, event, fields):
+                    log_event(level, event, fields)
+                case EndCluster(reason):
+                    # After this turn, so that what the machine says beside it leaves first.
+                    self._turn.soon(lambda reason=reason: self.end(reason))  # type: ignore[misc]
+        self._arm()
+
+    def _send(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        link = self._links.get(peer)
+        if link is None:
+            return
+        try:
+            link.send(message, buffers)
+        except ProtocolError as error:
+            log_event("error", "a message could not be sent", {"peer": peer, "error": error})
+            link.close(str(error))
+
+    def _arm(self) -> None:
+        if not self._ended:
+            self._ticker.wake_at(self.machine.next_tick())
+
+    def _tick(self) -> None:
+        self._measure()
+        self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
+
+    def _measure(self) -> None:
+        """Half of the last measure, half of what was since."""
+        now, worked = self._clock(), self._cpu_time()
+        since, worked_before = self._measured
+        if now - since >= SHARE_SECONDS:
+            share = (worked - worked_before) / (now - since)
+            self.machine.busy_share = min(1.0, (self.machine.busy_share + share) / 2)
+            self._measured = now, worked
+
+
+def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) -> int:
+    """Run a standalone scheduler until it is ended; return the exit code.
+
+    Args:
+        name: of the cluster.
+        idle_timeout_s: without client and open job, after which it ends; None: it stays.
+        ready: called with the path of the connection file once peers can connect.
+    """
+    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+
+    start_logging()
+    turn = Turn(reactor)
+    cluster = new_cluster_id()
+    try:
+        premises = Premises(cluster, name)
+    except (TwistclusterError, OSError, ValueError) as error:
+        log_event("error", f"the scheduler could not start: {error}", {})
+        return EXIT_FAILED
+    try:
+        machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
+        node = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor))
+        node.listen(premises.socket)
+        path = premises.publish(kind="scheduler", slots=0, idle_timeout=idle_timeout_s, log="")
+        log_event("info", "scheduler is ready", {"name": name, "socket": premises.socket})
+        ready(path)
+
+        def end() -> Deferred[None]:
+            node.end("the scheduler was stopped")
+            return node.all_gone()
+
+        run_until_ended(reactor, end)
+    except (CannotListenError, OSError) as error:
+        log_event("error", f"the scheduler could not start: {error}", {})
+        return EXIT_FAILED
+    finally:
+        premises.release()
+    log_event("info", "scheduler has ended", {"name": name})
+    return EXIT_OK
