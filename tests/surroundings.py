@@ -4,9 +4,9 @@ Tests never see the user's clusters, kernels or IPython profile. What the tests 
 environment, so a process that left our process tree is found too.
 """
 
+import contextlib
 import os
 import shutil
-import signal
 import tempfile
 import time
 import uuid
@@ -48,12 +48,13 @@ def nothing_left_behind() -> Iterator[None]:
     yield
     patch.undo()
     processes, paths = what_is_left(token, before)
+    left = [f"process {process.pid}: {told(process)}" for process in processes] + sorted(map(str, paths))
     for process in processes:
-        process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     shutil.rmtree(parent, ignore_errors=True)
-    if processes or paths:
-        lines = [f"process {p.pid}: {told(p)}" for p in processes] + [str(path) for path in sorted(paths)]
-        pytest.fail("tests left behind:\n  " + "\n  ".join(lines), pytrace=False)
+    if left:
+        pytest.fail("tests left behind:\n  " + "\n  ".join(left), pytrace=False)
 
 
 @pytest.fixture(autouse=True)
