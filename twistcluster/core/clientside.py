@@ -327,5 +327,9 @@ def _peer(client: Client) -> int:
 
 def differing(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> str:
     """A line about packages whose versions differ between a worker and a client; empty where none does."""
-    pairs = [f"{name} {theirs[name]} (here {ours[name]})" for name in sorted(theirs) if ours.get(name, theirs[name]) != theirs[name]]
+    pairs = [
+        f"{name} {theirs[name]} (here {ours[name]})"
+        for name in sorted(theirs)
+        if ours.get(name, theirs[name]) != theirs[name]
+    ]
     return f"{worker} has other versions: {', '.join(pairs)}. Results may differ or fail to load." if pairs else ""

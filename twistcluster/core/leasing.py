@@ -122,7 +122,9 @@ class Leasing:
         seconds, places = worker.room(priority, needs, target)
         unit = job.pace.unit(otherwise=target)
         width = worker.width(needs)
-        fair = -(-len(job.spans.pending) * width // (2 * self.slots)) if job.count is not None else len(job.spans.pending)
+        fair = (
+            -(-len(job.spans.pending) * width // (2 * self.slots)) if job.count is not None else len(job.spans.pending)
+        )
         count = max(min(job.pace.size(max(seconds, unit)), fair), places, 1)
         if job.lost_once:
             count = self._cautious(job, count)

@@ -105,9 +105,7 @@ class RangeSet:
                 self._count -= stop - first
                 return gone
         else:
-            gone = [
-                (max(a, start), min(b, stop)) for a, b in zip(starts[low:high], stops[low:high], strict=True)
-            ]
+            gone = [(max(a, start), min(b, stop)) for a, b in zip(starts[low:high], stops[low:high], strict=True)]
         kept = [(a, b) for a, b in ((first, start), (stop, last)) if a < b]
         starts[low:high] = [a for a, _ in kept]
         stops[low:high] = [b for _, b in kept]
@@ -134,8 +132,7 @@ class RangeSet:
         low = bisect_right(self._stops, start)
         high = bisect_left(self._starts, stop)
         return [
-            (max(a, start), min(b, stop))
-            for a, b in zip(self._starts[low:high], self._stops[low:high], strict=True)
+            (max(a, start), min(b, stop)) for a, b in zip(self._starts[low:high], self._stops[low:high], strict=True)
         ]
 
     def clear(self) -> list[Range]:

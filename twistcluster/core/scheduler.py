@@ -10,7 +10,6 @@ Rules:
 - What a lost peer had is decided in the same turn.
 """
 
-
 from twistcluster.core.clients import Client
 from twistcluster.core.clientside import ClientSide
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
@@ -239,7 +238,12 @@ class Scheduler:
 
     def release_if_unwanted(self, job: Job) -> None:
         """Forget a job that is over and that nobody can ask for any more."""
-        if job.over and not job.watchers and (not self.telling.retain or job.owner.peer is not None) and not job.info.named:
+        if (
+            job.over
+            and not job.watchers
+            and (not self.telling.retain or job.owner.peer is not None)
+            and not job.info.named
+        ):
             self.forget(job)
 
     def forget(self, job: Job) -> None:
@@ -341,5 +345,3 @@ class Scheduler:
             self.idle_since = self.now
         elif self.idle_timeout_s is not None and self.now - self.idle_since >= self.idle_timeout_s:
             self.end(f"idle for {self.idle_timeout_s:g} s")
-
-

@@ -1,0 +1,314 @@
+"""A whole cluster in one thread, on a fake clock and a fake network.
+
+Owns: the seats around the real scheduler's machine: clients that open jobs and write down what they are told, and
+workers (testing/workers.py). All that is random comes from one seeded generator.
+
+Example:
+    >>> cluster = SimulatedCluster(seed=1)
+    >>> _ = [cluster.add_worker(slots=2) for _ in range(3)]
+    >>> client = cluster.add_client()
+    >>> job = client.open_job(count=1000)
+    >>> cluster.run()
+    >>> len(job.results), job.complete
+    (1000, True)
+"""
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from twistcluster.core.effects import Close, EndCluster, Send
+from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.testing.clock import StepClock, Timer
+from twistcluster.testing.invariants import check_scheduler
+from twistcluster.testing.network import SimulatedLink
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    Blob,
+    Cancel,
+    Cancelled,
+    CloseJob,
+    Context,
+    Failed,
+    Hello,
+    Message,
+    OpenJob,
+    Page,
+    Release,
+    Results,
+    Retry,
+)
+
+__all__ = ["Seat", "SimulatedClient", "SimulatedCluster", "SimulatedJob"]
+
+PYTHON = "3.11"
+FUNCTION = b"f" * 16
+CONTEXT = Context(b"c" * 16, b"b" * 16, "/")
+
+
+class Seat(Protocol):
+    """A client or worker, from the cluster's side."""
+
+    link: SimulatedLink
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """The scheduler said something."""
+
+    def lost(self) -> None:
+        """The link is gone."""
+
+
+class SchedulerEnd:
+    """The scheduler's end of one link."""
+
+    def __init__(self, cluster: "SimulatedCluster", peer: int) -> None:
+        self.cluster = cluster
+        self.peer = peer
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """A peer said something."""
+        self.cluster.event(self.cluster.scheduler.received, self.peer, message, buffers)
+
+    def lost(self) -> None:
+        """The link is gone."""
+        self.cluster.links.pop(self.peer, None)
+        self.cluster.event(self.cluster.scheduler.disconnected, self.peer)
+
+
+class SimulatedCluster:
+    """A scheduler, its clients and its workers.
+
+    Args:
+        seed: Of all that is random.
+        name: Empty for an owned cluster.
+        delay_s: The longest time that a message takes; each takes a random part of it.
+        check: Check the invariants after every step.
+        slot_seconds: How long an item takes, from (job, index).
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        name: str = "sim",
+        delay_s: float = 0.001,
+        check: bool = True,
+        item_seconds: Callable[[int, int], float] = lambda _job, _index: 0.01,
+        results_held_bytes: int = 1 << 30,
+    ) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - a simulation's, not a secret
+        self.clock = StepClock()
+        self.item_seconds = item_seconds
+        self.links: dict[int, SimulatedLink] = {}
+        self.ended = ""
+        self.scheduler = Scheduler(
+            Identity(epoch="0", cluster="0", python=PYTHON, version="0", pid=0, name=name),
+            now=0.0,
+            results_held_bytes=results_held_bytes,
+        )
+        self._check = check
+        self._delay_s = delay_s
+        self._peers = 0
+        self._tick: Timer | None = None
+        self.observe: Callable[[Callable[..., object], float], None] | None = None
+
+    # ---- events and effects ----
+
+    def event(self, happen: Callable[..., list[object]], *args: object) -> None:
+        """Something happens to the scheduler now; its effects are carried out."""
+        effects = happen(*args, self.clock.now)
+        for effect in effects:
+            match effect:
+                case Send(peer, message, buffers):
+                    link = self.links.get(peer)
+                    if link is not None:
+                        link.send(True, message, buffers)
+                case Close(peer, _):
+                    link = self.links.get(peer)
+                    if link is not None:
+                        link.cut()
+                case EndCluster(reason):
+                    self.ended = reason
+                case _:
+                    pass
+        if self._check:
+            check_scheduler(self.scheduler)
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self.scheduler.next_tick()
+        if self._tick is None or self._tick.cancelled or due < self._tick.due:
+            if self._tick is not None:
+                self._tick.cancel()
+            self._tick = self.clock.at(due, self._ticked)
+
+    def _ticked(self) -> None:
+        self._tick = None
+        self.event(self.scheduler.tick)
+
+    # ---- peers ----
+
+    def connect(self, seat: Seat, hello: Hello) -> None:
+        """Link a client or worker to the scheduler."""
+        self._peers += 1
+        peer = self._peers
+        link = SimulatedLink(self.clock, lambda: self.random.random() * self._delay_s)
+        link.connect(SchedulerEnd(self, peer), seat)
+        seat.link = link
+        self.links[peer] = link
+        self.event(lambda now: self.scheduler.connected(peer, hello, now))
+
+    def hello(self, role: str, slots: int = 0, resources: dict[str, float] | None = None) -> Hello:
+        """What a new peer says first."""
+        process = f"{self.random.getrandbits(128):032x}"
+        assert role in ("client", "worker")
+        return Hello(
+            PROTOCOL,
+            "client" if role == "client" else "worker",
+            PYTHON,
+            "0",
+            process,
+            1,
+            "host",
+            self._peers,
+            slots=slots,
+            resources=resources or {},
+        )
+
+    def add_client(self) -> "SimulatedClient":
+        """A client joins."""
+        client = SimulatedClient(self)
+        self.connect(client, self.hello("client"))
+        client.say(Blob(FUNCTION), (b"function",))
+        client.say(CONTEXT)
+        return client
+
+    def add_worker(self, slots: int = 2, resources: dict[str, float] | None = None) -> "Seat":
+        """A worker joins that takes leases and gives results, without slots of its own."""
+        from twistcluster.testing.workers import LeaseWorker  # noqa: PLC0415 - the two know each other
+
+        worker = LeaseWorker(self, slots)
+        self.connect(worker, self.hello("worker", slots, resources))
+        return worker
+
+    # ---- time ----
+
+    def run(self, until: Callable[[], bool] | None = None, *, seconds: float = 1e6) -> None:
+        """Let time pass until something holds (else: until all jobs of all clients are complete)."""
+        deadline = self.clock.now + seconds
+        stop = until or self.quiet
+        while not stop():
+            if self.clock.now > deadline or not self.clock.step():
+                raise AssertionError(f"nothing more happens at {self.clock.now:.3f} s, and it isn't over")
+
+    def quiet(self) -> bool:
+        """Whether every job is over and everything said was heard."""
+        return all(job.over for job in self.scheduler.jobs.values()) and all(
+            job.complete for client in self.clients() for job in client.jobs.values()
+        )
+
+    def clients(self) -> list["SimulatedClient"]:
+        """Those that are connected."""
+        seats = [link.ends[True] for link in self.links.values() if link.up]
+        return [seat for seat in seats if isinstance(seat, SimulatedClient)]
+
+
+class SimulatedJob:
+    """What a client was told of a job."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number = number
+        self.count = count
+        self.results: dict[int, bytes] = {}
+        self.failed: dict[int, str] = {}
+        self.cancelled: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item has its fate."""
+        return len(self.results) + len(self.failed) + len(self.cancelled) >= self.count
+
+    def check(self) -> None:
+        """Each item met exactly one fate."""
+        fates = [*self.results, *self.failed, *self.cancelled]
+        assert sorted(fates) == list(range(self.count)), f"job {self.number}: items without a fate, or with two"
+
+
+class SimulatedClient:
+    """A client that writes down what it is told."""
+
+    link: SimulatedLink
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.cluster = cluster
+        self.jobs: dict[int, SimulatedJob] = {}
+
+    def say(self, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
+        """Send a message to the scheduler."""
+        self.link.send(False, message, buffers)
+
+    def open_job(
+        self,
+        count: int,
+        *,
+        page_items: int = 4096,
+        lazy: bool = False,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+    ) -> SimulatedJob:
+        """Open a job of `count` items, its pages and all."""
+        number = len(self.jobs)
+        job = self.jobs[number] = SimulatedJob(number, count)
+        self.say(
+            OpenJob(
+                number,
+                [FUNCTION],
+                CONTEXT.digest,
+                count=None if lazy else count,
+                priority=priority,
+                resources=resources or {},
+            )
+        )
+        for first in range(0, count, page_items):
+            self.say(Page(number, first, min(page_items, count - first), 0), (b"items",))
+        if lazy:
+            self.say(CloseJob(number, count))
+        return job
+
+    def cancel(self, job: SimulatedJob, start: int = 0, stop: int | None = None) -> None:
+        """Ask that items don't start."""
+        self.say(Cancel(job.number, start, stop))
+
+    def retry(self, job: SimulatedJob) -> None:
+        """The failed items again."""
+        job.failed.clear()
+        self.say(Retry(job.number))
+
+    def release(self, job: SimulatedJob) -> None:
+        """Let go of a job."""
+        self.say(Release(job.number))
+
+    def leave(self) -> None:
+        """Its link is cut."""
+        self.link.cut()
+
+    def lost(self) -> None:
+        """The scheduler is gone."""
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """The scheduler said something."""
+        match message:
+            case Results(job=number, first=first, count=count):
+                results = self.jobs[number].results
+                for index in range(first, first + count):
+                    # The first value that a client saw is the one that stays.
+                    results.setdefault(index, bytes(buffers[0]))
+            case Failed(job=number, index=index, error=error):
+                assert index not in self.jobs[number].results, f"item {index} failed after it succeeded"
+                self.jobs[number].failed[index] = error.why
+            case Cancelled(job=number, ranges=ranges):
+                for start, stop in ranges:
+                    self.jobs[number].cancelled.update(range(start, stop))
+            case _:
+                pass

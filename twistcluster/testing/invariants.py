@@ -1,0 +1,76 @@
+"""What holds of a scheduler after every step, whatever happened.
+
+Owns: the checks. They read the machine's own records, cost what they cost, and are for tests.
+"""
+
+from twistcluster.core.jobs import Job
+from twistcluster.core.ranges import RangeSet
+from twistcluster.core.scheduler import Scheduler
+
+__all__ = ["check_scheduler"]
+
+
+def check_scheduler(scheduler: Scheduler) -> None:
+    """Raise AssertionError, with the story, where a record contradicts another."""
+    for job in scheduler.jobs.values():
+        _check_items(job)
+        _check_leases(scheduler, job)
+        _check_log(job)
+    _check_workers(scheduler)
+    held = sum(job.log.nbytes for job in scheduler.jobs.values())
+    assert scheduler.telling.held_bytes == held, f"{scheduler.telling.held_bytes} B are said to be held, {held} are"
+    for client in scheduler.clients.values():
+        still_open = sum(job.owner is client and not job.over for job in scheduler.jobs.values())
+        assert client.open_jobs == still_open, f"{client.name}: {client.open_jobs} jobs said open, {still_open} are"
+
+
+def _check_items(job: Job) -> None:
+    """Every item that came is pending, leased or finished: one of the three."""
+    seen = RangeSet()
+    spans = job.spans
+    for name, ranges in [
+        ("pending", list(spans.pending)),
+        ("finished", list(spans.finished)),
+        *((f"lease {n}", _unfinished(lease.left, spans.finished)) for n, lease in spans.leases.items()),
+    ]:
+        for start, stop in ranges:
+            news = seen.add(start, stop)
+            assert sum(b - a for a, b in news) == stop - start, f"{job.id}: {start}-{stop} is {name} and something else"
+    for start, stop in [(0, job.arrived)] * bool(job.arrived):
+        assert seen.overlap(start, stop) == [(start, stop)], f"{job.id}: items are nowhere: {seen}, {job.arrived} came"
+    assert len(job.failed) + len(job.cancelled) <= len(spans.finished)
+    assert job.over == job.complete, f"{job.id} is {job.state} with {len(spans.finished)} of {job.count} finished"
+
+
+def _unfinished(left: RangeSet, finished: RangeSet) -> list[tuple[int, int]]:
+    rest = RangeSet()
+    for start, stop in left:
+        rest.add(start, stop)
+        for a, b in finished.overlap(start, stop):
+            rest.remove(a, b)
+    return list(rest)
+
+
+def _check_leases(scheduler: Scheduler, job: Job) -> None:
+    for number, lease in job.spans.leases.items():
+        assert lease.left, f"lease {number} of {job.id} is empty"
+        assert lease.holder.leases.get(number) == (job, lease), f"{lease.holder.name} doesn't know its lease {number}"
+        assert scheduler.leasing.workers.get(lease.holder.peer) is lease.holder, f"lease {number}: its holder is gone"
+
+
+def _check_log(job: Job) -> None:
+    for client, (_, position) in job.watchers.items():
+        assert job.log.base <= position <= job.log.end, f"{client.name} stands outside of the log of {job.id}"
+    assert job.log.nbytes == sum(entry.nbytes for entry in job.log.entries)
+
+
+def _check_workers(scheduler: Scheduler) -> None:
+    slots = 0
+    for worker in scheduler.leasing.workers.values():
+        slots += worker.slots
+        items = sum(len(lease.left) for _, lease in worker.leases.values())
+        said = sum(load.items for load in worker.loads.values())
+        assert items == said, f"{worker.name}: {said} items said to be leased, {items} are"
+        for number, (job, _) in worker.leases.items():
+            assert number in job.spans.leases, f"{worker.name} holds lease {number}, which {job.id} doesn't know"
+    assert slots == scheduler.leasing.slots

@@ -1,0 +1,56 @@
+"""A simulated network: links that carry messages in order, each after its delay, until they are cut.
+
+Owns: delivery. Must not know: what the messages mean.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twistcluster.testing.clock import StepClock
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Message
+
+__all__ = ["End", "SimulatedLink"]
+
+
+class End(Protocol):
+    """Who sits at an end of a link."""
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """The other end said something."""
+
+    def lost(self) -> None:
+        """The link is gone."""
+
+
+class SimulatedLink:
+    """A link between two ends, called `left` and `right`."""
+
+    def __init__(self, clock: StepClock, delay: Callable[[], float]) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._free = {False: 0.0, True: 0.0}
+        self.ends: dict[bool, End] = {}
+        self.up = True
+
+    def connect(self, left: End, right: End) -> None:
+        """Seat the ends."""
+        self.ends = {False: left, True: right}
+
+    def send(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:  # noqa: FBT001
+        """Say something to an end. What comes later arrives later, however long the first takes."""
+        if self.up:
+            due = max(self._clock.now + self._delay(), self._free[to_right])
+            self._free[to_right] = due
+            self._clock.at(due, self._deliver, to_right, message, buffers)
+
+    def cut(self) -> None:
+        """Both ends lose it at once; what is on the way is lost with it."""
+        if self.up:
+            self.up = False
+            for end in self.ends.values():
+                self._clock.at(self._clock.now, end.lost)
+
+    def _deliver(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...]) -> None:  # noqa: FBT001
+        if self.up:
+            self.ends[to_right].received(message, buffers)

@@ -1,0 +1,122 @@
+"""Simulated workers.
+
+Owns: `LeaseWorker`, which takes leases and runs their items on counters instead of slots: cheap enough for thousands.
+Must not know: the scheduler's records.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twistcluster.wire.messages import (
+    Crashed,
+    ErrorInfo,
+    Failure,
+    Lease,
+    Message,
+    Released,
+    Report,
+    Revoke,
+    Scale,
+    SlotsChanged,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.testing.cluster import SimulatedCluster
+    from twistcluster.testing.network import SimulatedLink
+    from twistcluster.wire.frames import Buffer
+
+__all__ = ["LeaseWorker"]
+
+
+@dataclass(slots=True)
+class HeldLease:
+    """A lease and how far it was started."""
+
+    number: int
+    job: int
+    next: int
+    stop: int
+
+
+class LeaseWorker:
+    """A worker without processes: each slot runs an item for as long as the cluster says it takes.
+
+    Items fail where `fails(job, index)` says so, and end their slot where `crashes` does.
+    """
+
+    link: "SimulatedLink"
+
+    def __init__(self, cluster: "SimulatedCluster", slots: int) -> None:
+        self.cluster = cluster
+        self.slots = slots
+        self.free = slots
+        self.queue: deque[HeldLease] = deque()
+        self.alive = True
+        self.runs: list[tuple[int, int]] = []
+        """Items that were started: (job, index)."""
+        self.fails = lambda _job, _index: False
+        self.crashes = lambda _job, _index: False
+
+    def received(self, message: Message, _buffers: "tuple[Buffer, ...]") -> None:
+        """The scheduler said something."""
+        match message:
+            case Lease(lease=number, job=job, start=start, stop=stop):
+                self.queue.append(HeldLease(number, job, start, stop))
+                self._start()
+            case Revoke(lease=number, keep=keep):
+                self._give_back(number, keep)
+            case Scale(slots=slots):
+                self.free += slots - self.slots
+                self.slots = slots
+                self.link.send(False, SlotsChanged(slots, slots, 0, 0))
+                self._start()
+            case _:
+                pass
+
+    def die(self) -> None:
+        """The process is killed."""
+        self.alive = False
+        self.link.cut()
+
+    def lost(self) -> None:
+        """The scheduler is gone, or closed the link."""
+        self.alive = False
+
+    def _start(self) -> None:
+        clock, seconds_of = self.cluster.clock, self.cluster.item_seconds
+        while self.free > 0 and self.queue:
+            lease = self.queue[0]
+            index = lease.next
+            lease.next += 1
+            if lease.next == lease.stop:
+                self.queue.popleft()
+            self.free -= 1
+            seconds = seconds_of(lease.job, index)
+            clock.at(clock.now + seconds, self._finish, lease, index, seconds)
+
+    def _finish(self, lease: HeldLease, index: int, seconds: float) -> None:
+        if not self.alive:
+            return
+        self.free += 1
+        if self.crashes(lease.job, index):
+            self.link.send(False, Crashed(lease.number, index, "signal 9 (SIGKILL)"))
+        elif self.fails(lease.job, index):
+            error = ErrorInfo("raised", "ValueError", "no")
+            self.link.send(False, Failure(lease.number, index, seconds, error))
+        else:
+            value = f"{index} by {id(self)}".encode()
+            self.link.send(False, Report(lease.number, index, 1, 0, seconds), (value,))
+        self.runs.append((lease.job, index))
+        self._start()
+
+    def _give_back(self, number: int, keep: int) -> None:
+        lease = next((held for held in self.queue if held.number == number), None)
+        if lease is None or lease.stop - lease.next <= keep:
+            self.link.send(False, Released(number, 0, 0))
+            return
+        split = lease.next + keep
+        self.link.send(False, Released(number, split, lease.stop))
+        lease.stop = split
+        if lease.next == split:
+            self.queue.remove(lease)
