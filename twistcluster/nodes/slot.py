@@ -1,0 +1,180 @@
+"""The slot: a process that runs items one at a time, as `python -m twistcluster.nodes.slot LINK_FD PAGE_FD LIFE_FD`.
+
+Owns: the process (its life, its signals, its streams) and the loop over what its worker says. LINK_FD is its end of
+the link to its worker, PAGE_FD the shared page (the ordinal of the item that runs, the limit), LIFE_FD the reading end
+of a pipe that its worker holds open. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
+
+A slot never outlives its worker: the kernel itself kills the slot's process group when LIFE_FD meets its end (0.8 ms,
+whatever user code does, C code that holds the GIL included).
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from types import FrameType, ModuleType
+from typing import Any, Final
+
+from twistcluster.nodes.slot_bites import NO_ITEM, Biter
+from twistcluster.nodes.slot_errors import ContextError, own_frame
+from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
+from twistcluster.nodes.slot_link import Flusher, Results, SlotLink
+from twistcluster.nodes.slot_output import Capture, catch_streams
+from twistcluster.nodes.slot_steps import Steps
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Bite,
+    Blob,
+    Context,
+    DropPages,
+    EndJob,
+    Forget,
+    Message,
+    OpenJob,
+    Page,
+    Ready,
+    Step,
+    StepDone,
+)
+
+__all__ = ["Slot", "main"]
+
+PAGE_BYTES: Final = 16
+
+
+class Slot:
+    """What a slot does with each message."""
+
+    def __init__(self, link: SlotLink, words: memoryview) -> None:
+        self._link = link
+        self._words = words
+        self._store = Store()
+        self._capture = Capture(self._running)
+        self._results = Results(link, self._capture)
+        self._flusher = Flusher(self._results)
+        self._biter = Biter(self._store, self._results, words)
+        self._steps = Steps(self._store, self._biter.coroutines)
+        self._do: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
+            Blob: self._blob,
+            Forget: self._forget,
+            Context: self._context,
+            OpenJob: self._open_job,
+            Page: self._page,
+            DropPages: self._drop_pages,
+            EndJob: self._end_job,
+            Bite: self._bite,
+            Step: self._step,
+        }
+
+    def run(self) -> None:
+        """Serve until the link ends."""
+        catch_streams(self._capture)
+        self._flusher.start()
+        self._say(Ready(os.getpid(), versions()))
+        do = self._do
+        while (came := self._link.read()) is not None:
+            for message, buffers in came:
+                do[type(message)](message, buffers)
+
+    def _running(self) -> int | None:
+        ordinal: int = self._words[0]
+        return None if ordinal == NO_ITEM else ordinal
+
+    def _say(self, message: Message, buffers: Iterable[Buffer] = ()) -> None:
+        with self._link.lock:
+            self._link.put(message, [*buffers])
+            self._link.write()
+
+    def _blob(self, message: Blob, buffers: list[Buffer]) -> None:
+        self._store.blobs[message.digest] = buffers[0]
+
+    def _forget(self, message: Forget, _: list[Buffer]) -> None:
+        self._store.forget(message.digests)
+
+    def _context(self, message: Context, _: list[Buffer]) -> None:
+        self._store.contexts[message.digest] = message
+
+    def _open_job(self, message: OpenJob, _: list[Buffer]) -> None:
+        self._store.jobs[message.job] = SlotJob(self._store, message)
+
+    def _page(self, message: Page, buffers: list[Buffer]) -> None:
+        store = self._store
+        for digest in message.definitions:
+            store.definitions.learn(digest, store.blob(digest))
+        store.jobs[message.job].add(JobPage(message, buffers))
+
+    def _drop_pages(self, message: DropPages, _: list[Buffer]) -> None:
+        job = self._store.jobs.get(message.job)
+        if job is not None:
+            job.drop(message.firsts)
+
+    def _end_job(self, message: EndJob, _: list[Buffer]) -> None:
+        self._store.jobs.pop(message.job, None)
+
+    def _bite(self, message: Bite, _: list[Buffer]) -> None:
+        job = self._store.jobs[message.job]
+        broken: ContextError | None = None
+        try:
+            self._steps.prepare(job.message.context)
+        except ContextError as error:
+            broken = error
+        self._flusher.begin()
+        self._biter.run(message, job, broken)
+        self._flusher.end()
+
+    def _step(self, message: Step, _: list[Buffer]) -> None:
+        error, buffers = self._steps.step(message)
+        self._say(StepDone(message.request, "", error), buffers)
+
+
+def versions() -> dict[str, str]:
+    """What peers compare: looked up without importing anything."""
+    return {}
+
+
+def die_with_worker(life_fd: int) -> None:
+    """Have the kernel kill this process and all of its group when the worker's end of the pipe is closed."""
+    fcntl.fcntl(life_fd, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life_fd, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life_fd, fcntl.F_SETFL, fcntl.fcntl(life_fd, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life_fd], [], [], 0)[0]:  # it was closed before that was set up
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def interrupted(signum: int, frame: FrameType | None) -> None:
+    """SIGINT: an item that is in code of the user's fails with it; between items, and in our own code, nothing happens."""
+    if frame is not None and not own_frame(frame.f_globals.get("__name__")):
+        raise KeyboardInterrupt
+
+
+def own_session() -> None:
+    """Leave the worker's session and group, if whoever started us hasn't seen to it."""
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a slot on three inherited descriptors."""
+    link_fd, page_fd, life_fd = (int(argument) for argument in arguments)
+    own_session()
+    die_with_worker(life_fd)
+    signal.signal(signal.SIGINT, interrupted)
+    for fd in (link_fd, page_fd, life_fd):
+        os.set_inheritable(fd, False)
+    words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:PAGE_BYTES].cast("Q")
+    # What items call `__main__` is theirs: this module goes on under its own name.
+    sys.modules["__main__"] = ModuleType("__main__")
+    Slot(SlotLink(link_fd), words).run()
+    return 0
+
+
+if __name__ == "__main__":
+    from twistcluster.nodes import slot
+
+    # Without clean-up: threads that items left behind must not keep a slot alive whose worker has let go of it.
+    os._exit(slot.main(sys.argv[1:]))
