@@ -10,6 +10,7 @@ import enum
 import importlib
 import inspect
 import itertools
+import re
 import sys
 import types
 import typing
@@ -78,7 +79,7 @@ def module_text(module: types.ModuleType) -> str:
         skipping = line.startswith(("Owns:", "Must not know:")) or (skipping and bool(line))
         if not skipping:
             kept.append(line)
-    return "\n".join(kept).strip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
