@@ -1,0 +1,172 @@
+"""What a kernel and its render process say to each other, one tagged union for each direction.
+
+Owns: names and fields. Travels in wire frames, so results, thumbnails and pictures are buffers, never fields. Must not
+know: who sends when, how anything is drawn.
+
+A `view` is numbered by the kernel. A `request` counts what the kernel asked for: the render process works strictly in
+order, so the oldest request without an answer is the one it works on.
+"""
+
+from typing import Literal
+
+from twistcluster.wire.messages import Message
+
+__all__ = [
+    "Card",
+    "CloseView",
+    "Definition",
+    "Draw",
+    "FailedItem",
+    "Frame",
+    "KernelToRender",
+    "OpenGallery",
+    "OpenPlot",
+    "Picture",
+    "RenderToKernel",
+    "Results",
+    "Snapshot",
+    "Surroundings",
+    "Tile",
+    "Tiles",
+]
+
+
+# ---- kernel to render process -----------------------------------------------------------------------------------------
+
+
+class Surroundings(Message, tag=True):
+    """Where functions and classes are imported from: the kernel's own folder and `sys.path`."""
+
+    folder: str
+    path: list[str]
+
+
+class OpenGallery(Message, tag=True):
+    """A view that shows results as tiles, where they are pictures."""
+
+    view: int
+
+
+class OpenPlot(Message, tag=True):
+    """A view drawn by a function of the user. One buffer: the function's blob (wire/functions.py)."""
+
+    view: int
+
+
+class Definition(Message, tag=True):
+    """One buffer: a class definition that results name by digest."""
+
+    digest: bytes
+
+
+class Results(Message, tag=True):
+    """Items `first` to `first + count` of the view's job. Buffers: their packed results."""
+
+    view: int
+    first: int
+    count: int
+    kind: int
+    definitions: list[bytes] = []
+
+
+class FailedItem(Message, tag=True):
+    """A tile that says why there is no picture."""
+
+    view: int
+    index: int
+    reason: str
+
+
+class Draw(Message, tag=True):
+    """Take in what arrived and draw it: answered by `Tiles` (gallery) or `Frame` (plot)."""
+
+    view: int
+    request: int
+    ratio: float = 1.0
+    """Device pixels per CSS pixel."""
+
+
+class Card(Message):
+    """The words of a view's still picture."""
+
+    label: str
+    state: str
+    summary: str
+    detail: str
+    """Rate, time left or elapsed, at the right."""
+    parts: list[float]
+    """Fractions of the bar: done, failed, cancelled."""
+    errors: list[str]
+    lines: list[str]
+    note: str = ""
+    count: int | None = None
+    shown: int = 0
+
+
+class Snapshot(Message, tag=True):
+    """The whole view as one picture, answered by `Picture`.
+
+    Buffers: none, or a PNG that stands in for a plot which can't be drawn any more.
+    """
+
+    view: int
+    request: int
+    card: Card
+    theme: Literal["light", "dark"]
+    scale: int
+    """Pixels per unit: 1 for a passing picture (few colours), 2 for the one that stays."""
+
+
+class CloseView(Message, tag=True):
+    """Nothing more will be asked of this view."""
+
+    view: int
+
+
+# ---- render process to kernel -----------------------------------------------------------------------------------------
+
+
+class Tile(Message):
+    """A thumbnail: its buffer stands at the same place in the frame. No width: `text` stands in for a picture."""
+
+    index: int
+    width: int
+    height: int
+    text: str = ""
+
+
+class Tiles(Message, tag=True):
+    """What became of the results taken in. Buffers: one encoded thumbnail a tile."""
+
+    view: int
+    request: int
+    tiles: list[Tile]
+    pictures: bool | None
+    """Whether the results are pictures; None while that is open."""
+    more: bool
+    """Results still wait: ask again."""
+
+
+class Frame(Message, tag=True):
+    """A drawn plot. Buffers: the PNG, or none where nothing could be drawn yet."""
+
+    view: int
+    request: int
+    width: int
+    height: int
+    error: str = ""
+    """What the draw function raised, if it did."""
+    more: bool = False
+
+
+class Picture(Message, tag=True):
+    """The still picture. Buffers: the PNG. Width and height in CSS pixels."""
+
+    view: int
+    request: int
+    width: int
+    height: int
+
+
+KernelToRender = Surroundings | OpenGallery | OpenPlot | Definition | Results | FailedItem | Draw | Snapshot | CloseView
+RenderToKernel = Tiles | Frame | Picture

@@ -1,0 +1,329 @@
+// The live view of a job, as one anywidget. Everything that comes from users is set with textContent, never as markup.
+//
+// - The store belongs to the model and survives its views: it starts from the trait `state` (so a reloaded page shows
+//   what was there) and grows by custom messages, each one frame: {kind: "frame", n, ...} with its buffers.
+// - A frame is acknowledged once it is painted; a hidden page paints nothing, so it acknowledges nothing and gets nothing.
+
+const LINES = 200;
+
+export default () => {
+  const store = { status: null, tiles: new Map(), urls: new Map(), errors: [], lines: [], plot: null, gallery: false };
+  const views = new Set();
+  let newest = 0;
+  let acknowledged = 0;
+  let scheduled = false;
+
+  const asUrl = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
+
+  const typeOf = (bytes) => {
+    const first = bytes instanceof DataView ? bytes.getUint8(0) : new Uint8Array(bytes)[0];
+    return first === 0x89 ? "image/png" : "image/jpeg";
+  };
+
+  function takeTile(tile, bytes) {
+    const old = store.tiles.get(tile.index);
+    if (old && old.url) URL.revokeObjectURL(old.url);
+    const url = tile.width && bytes && bytes.byteLength ? asUrl(bytes, typeOf(bytes)) : null;
+    store.tiles.set(tile.index, { ...tile, url });
+    return tile.index;
+  }
+
+  function takePlot(plot, bytes) {
+    if (bytes && bytes.byteLength) {
+      if (store.plot && store.plot.url) setTimeout((url) => URL.revokeObjectURL(url), 2000, store.plot.url);
+      store.plot = { ...plot, url: asUrl(bytes, "image/png") };
+    }
+  }
+
+  // A snapshot has its bytes in place, a frame has them in its buffers, in the order: tiles, plot.
+  function take(news, buffers) {
+    const fresh = [];
+    let next = 0;
+    for (const tile of news.tiles || []) {
+      fresh.push(takeTile(tile, buffers ? buffers[next++] : tile.data));
+    }
+    if (news.plot) takePlot(news.plot, buffers ? buffers[next] : news.plot.data);
+    if (news.status) store.status = news.status;
+    if (news.errors) store.errors = news.errors;
+    if (news.lines) {
+      store.lines = buffers && !news.lines_anew ? store.lines.concat(news.lines) : news.lines.slice();
+      if (store.lines.length > LINES) store.lines.splice(0, store.lines.length - LINES);
+    }
+    return fresh;
+  }
+
+  const dark = () => {
+    const body = document.body;
+    if (body.dataset.jpThemeLight !== undefined) return body.dataset.jpThemeLight === "false";
+    if (body.classList.contains("vscode-light")) return false;
+    if (body.classList.contains("vscode-dark") || body.classList.contains("vscode-high-contrast")) return true;
+    return document.documentElement.getAttribute("theme") === "dark"
+      || (document.documentElement.getAttribute("theme") === null && matchMedia("(prefers-color-scheme: dark)").matches);
+  };
+
+  const looking = () => [...views].some((view) => view.visible);
+  const about = () => ({ theme: dark() ? "dark" : "light", ratio: Math.min(2, window.devicePixelRatio || 1), visible: looking() });
+
+  function initialize({ model }) {
+    take(model.get("state") || {}, null);
+    model.on("msg:custom", (news, buffers) => {
+      if (!news || news.kind !== "frame") return;
+      const fresh = take(news, buffers || []);
+      for (const view of views) for (const index of fresh) view.fresh.add(index);
+      newest = Math.max(newest, news.n);
+      const acknowledge = () => {
+        if (newest > acknowledged) {
+          acknowledged = newest;
+          model.send({ kind: "ack", n: newest, ...about() });
+        }
+      };
+      if (!views.size) return acknowledge();
+      if (scheduled) return;
+      scheduled = true;
+      requestAnimationFrame(() => {
+        scheduled = false;
+        for (const view of views) view.paint();
+        acknowledge();
+      });
+    });
+    model.send({ kind: "hello", ...about() });
+    return () => {
+      for (const tile of store.tiles.values()) if (tile.url) URL.revokeObjectURL(tile.url);
+      if (store.plot && store.plot.url) URL.revokeObjectURL(store.plot.url);
+    };
+  }
+
+  function render({ model, el }) {
+    const view = openView(el, store, dark);
+    for (const index of store.tiles.keys()) view.fresh.add(index);
+    views.add(view);
+    view.paint();
+    const report = () => model.send({ kind: "visible", ...about() });
+    const watch = new IntersectionObserver((entries) => {
+      const visible = entries[entries.length - 1].isIntersecting && !document.hidden;
+      if (visible !== view.visible) {
+        view.visible = visible;
+        report();
+      }
+    });
+    watch.observe(el);
+    const shown = () => {
+      watch.unobserve(el);
+      view.visible = false;
+      watch.observe(el);
+      if (document.hidden) report();
+    };
+    document.addEventListener("visibilitychange", shown);
+    return () => {
+      watch.disconnect();
+      document.removeEventListener("visibilitychange", shown);
+      views.delete(view);
+      report();
+    };
+  }
+
+  return { initialize, render };
+};
+
+function make(tag, name, parent, attributes = {}) {
+  const node = document.createElement(tag);
+  node.className = name;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (parent) parent.append(node);
+  return node;
+}
+
+// ---- one view ---------------------------------------------------------------------------------------------------------
+
+function openView(el, store, dark) {
+  const root = make("section", "tc-view", el);
+  const head = make("div", "tc-head", root);
+  const label = make("span", "tc-label", head);
+  const counts = make("span", "tc-counts", head);
+  const failures = make("span", "tc-failures", head);
+  const detail = make("span", "tc-detail", head);
+  const bar = make("div", "tc-bar", root, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
+  const parts = ["tc-done", "tc-failed", "tc-cancelled"].map((name) => make("i", name, bar));
+  const note = make("div", "tc-note", root);
+  const plot = make("div", "tc-plot", root);
+  const plotImage = make("img", "", plot, { alt: "" });
+  const plotError = make("pre", "tc-plot-error", root, { role: "status" });
+  const gallery = openGallery(root, store);
+  const errors = make("ul", "tc-errors", root, { "aria-label": "Errors" });
+  const output = make("pre", "tc-output", root, { tabindex: "0", "aria-label": "What the items printed" });
+
+  const set = (node, text) => {
+    node.hidden = !text;
+    if (node.textContent !== text) node.textContent = text;
+  };
+
+  const view = {
+    visible: false,
+    fresh: new Set(),
+    paint() {
+      const status = store.status;
+      if (!status) return;
+      root.classList.toggle("tc-dark", dark());
+      root.setAttribute("aria-label", "Job " + status.label);
+      set(label, status.label);
+      set(counts, status.counts);
+      set(failures, status.failures);
+      set(detail, status.detail);
+      set(note, status.note);
+      bar.classList.toggle("tc-open", status.parts === null);
+      bar.setAttribute("aria-label", status.counts);
+      (status.parts || [0, 0, 0]).forEach((part, place) => { parts[place].style.width = `${100 * part}%`; });
+      if (status.parts) bar.setAttribute("aria-valuenow", String(Math.round(100 * (status.parts[0] + status.parts[1] + status.parts[2]))));
+      else bar.removeAttribute("aria-valuenow");
+      plot.hidden = !status.plot;
+      plotImage.hidden = !store.plot;
+      if (store.plot && plotImage.src !== store.plot.url) plotImage.src = store.plot.url;
+      plotImage.alt = status.plot ? `Plot of ${status.label}, ${status.counts}` : "";
+      set(plotError, status.plot_error);
+      gallery.paint(status, view.fresh);
+      view.fresh.clear();
+      paintErrors(errors, store.errors, status.errors_hidden);
+      paintLines(output, store.lines);
+    },
+  };
+  return view;
+}
+
+function paintErrors(list, errors, hidden) {
+  list.hidden = !errors.length;
+  const wanted = errors.length + (hidden ? 1 : 0);
+  while (list.children.length > wanted) list.lastChild.remove();
+  while (list.children.length < wanted) {
+    const line = make("li", "", list);
+    make("b", "", line);
+    make("span", "", line);
+  }
+  errors.forEach(([where, what], place) => {
+    const line = list.children[place];
+    line.className = "";
+    line.firstChild.textContent = where + "  ";
+    line.lastChild.textContent = what;
+  });
+  if (hidden) {
+    const line = list.lastChild;
+    line.className = "tc-more";
+    line.firstChild.textContent = "";
+    line.lastChild.textContent = hidden;
+  }
+}
+
+function paintLines(box, lines) {
+  box.hidden = !lines.length;
+  const text = lines.join("\n");
+  if (box.textContent === text) return;
+  const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 4;
+  box.textContent = text;
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+// ---- the gallery ------------------------------------------------------------------------------------------------------
+
+function openGallery(root, store) {
+  const box = make("div", "tc-gallery", root, { role: "listbox", "aria-label": "Results" });
+  const foot = make("div", "tc-foot", root);
+  const count = make("span", "tc-count", foot);
+  const words = make("span", "tc-about", foot, { "aria-live": "off" });
+  const nodes = [];
+  let chosen = 0;
+  let touched = false;
+  let farthest = -1;
+
+  const told = (index) => {
+    const tile = store.tiles.get(index);
+    if (!tile) return `item ${index}: not there yet`;
+    return tile.text ? `item ${index}: ${tile.text}` : `item ${index}`;
+  };
+
+  function addNode(index) {
+    const node = make("div", "tc-tile tc-empty", box, { role: "option", tabindex: index === chosen ? "0" : "-1", "aria-label": told(index) });
+    node.dataset.index = String(index);
+    make("div", "tc-face", node);
+    make("div", "tc-caption", node).textContent = String(index);
+    nodes.push(node);
+  }
+
+  function fill(index) {
+    const tile = store.tiles.get(index);
+    const node = nodes[index];
+    if (!tile || !node) return;
+    const face = node.firstChild;
+    node.className = tile.failed ? "tc-tile tc-bad" : "tc-tile";
+    node.lastChild.textContent = tile.failed ? `${index} failed` : String(index);
+    node.setAttribute("aria-label", told(index));
+    node.title = told(index);
+    if (tile.url) {
+      const image = make("img", Math.max(tile.width, tile.height) < 64 ? "tc-sharp" : "", null, { alt: `Result of item ${index}`, draggable: "false", width: tile.width, height: tile.height });
+      image.decoding = "async";
+      image.src = tile.url;
+      face.replaceChildren(image);
+    } else {
+      const text = make("div", "tc-words", null);
+      text.textContent = tile.text;
+      face.replaceChildren(text);
+    }
+  }
+
+  function choose(index, focus) {
+    const target = Math.max(0, Math.min(nodes.length - 1, index));
+    if (!nodes[target]) return;
+    if (nodes[chosen]) {
+      nodes[chosen].tabIndex = -1;
+      nodes[chosen].classList.remove("tc-chosen");
+      nodes[chosen].removeAttribute("aria-selected");
+    }
+    chosen = target;
+    touched = true;
+    nodes[chosen].tabIndex = 0;
+    nodes[chosen].classList.add("tc-chosen");
+    nodes[chosen].setAttribute("aria-selected", "true");
+    words.textContent = told(chosen);
+    if (focus) nodes[chosen].focus({ preventScroll: false });
+  }
+
+  box.addEventListener("keydown", (event) => {
+    const columns = Math.max(1, getComputedStyle(box).gridTemplateColumns.split(" ").length);
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -chosen, End: nodes.length, PageDown: 4 * columns, PageUp: -4 * columns };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(chosen + steps[event.key], true);
+  });
+  box.addEventListener("click", (event) => {
+    const node = event.target.closest(".tc-tile");
+    if (node) choose(Number(node.dataset.index), true);
+  });
+  box.addEventListener("focusin", (event) => {
+    const node = event.target.closest(".tc-tile");
+    if (node) choose(Number(node.dataset.index), false);
+  });
+  for (const kind of ["wheel", "touchmove", "pointerdown"]) box.addEventListener(kind, () => { touched = true; }, { passive: true });
+
+  return {
+    paint(status, fresh) {
+      box.hidden = foot.hidden = !status.gallery;
+      if (!status.gallery) return;
+      const many = status.tiles;
+      box.style.setProperty("--tc-tile", many <= 40 ? "112px" : many <= 150 ? "88px" : "72px");
+      const before = nodes.length;
+      while (nodes.length < many) addNode(nodes.length);
+      if (before !== nodes.length) for (let index = before; index < nodes.length; index++) fill(index);
+      for (const index of fresh) {
+        fill(index);
+        farthest = Math.max(farthest, index);
+      }
+      count.textContent = status.gallery;
+      if (nodes[chosen] && nodes[chosen].classList.contains("tc-chosen")) words.textContent = told(chosen);
+      // Follow what comes, until somebody looks around.
+      if (!touched && fresh.size && nodes[farthest]) {
+        const node = nodes[farthest];
+        const low = node.offsetTop + node.offsetHeight - box.clientHeight + 4;
+        if (low > box.scrollTop) box.scrollTop = low;
+      }
+    },
+  };
+}
