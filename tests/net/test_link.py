@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -123,7 +124,9 @@ def test_a_client_is_welcomed_and_answered(server):
 def test_the_socket_is_private_from_the_first_instant(steps, make_owner, tmp_path, monkeypatch):
     seen = []
     chmod = os.chmod
-    monkeypatch.setattr(os, "chmod", lambda path, mode: (seen.append(os.stat(path).st_mode), chmod(path, mode)))
+    monkeypatch.setattr(
+        os, "chmod", lambda path, mode: (seen.append(Path(os.fsdecode(path)).stat().st_mode), chmod(path, mode))
+    )
     before = os.umask(0)
     try:
         server = Server(steps, make_owner, tmp_path)
@@ -131,7 +134,7 @@ def test_the_socket_is_private_from_the_first_instant(steps, make_owner, tmp_pat
     finally:
         os.umask(before)
     assert [stat.S_IMODE(mode) for mode in seen] == [0o600]
-    assert stat.S_IMODE(os.stat(server.path).st_mode) == 0o600
+    assert stat.S_IMODE(Path(server.path).stat().st_mode) == 0o600
 
 
 def test_values_of_any_size_travel_and_a_slow_reader_is_noticed(server):

@@ -66,7 +66,7 @@ def test_a_close_comes_after_what_was_sent_and_once_at_both_ends(pair):
 
 
 def test_what_was_sent_before_a_close_arrives(pair):
-    turn, here, there, one, other = pair
+    turn, _here, there, one, other = pair
     opened(pair)
 
     def event():
@@ -79,7 +79,7 @@ def test_what_was_sent_before_a_close_arrives(pair):
 
 
 def test_a_message_that_cannot_be_handled_does_not_cost_the_next(pair):
-    turn, here, there, one, other = pair
+    turn, _here, there, one, _other = pair
     opened(pair)
 
     def fail(link, message, buffers):
