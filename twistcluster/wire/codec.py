@@ -39,5 +39,6 @@ class Codec:
         head, buffers = frame
         try:
             return self._decode(head), buffers
-        except (ValueError, RecursionError, MemoryError, OverflowError) as error:  # msgspec's errors are ValueErrors
+        # Some releases of msgspec raise errors that are no ValueErrors; its strings may not be UTF-8.
+        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError, OverflowError) as error:
             raise ProtocolError(f"not a message that may come here: {error}") from error
