@@ -121,6 +121,8 @@ class Kernel:
         self.manager.interrupt_kernel()
 
     def close(self) -> None:
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._reader.join(5)
         self.client.shutdown()

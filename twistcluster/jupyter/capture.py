@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 from twistcluster.jupyter.code import Code, build
 
-__all__ = ["Call", "capture"]
+__all__ = ["Call", "MissingName", "capture"]
+
+
+class MissingName(NameError):  # noqa: N818 (shown as the NameError that it is)
+    """A name that was typed has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ def capture(code: Code, names: Mapping[str, object], elsewhere: Collection[str] 
         elsewhere: names that `everywhere` defined on the workers: they may be missing here.
 
     Raises:
-        NameError: if a name is neither here nor a builtin nor elsewhere.
+        MissingName: if a name is neither here nor a builtin nor elsewhere.
     """
     values: dict[str, object] = {}
     for name in sorted(code.free):
         if name in names:
             values[name] = names[name]
         elif not hasattr(builtins, name) and name not in elsewhere:
-            raise NameError(_missing(name, names), name=name)
+            raise MissingName(_missing(name, names), name=name)
     values.update((name, names[name]) for name in code.early if name in names)
     arguments = tuple(values[name] for name in code.parameters(values))
     return Call(build(code, values), arguments)

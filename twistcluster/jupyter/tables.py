@@ -26,12 +26,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def count_of(number: int, thing: str) -> str:
-    """ "1 slot", "2 slots"."""
+    """A number and what it counts: "1 slot", "2 slots"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def time_text(seconds: float) -> str:
-    """ "0.4 s", "12 s", "3 min", "2 h 5 min"."""
+    """A duration: "0.4 s", "12 s", "3 min", "2 h 5 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

@@ -1,0 +1,74 @@
+"""The quickstart in a real JupyterLab: what Chromium painted while the job ran."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.jupyter.lab import Lab
+from tests.live.test_quickstart import NOTEBOOK, PICTURES, read
+from tests.tools import require_module, until
+
+SAMPLER = """
+() => {
+  const seen = window.seen = { tiles: [], plots: [], ended: false };
+  const hash = (image) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = 64; canvas.height = 36;
+    const pen = canvas.getContext("2d");
+    pen.drawImage(image, 0, 0, 64, 36);
+    return pen.getImageData(0, 0, 64, 36).data.reduce((sum, value) => (sum * 31 + value) | 0, 7);
+  };
+  const painted = (image) => image.complete && image.naturalWidth > 0 && image.getClientRects().length > 0;
+  const sample = () => {
+    const labels = [...document.querySelectorAll(".tc-view")].filter((view) => /paint-\\d+$/.test(view.querySelector(".tc-label").textContent));
+    for (const view of labels) {
+      const counts = view.querySelector(".tc-counts").textContent;
+      if (counts.startsWith("ALL_BUT_ONE of")) { seen.ended = true; continue; }
+      const tiles = [...view.querySelectorAll(".tc-tile img")].filter(painted).length;
+      if (tiles) seen.tiles.push(tiles);
+      const plot = view.querySelector(".tc-plot img");
+      if (plot && painted(plot)) seen.plots.push(hash(plot));
+    }
+    requestAnimationFrame(sample);
+  };
+  requestAnimationFrame(sample);
+}
+""".replace("ALL_BUT_ONE", str(PICTURES - 1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_quickstart_is_painted_live_in_a_browser(tmp_path):
+    for library in ("skimage", "sklearn"):
+        require_module(library)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    shutil.copy(NOTEBOOK, folder / "quickstart.ipynb")
+    code = [cell.source for cell in read().cells if cell.cell_type == "code"]
+    live = next(at for at, source in enumerate(code) if "job.plot(" in source)
+    with Lab(folder) as lab:
+        page = lab.open("quickstart.ipynb")
+        for at in range(live):
+            page.run_cell(at)
+        page.page.evaluate(SAMPLER)
+        page.run_cell(live)
+        until(lambda: page.page.evaluate("window.seen.tiles.length") > 20, 60, "tiles to be painted")
+        page.screenshot(tmp_path / "live.png")
+        until(lambda: page.page.evaluate("window.seen.ended"), 120, "the job to end")
+        seen = page.page.evaluate("window.seen")
+        for at in range(live + 1, len(code)):
+            page.run_cell(at)
+        page.cell(live).scroll_into_view_if_needed()
+        page.screenshot(tmp_path / "ended.png")
+        page.save()
+        until(lambda: saved_pictures(folder / "quickstart.ipynb", live) >= 2, 30, "the pictures to be saved")
+        assert not lab.errors
+    assert len(set(seen["tiles"])) >= 5
+    assert len(set(seen["plots"])) >= 5
+
+
+def saved_pictures(path, number) -> int:
+    """How many PNGs the saved notebook has under this code cell."""
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    return sum("image/png" in output.get("data", {}) for output in cells[number]["outputs"])
