@@ -1,0 +1,62 @@
+"""Write docs/comparison.md from a bench: `twistcluster bench --json >bench.json; python tools/comparison.py bench.json`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "comparison.md"
+
+HEAD = """\
+<!-- Made by tools/comparison.py from `twistcluster bench --json`; run them again rather than edit this page. -->
+# Beside its peers
+
+`twistcluster bench` does the same work on this cluster, ProcessPoolExecutor, joblib and Dask. The engines take turns
+within each round, each in processes of its own, and only one works at a time. What stands here: medians of {rounds}
+rounds, {slots} slots for each engine, on {machine} ({versions}). Figures compare within one run only, so
+the ratio is what counts: how many times better twistcluster is (below 1: the other one is). To see yours:
+
+```
+pip install 'twistcluster[bench]'
+twistcluster bench
+```
+"""
+
+FOOT = """\
+"Best chunksize" is what a patient person would find: each run tries several and keeps the best one. Engines that would
+take minutes got fewer items, and rates are compared; the number of items is in parentheses. joblib has no single calls:
+there the figures are those of loky's executor, which it stands on. The share of the slots' time is (time measured
+inside the items / slots) / time of the whole map; 1 can't be beaten.
+"""
+
+
+def page(bench: dict[str, Any]) -> str:
+    """The page, whole."""
+    versions = ", ".join(f"{name} {version}" for name, version in bench["versions"].items())
+    parts = [HEAD.format(rounds=bench["rounds"], slots=bench["slots"], machine=bench["machine"], versions=versions)]
+    for measure in bench["measures"]:
+        parts += [f"## {measure['title'][0].upper()}{measure['title'][1:]}\n", table(measure)]
+    return "\n".join([*parts, FOOT])
+
+
+def table(measure: dict[str, Any]) -> str:
+    """One measure."""
+    lines = [f"| | {measure['unit']} ({measure['better']} is better) | twistcluster is |", "| --- | ---: | ---: |"]
+    most = measure["engines"][0]["items"]
+    for engine in measure["engines"]:
+        fewer = f" ({engine['items']:,} items)" if engine["items"] != most else ""
+        chunk = f" ({engine['more']['chunksize']:,.0f})" if "chunksize" in engine["more"] else ""
+        ratio = f"{figure(engine['ratio'])} x" if engine["ratio"] else ""
+        lines.append(f"| {engine['title']}{chunk}{fewer} | {figure(engine['median'])} | {ratio} |")
+    return "\n".join(lines) + "\n"
+
+
+def figure(value: float | None) -> str:
+    """Three digits that count."""
+    if value is None:
+        return "failed"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), encoding="utf-8")
