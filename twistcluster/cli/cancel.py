@@ -1,0 +1,23 @@
+"""`twistcluster cancel`. Owns: that command. Must not know: what cancelling does."""
+
+import click
+
+from twistcluster.cli.common import cluster_option, example
+from twistcluster.cli.reaching import reached
+
+__all__ = ["command"]
+
+
+@click.command("cancel", epilog=example("twistcluster cancel train"))
+@click.argument("job")
+@cluster_option
+def command(job: str, target: str | None) -> None:
+    """Cancel JOB (a name or id): nothing of it starts any more, what runs comes to its end."""
+    with reached(target) as cluster:
+        found = cluster.job(job)
+        if found.done():
+            click.echo(f"{job} is over already ({found.state}).")
+            return
+        found.cancel()
+        cluster.status()  # its answer comes after the cancel was heard
+    click.echo(f"{job} is cancelled.")

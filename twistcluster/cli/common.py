@@ -1,0 +1,64 @@
+"""What several commands share: which cluster is meant, durations, examples.
+
+Owns: that. Must not know: any one command.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from twistcluster.client.launch import Connection, running_clusters
+from twistcluster.client.quantities import seconds
+from twistcluster.errors import ClusterUnreachable
+
+__all__ = ["DEFAULT_NAME", "DURATION", "cluster_option", "example", "meant", "title"]
+
+DEFAULT_NAME = "default"
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help; click leaves the lines as they are."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+def cluster_option(function: FunctionT) -> FunctionT:
+    """The option `--cluster`, for commands whose argument is a job."""
+    return click.option(
+        "-c", "--cluster", "target", metavar="NAME", help="Which cluster; needed only where several run."
+    )(function)
+
+
+def meant(target: str | None) -> str:
+    """The cluster that is asked for: the one named, else the only one that has a name, else the one named "default"."""
+    if target is not None:
+        return target
+    named = [each for each in running_clusters() if each.name]
+    if len(named) == 1:
+        return named[0].name
+    if not named:
+        raise ClusterUnreachable("you run no named cluster on this machine: `twistcluster start` starts one")
+    if any(each.name == DEFAULT_NAME for each in named):
+        return DEFAULT_NAME
+    names = ", ".join(each.name for each in named)
+    raise click.UsageError(f"several clusters run, say which: {names}")
+
+
+def title(connection: Connection) -> str:
+    """A cluster, as a line begins with it."""
+    return f"Cluster {connection.name!r}" if connection.name else f"Cluster {connection.id} (owned)"

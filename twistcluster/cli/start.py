@@ -1,0 +1,29 @@
+"""`twistcluster start`. Owns: that command. Must not know: how a cluster is started."""
+
+import click
+
+from twistcluster.cli.common import DEFAULT_NAME, DURATION, example
+from twistcluster.client.launch import start_local
+
+__all__ = ["command"]
+
+
+@click.command("start", epilog=example("twistcluster start lab --slots 4 --idle-timeout 1h"))
+@click.argument("name", default=DEFAULT_NAME)
+@click.option("-n", "--slots", type=click.IntRange(0), help="Items that run at a time; one a core if not given.")
+@click.option("--idle-timeout", type=DURATION, help="End it when unused for so long; 10m if not given.")
+def command(name: str, slots: int | None, idle_timeout: float | None) -> None:
+    """Start a cluster named NAME on this machine, or find it if it runs.
+
+    It ends when it was unused for ten minutes, or by `twistcluster stop NAME`.
+    """
+    try:
+        running = start_local(name, slots, idle_timeout)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    found = running.connection
+    done = "is ready" if running.started else "runs already"
+    slots_text = f"{found.slots} slot{'' if found.slots == 1 else 's'}, " if found.kind == "local" else ""
+    click.echo(f"Cluster {found.name!r} {done} ({slots_text}pid {found.pid}).")
+    click.echo(f'Use it:  import twistcluster as tc; cluster = tc.connect("{found.name}")')
+    click.echo(f"End it:  twistcluster stop {found.name}")

@@ -1,0 +1,32 @@
+"""`twistcluster status`. Owns: that command. Must not know: where the figures come from."""
+
+import click
+
+from twistcluster.cli.common import example
+from twistcluster.cli.reaching import reached
+from twistcluster.jupyter.tables import count_of, table, time_text
+
+__all__ = ["command"]
+
+
+@click.command("status", epilog=example("twistcluster status lab"))
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """Show the workers, slots and open jobs of the cluster NAME."""
+    with reached(name) as cluster:
+        status = cluster.status()
+    # This command is a client itself.
+    others = count_of(max(0, len(status.clients) - 1), "client")
+    click.echo(
+        f"Cluster {status.name or status.id!r}: up {time_text(status.uptime)}, pid {status.pid}, {others}, "
+        f"{count_of(status.jobs_open, 'open job')} with {count_of(status.items_pending, 'item')} to do, "
+        f"scheduler busy {status.busy_share:.0%}"
+    )
+    rows = [
+        [worker.name, worker.host, worker.pid, worker.slots, worker.ready, worker.busy, worker.crashes]
+        for worker in status.workers
+    ]
+    if rows:
+        click.echo(table(["worker", "host", "pid", "slots", "ready", "busy", "crashes"], rows))
+    else:
+        click.echo(f"No worker. Join one:  twistcluster-worker --join {status.name or status.id}")

@@ -1,0 +1,52 @@
+"""`twistcluster stop`. Owns: that command. Must not know: how a cluster ends."""
+
+import os
+import signal
+import time
+from typing import Final
+
+import click
+
+from twistcluster.cli.common import example, meant, title
+from twistcluster.client.launch import Connection, find, running_clusters
+from twistcluster.cluster import connect
+from twistcluster.errors import ClusterBusy, ClusterUnreachable, VersionMismatch
+
+__all__ = ["command"]
+
+END_SECONDS: Final = 15.0
+
+
+@click.command("stop", epilog=example("twistcluster stop lab"))
+@click.argument("name", required=False)
+@click.option("--force", is_flag=True, help="Also while others use it or jobs are open; what is open is lost.")
+def command(name: str | None, *, force: bool) -> None:
+    """End the cluster NAME for everyone who uses it.
+
+    NAME can be left out where only one cluster has a name.
+    """
+    found = find(meant(name))
+    again = f"End it anyway:  twistcluster stop {found.name or found.id} --force"
+    try:
+        _ask_to_end(found, force=force)
+    except ClusterBusy as error:
+        raise ClusterBusy(f"{str(error).partition(' stop(force=True)')[0]}\n{again}") from None
+    except VersionMismatch as error:
+        # It can't be talked to, but it lives (its connection file is locked), so the pid is its own.
+        if not force:
+            raise VersionMismatch(f"{error}\n{again}") from None
+        os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while any(each.id == found.id for each in running_clusters()):
+        if time.monotonic() > deadline:
+            raise ClusterUnreachable(f"{title(found)} was told to end, but its process {found.pid} still runs")
+        time.sleep(0.02)
+    click.echo(f"{title(found)} has ended.")
+
+
+def _ask_to_end(found: Connection, *, force: bool) -> None:
+    cluster = connect(found.connection_file)
+    try:
+        cluster.stop(force=force)
+    finally:
+        cluster.close(wait=False)
