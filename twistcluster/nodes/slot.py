@@ -1,8 +1,9 @@
-"""The slot: a process that runs items one at a time, as `python -m twistcluster.nodes.slot LINK_FD PAGE_FD LIFE_FD`.
+"""The slot: a process that runs items one at a time, as `python -m twistcluster.nodes.slot LINK_FD PAGE_FD LIFE_FD
+FOLDER`.
 
 Owns: the process (its life, its signals, its streams) and the loop over what its worker says. LINK_FD is its end of
 the link to its worker, PAGE_FD the shared page (the ordinal of the item that runs, the limit), LIFE_FD the reading end
-of a pipe that its worker holds open. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
+of a pipe that its worker holds open; FOLDER is a path that this slot alone may use. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
 
 A slot never outlives its worker: the kernel itself kills the slot's process group when LIFE_FD meets its end (0.8 ms,
 whatever user code does, C code that holds the GIL included).
@@ -74,7 +75,7 @@ class Slot:
         """Serve until the link ends."""
         catch_streams(self._capture)
         self._flusher.start()
-        self._say(Ready(os.getpid(), versions()))
+        self._say(Ready(os.getpid()))
         do = self._do
         while (came := self._link.read()) is not None:
             for message, buffers in came:
@@ -131,11 +132,6 @@ class Slot:
         self._say(StepDone(message.request, "", error), buffers)
 
 
-def versions() -> dict[str, str]:
-    """What peers compare: looked up without importing anything."""
-    return {}
-
-
 def die_with_worker(life_fd: int) -> None:
     """Have the kernel kill this process and all of its group when the worker's end of the pipe is closed."""
     fcntl.fcntl(life_fd, fcntl.F_SETOWN, -os.getpgrp())
@@ -160,7 +156,7 @@ def own_session() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run a slot on three inherited descriptors."""
-    link_fd, page_fd, life_fd = (int(argument) for argument in arguments)
+    link_fd, page_fd, life_fd = (int(argument) for argument in arguments[:3])
     own_session()
     die_with_worker(life_fd)
     signal.signal(signal.SIGINT, interrupted)

@@ -91,7 +91,7 @@ class Steps:
         if self._base is None:
             self._base = context.base
             try:
-                pass  # SETUP
+                set_up(context, self._store.blob)
             except Exception as error:
                 self._unusable = ContextError(describe(error, "context"))
         if self._unusable is not None:

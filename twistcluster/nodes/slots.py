@@ -1,0 +1,313 @@
+"""Slot processes, from their worker's side: starting them, their shared pages, their end.
+
+Owns: the process, its descriptors and surroundings; telling the worker what it says and how it died. Must not know: what
+runs in it.
+"""
+
+import contextlib
+import mmap
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from twistcluster.net.link import Channel, Link
+from twistcluster.net.states import LinkState
+from twistcluster.net.turn import Timer, Turn
+from twistcluster.net.unix import adopt
+from twistcluster.nodes.cores import usable_cores
+from twistcluster.wire.codec import Codec
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Message, SlotToWorker
+
+__all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
+
+NO_ORDINAL: Final = (1 << 64) - 1
+LIMITED_S: Final = 0.0015
+"""After which a limit that was written is seen by a slot that starts an item: a millisecond is enough on any machine."""
+LINK_S: Final = 0.25
+"""How long a dead slot's link may go on (a child that it left behind holds it); what it said before is read by then."""
+EXIT_S: Final = 1.0
+"""How long a slot that closed its link may take to end."""
+POLL_S: Final = 0.05
+"""Between two looks at a process where the system has no descriptor for it."""
+
+ONE_SHARE: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "ORT_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+"""Libraries that would start a thread a core in every slot."""
+NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_")
+"""What a notebook's kernel has in its environment and its slots must not."""
+
+_CODEC: Final = Codec(SlotToWorker)
+
+
+def default_slots() -> int:
+    """A slot for each core that this process may use."""
+    return usable_cores()
+
+
+def surroundings(environment: Mapping[str, str], slots: int) -> dict[str, str]:
+    """The environment of a slot, made from its worker's: no display, no debugger, its share of the cores' threads."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(NOT_THEIRS)}
+    share = str(max(1, usable_cores() // max(1, slots)))
+    return {**dict.fromkeys(ONE_SHARE, share), **kept, "MPLBACKEND": "Agg", "TWISTCLUSTER_SLOT": "1"}
+
+
+class SlotOwner(Protocol):
+    """Who hears of a slot."""
+
+    def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
+        """It said something."""
+
+    def slot_died(self, number: int, reason: str, ordinal: int) -> None:
+        """It is dead, and everything that it said has been told."""
+
+    def slot_limited(self, number: int, ordinal: int) -> None:
+        """The limit that was written holds, and this was running a moment after it did."""
+
+    def slot_reaped(self, number: int) -> None:
+        """Nothing of the process is left."""
+
+
+class SlotProcess:
+    """A slot process.
+
+    Args:
+        reactor: Twisted's.
+        turn: shared by the node's links.
+        owner: hears of it.
+        number: the machine's name for it.
+        environment: as `surroundings` made it.
+        folder: in which the slot may have one of its own.
+
+    Raises:
+        OSError: it can't be started.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        turn: Turn,
+        owner: SlotOwner,
+        number: int,
+        environment: Mapping[str, str],
+        folder: pathlib.Path,
+    ) -> None:
+        self._reactor = reactor
+        self._turn = turn
+        self._owner = owner
+        self._number = number
+        self._folder = folder / f"slot-{number}"
+        self._silent = False
+        self._linked = True
+        self._timer: Timer | None = None
+        self._limit_timer: Timer | None = None
+        self._reason = ""
+        with contextlib.ExitStack() as stack:
+            page_fd = _page_file()
+            stack.callback(os.close, page_fd)
+            self._map = mmap.mmap(page_fd, mmap.PAGESIZE)
+            self._words = memoryview(self._map)[:16].cast("Q")
+            self._words[0] = self._words[1] = NO_ORDINAL
+            life_fd, self._life = os.pipe()
+            stack.callback(os.close, life_fd)
+            ours, theirs = socket.socketpair()
+            stack.callback(theirs.close)
+            fds = (theirs.fileno(), page_fd, life_fd)
+            try:
+                self._process = _start(fds, environment, self._folder)
+            except BaseException:
+                ours.close()
+                os.close(self._life)
+                raise
+        self._link = Link(self, turn, reactor, incoming=_CODEC, state=LinkState.OPEN)
+        adopt(reactor, ours, self._link)
+        self._watch = _watch(reactor, self._process, self._exited)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def ordinal(self) -> int:
+        """Of the item that runs, as its page says."""
+        return int(self._words[0])
+
+    def say(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """Tell it something."""
+        self._link.send(message, buffers)
+
+    def limit(self, ordinal: int, answer: bool) -> None:
+        """Write the limit into its page; the owner hears when it holds."""
+        self._words[1] = ordinal
+        self._limit_timer = _cancel(self._limit_timer)
+        if answer:
+            self._limit_timer = self._reactor.callLater(LIMITED_S, self._limited)
+
+    def kill(self) -> None:
+        """End it with all that belongs to it. Only `slot_reaped` is heard of it any more."""
+        self._silent = True
+        self._limit_timer = _cancel(self._limit_timer)
+        self._kill_group()
+        self._link.abort("the slot was ended")
+
+    # ---- its link --------------------------------------------------------------------------------------------------
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """It said something."""
+        if not self._silent:
+            self._owner.slot_said(self._number, message, buffers)
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """Its end of the link is closed: it has ended, or is about to."""
+        self._linked = False
+        if self._reason:
+            self._dead()
+        elif not self._silent:
+            self._timer = self._reactor.callLater(EXIT_S, self._kill_group)
+
+    def on_paused(self, link: Channel) -> None:
+        """It reads slowly, as it is at work."""
+
+    def on_resumed(self, link: Channel) -> None:
+        """It has caught up."""
+
+    # ---- its end ---------------------------------------------------------------------------------------------------
+
+    def _limited(self) -> None:
+        self._limit_timer = None
+        self._turn.run(self._owner.slot_limited, self._number, self.ordinal)
+
+    def _kill_group(self) -> None:
+        """Until the process is reaped its number is its own, so this meets nobody else."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _exited(self) -> None:
+        """The process has ended; its group, if it left one, ends with it."""
+        self._kill_group()
+        self._reason = told(self._process.wait())
+        self._timer = _cancel(self._timer)
+        if self._silent or not self._linked:
+            self._dead()
+        else:
+            self._timer = self._reactor.callLater(LINK_S, self._cut)
+
+    def _cut(self) -> None:
+        self._timer = None
+        self._link.abort("the slot's process has ended")
+
+    def _dead(self) -> None:
+        self._timer = _cancel(self._timer)
+        self._limit_timer = _cancel(self._limit_timer)
+        if self._life < 0:
+            return
+        os.close(self._life)
+        self._life = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._turn.run(self._tell_end)
+
+    def _tell_end(self) -> None:
+        if not self._silent:
+            self._silent = True
+            self._owner.slot_died(self._number, self._reason, self.ordinal)
+        self._owner.slot_reaped(self._number)
+
+
+def told(status: int) -> str:
+    """How a process ended, for people."""
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _start(fds: tuple[int, ...], environment: Mapping[str, str], folder: pathlib.Path) -> "subprocess.Popen[bytes]":
+    # -P: a module of the user's in the working folder must not stand in for one that the slot itself imports.
+    command = [sys.executable, "-P", "-m", "twistcluster.nodes.slot", *map(str, fds), str(folder)]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, env=dict(environment)
+    )
+
+
+def _page_file() -> int:
+    """A page of memory that another process can map."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("twistcluster-slot", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, mmap.PAGESIZE)
+    return fd
+
+
+def _cancel(timer: Timer | None) -> Timer | None:
+    """Nothing is due any more."""
+    if timer is not None and timer.active():
+        timer.cancel()
+    return None
+
+
+# ---- the end of a process ------------------------------------------------------------------------------------------
+
+
+class _PidWatch:
+    """A process's descriptor, for the reactor (an IReadDescriptor): readable when it has ended. No signal handler, no clash with other children's."""
+
+    def __init__(self, reactor: Any, fd: int, exited: Any) -> None:
+        self._reactor = reactor
+        self._fd = fd
+        self._exited = exited
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """Of the process."""
+        return self._fd
+
+    def doRead(self) -> None:  # noqa: N802 (Twisted's name)
+        """It has ended."""
+        self._reactor.removeReader(self)
+        os.close(self._fd)
+        self._fd = -1
+        self._exited()
+
+    def connectionLost(self, reason: object) -> None:  # noqa: N802 (Twisted's name)
+        """The reactor ends."""
+
+    def logPrefix(self) -> str:  # noqa: N802 (Twisted's name)
+        """For Twisted's log."""
+        return "slot process"
+
+
+def _watch(reactor: Any, process: "subprocess.Popen[bytes]", exited: Any) -> object:
+    """Call `exited` once the process has ended, before it is reaped."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            return _PidWatch(reactor, os.pidfd_open(process.pid), exited)
+        except OSError:
+            pass  # an old kernel, or a sandbox without it: look from time to time
+
+    def look() -> None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            reactor.callLater(POLL_S, look)
+        else:
+            exited()
+
+    reactor.callLater(POLL_S, look)
+    return look

@@ -1,0 +1,250 @@
+"""The worker as a node: links and slot processes carry events to its machine, and its effects away.
+
+Owns: which process is which slot, the machine's alarm, looking at slots' pages while they run something, and the process
+of a standalone worker. Must not know: what the machine decides.
+"""
+
+import os
+import pathlib
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from twistcluster.core.effects import Log
+from twistcluster.core.slots import NO_ITEM
+from twistcluster.core.worker import Worker
+from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.net.link import Channel
+from twistcluster.net.states import LinkState
+from twistcluster.net.turn import Timer, Turn
+from twistcluster.net.version import VERSION
+from twistcluster.nodes.hosting import python_version
+from twistcluster.nodes.logging import log_event
+from twistcluster.nodes.slots import SlotProcess, surroundings
+from twistcluster.nodes.ticker import Ticker
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import PROTOCOL, Goodbye, Hello, Message
+
+__all__ = ["SAMPLE_S", "WorkerNode"]
+
+SAMPLE_S: Final = 0.02
+"""Between two looks at the pages of slots that run something."""
+
+
+class WorkerNode:
+    """A worker on a reactor.
+
+    Args:
+        reactor: Twisted's.
+        turn: shared with the links of this process.
+        name: for people.
+        slots: how many.
+        folder: a private folder in which slots may have theirs.
+        resources: what it offers beside slots.
+        packages: versions that clients compare with theirs.
+        on_end: called when the scheduler says that the worker shall end, or refuses it, with the reason.
+        on_lost: called when the link to the scheduler is gone, with the reason.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        turn: Turn,
+        *,
+        name: str,
+        slots: int,
+        folder: pathlib.Path,
+        resources: Mapping[str, float] | None = None,
+        packages: Mapping[str, str] | None = None,
+        on_end: Callable[[str], None] = lambda reason: None,
+        on_lost: Callable[[str], None] = lambda reason: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.machine = Worker(slots, dict(resources or {}))
+        self.name = name
+        self._reactor = reactor
+        self._turn = turn
+        self._folder = folder
+        self._resources = dict(resources or {})
+        self._packages = dict(packages or {})
+        self._on_end = on_end
+        self._on_lost = on_lost
+        self._process = uuid.uuid4().hex
+        self._links = 0
+        self._link: Channel | None = None
+        self._slots: dict[int, SlotProcess] = {}
+        self._starting: dict[int, Timer] = {}
+        self._reaping: dict[int, SlotProcess] = {}
+        self._environment = surroundings(os.environ, slots)
+        self._ticker = Ticker(reactor, self._tick, clock)
+        self._sampler: Timer | None = None
+        self._stopped: Deferred[None] | None = None
+        self._started = False
+
+    def start(self, link: Channel) -> None:
+        """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
+        self._link = link
+        self._links += 1
+        link.send(self._hello())
+        if not self._started:
+            self._started = True
+            self._turn.run(lambda: self._apply(self.machine.start(self._ticker.now())))
+
+    def stop(self) -> Deferred[None]:
+        """End all slots and the link; the Deferred fires when nothing of them is left."""
+        if self._stopped is None:
+            self._stopped = Deferred()
+            self._ticker.stop()
+            if self._sampler is not None and self._sampler.active():
+                self._sampler.cancel()
+            for timer in self._starting.values():
+                timer.cancel()
+            self._starting.clear()
+            if self._link is not None and self._link.state is LinkState.OPEN:
+                self._link.send(Goodbye())
+                self._link.close("the worker ends")
+            for number in list(self._slots):
+                self._kill(number)
+            self._finish_stop()
+        return self._stopped
+
+    def _hello(self) -> Hello:
+        return Hello(
+            protocol=PROTOCOL,
+            role="worker",
+            python=python_version(),
+            version=VERSION,
+            process=self._process,
+            link=self._links,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            name=self.name,
+            slots=self.machine.crew.target,
+            resources=self._resources,
+            packages=self._packages,
+        )
+
+    # ---- the link's owner ------------------------------------------------------------------------------------------
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """The scheduler said something."""
+        if link is self._link and self._stopped is None:
+            self._apply(self.machine.received(message, tuple(buffers), self._ticker.now()))
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """The link is gone."""
+        if link is not self._link:
+            return
+        self._link = None
+        if self._stopped is None:
+            log_event("warning", "link to the scheduler lost", {"reason": reason})
+            self._apply(self.machine.link_lost(self._ticker.now()))
+            self._on_lost(reason)
+
+    def on_paused(self, link: Channel) -> None:
+        """The scheduler reads slowly. Results are not held back: they are what frees the slots' memory."""
+
+    def on_resumed(self, link: Channel) -> None:
+        """It has caught up."""
+
+    # ---- the slots' owner ------------------------------------------------------------------------------------------
+
+    def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
+        """A slot said something."""
+        if self._stopped is None:
+            self._apply(self.machine.slot_received(number, message, tuple(buffers), self._ticker.now()))
+
+    def slot_died(self, number: int, reason: str, ordinal: int) -> None:
+        """A slot is dead."""
+        if self._stopped is None:
+            self._reaping[number] = self._slots.pop(number)
+            self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now()))
+
+    def slot_limited(self, number: int, ordinal: int) -> None:
+        """A limit holds."""
+        if self._stopped is None:
+            self._apply(self.machine.limited(number, ordinal, self._ticker.now()))
+
+    def slot_reaped(self, number: int) -> None:
+        """Nothing of a slot is left."""
+        self._reaping.pop(number, None)
+        self._slots.pop(number, None)
+        self._finish_stop()
+
+    # ---- effects ---------------------------------------------------------------------------------------------------
+
+    def _apply(self, effects: list[WorkerEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Up(message, buffers):
+                    if self._link is not None and self._link.state is LinkState.OPEN:
+                        self._link.send(message, buffers)
+                case ToSlot(number, message, buffers):
+                    if (slot := self._slots.get(number)) is not None:
+                        slot.say(message, buffers)
+                case LimitSlot(number, ordinal, answer):
+                    if (slot := self._slots.get(number)) is not None:
+                        slot.limit(ordinal, answer)
+                case StartSlot(number, delay_s):
+                    if delay_s:
+                        self._starting[number] = self._reactor.callLater(delay_s, self._start_slot, number)
+                    else:
+                        self._start_slot(number)
+                case KillSlot(number):
+                    self._kill(number)
+                case Log(level, event, fields):
+                    log_event(level, event, {"worker": self.name, **fields})
+                case Ended(reason):
+                    self._turn.soon(lambda reason=reason: self._on_end(reason))  # type: ignore[misc]
+        self._ticker.wake_at(self.machine.next_tick())
+        if self._sampler is None and self.machine.sampling:
+            self._sampler = self._reactor.callLater(SAMPLE_S, self._sample)
+
+    def _start_slot(self, number: int) -> None:
+        self._starting.pop(number, None)
+        try:
+            slot = SlotProcess(self._reactor, self._turn, self, number, self._environment, self._folder)
+        except OSError as error:
+            reason = f"it could not be started: {error}"
+            self._turn.soon(lambda: self._never_started(number, reason))
+            return
+        self._slots[number] = slot
+
+    def _never_started(self, number: int, reason: str) -> None:
+        if self._stopped is None:
+            self._apply(self.machine.slot_died(number, reason, NO_ITEM, self._ticker.now()))
+
+    def _kill(self, number: int) -> None:
+        timer = self._starting.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        slot = self._slots.pop(number, None)
+        if slot is not None:
+            self._reaping[number] = slot
+            slot.kill()
+
+    def _finish_stop(self) -> None:
+        if self._stopped is not None and not self._stopped.called and not self._slots and not self._reaping:
+            self._stopped.callback(None)
+
+    # ---- time ------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self._stopped is None:
+            self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
+
+    def _sample(self) -> None:
+        self._sampler = None
+        self._turn.run(self._look_at_pages)
+
+    def _look_at_pages(self) -> None:
+        now = self._ticker.now()
+        for number in self.machine.sampling:
+            slot = self._slots.get(number)
+            if slot is not None and self._stopped is None:
+                self._apply(self.machine.sampled(number, slot.ordinal, now))
