@@ -77,22 +77,21 @@ class Premises:
         """Where to listen."""
         return self.place.socket
 
-    def publish(self, **fields: Any) -> str:
-        """Write the connection file, whose path is returned: from now on the cluster can be found."""
-        self._connection = publish(
-            {
-                "id": self.cluster,
-                "name": self.name,
-                "socket": self.socket,
-                "pid": os.getpid(),
-                "python": python_version(),
-                "version": VERSION,
-                "owned": not self.name,
-                "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                **fields,
-            }
-        )
-        return str(self._connection.path)
+    def publish(self, **more: Any) -> dict[str, Any]:
+        """Write the connection file; from now on the cluster can be found. Its fields and its path are returned."""
+        fields = {
+            "id": self.cluster,
+            "name": self.name,
+            "socket": self.socket,
+            "pid": os.getpid(),
+            "python": python_version(),
+            "version": VERSION,
+            "owned": not self.name,
+            "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            **more,
+        }
+        self._connection = publish(fields)
+        return {**fields, "connection_file": str(self._connection.path)}
 
     def release(self) -> None:
         """Give all of it back: first what others find it by, last its name."""

@@ -215,9 +215,9 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
         machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
         node = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor))
         node.listen(premises.socket)
-        path = premises.publish(kind="scheduler", slots=0, idle_timeout=idle_timeout_s, log="")
+        fields = premises.publish(kind="scheduler", slots=0, idle_timeout=idle_timeout_s, log="")
         log_event("info", "scheduler is ready", {"name": name, "socket": premises.socket})
-        ready(path)
+        ready(fields["connection_file"])
 
         def end() -> Deferred[None]:
             node.end("the scheduler was stopped")
