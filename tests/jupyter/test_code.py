@@ -12,6 +12,11 @@ from twistcluster.jupyter.expressions import parse_map, parse_submit
 from twistcluster.jupyter.grammar import GrammarError
 
 
+def run(code, names, elsewhere=()):
+    call = capture(code, names, elsewhere)
+    return call.function(*call.arguments)
+
+
 def refused(parse, *args):
     with pytest.raises(GrammarError) as caught:
         parse(*args)
@@ -42,8 +47,8 @@ def test_free_names_of_an_expression(text, free):
 
 def test_an_expression_takes_values_along_and_keeps_sets_as_sets():
     call = capture(parse_submit("f({1, 2}, x)"), {"f": lambda a, b: (a, b), "x": 3, "other": object()})
-    assert call.function() == ({1, 2}, 3)
-    assert call.arguments == ()
+    assert call.arguments == (None,)
+    assert call.function(None) == ({1, 2}, 3)
     assert "other" not in call.function.__globals__
 
 
@@ -56,12 +61,12 @@ def test_a_missing_name_is_an_error_at_once():
 
 
 def test_builtins_and_what_everywhere_defined_may_be_missing():
-    assert capture(parse_submit("len('ab')"), {}).function() == 2
+    assert run(parse_submit("len('ab')"), {}) == 2
     capture(parse_submit("model(1)"), {}, elsewhere={"model"})
 
 
 def test_the_notebooks_own_names_hide_builtins():
-    assert capture(parse_submit("len('ab')"), {"len": lambda text: 7}).function() == 7
+    assert run(parse_submit("len('ab')"), {"len": lambda text: 7}) == 7
 
 
 def test_the_function_is_called_what_people_would_call_it():
@@ -74,7 +79,7 @@ def test_the_function_is_called_what_people_would_call_it():
 
 def test_the_function_travels_by_value():
     call = capture(parse_submit("sum(x for x in xs)"), {"xs": [1, 2]})
-    assert pickle.loads(cloudpickle.dumps(call.function))() == 3
+    assert pickle.loads(cloudpickle.dumps(call.function))(None) == 3
 
 
 def test_the_same_line_makes_the_same_pickle():
@@ -82,11 +87,15 @@ def test_the_same_line_makes_the_same_pickle():
     assert first == second
 
 
+def test_the_spare_parameter_hides_nothing():
+    assert run(parse_submit("_item + _item_"), {"_item": 1, "_item_": 2}) == 3
+
+
 def test_a_coroutine_is_awaited_in_its_function():
     async def fetch():
         return 5
 
-    assert asyncio.run(capture(parse_submit("await fetch() + 1"), {"fetch": fetch}).function()) == 6
+    assert asyncio.run(run(parse_submit("await fetch() + 1"), {"fetch": fetch})) == 6
 
 
 @pytest.mark.parametrize("text", ["f(x", "x = 3", "yield 1", "a b", "return 1", "x; y", "f(x) for x in xs"])
@@ -153,11 +162,11 @@ def test_what_map_refuses(text, says):
 def test_a_cell_returns_its_last_expression_and_takes_free_names_along():
     code = parse_submit_cell("", "import math\ny = math.sqrt(x)\ndef double(v):\n    return v * factor\ndouble(y)")
     assert code.free == {"x", "factor"}
-    assert capture(code, {"x": 9, "factor": 2}).function() == 6
+    assert run(code, {"x": 9, "factor": 2}) == 6
 
 
 def test_a_cell_without_an_expression_returns_none():
-    assert capture(parse_submit_cell("", "x = 1"), {}).function() is None
+    assert run(parse_submit_cell("", "x = 1"), {}) is None
 
 
 def test_a_cell_may_change_what_it_reads():
@@ -194,9 +203,7 @@ def test_names_that_are_read_before_they_are_assigned(cell, early):
 
 
 def test_a_name_that_was_read_early_but_has_no_value_here_stays_the_cells_own():
-    call = capture(parse_submit_cell("", "if True:\n    y = 1\ny"), {})
-    assert call.arguments == ()
-    assert call.function() == 1
+    assert run(parse_submit_cell("", "if True:\n    y = 1\ny"), {}) == 1
 
 
 @pytest.mark.parametrize(
@@ -240,6 +247,6 @@ def test_a_traceback_shows_the_cells_own_lines():
     function = capture(code, {}).function
     linecache.checkcache()
     with pytest.raises(ZeroDivisionError) as caught:
-        function()
+        function(None)
     text = "".join(traceback.format_exception(caught.value))
     assert "line 3" in text and "b = a / 0" in text and "cluster submit cell" in text

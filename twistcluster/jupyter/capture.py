@@ -44,7 +44,7 @@ def capture(code: Code, names: Mapping[str, object], elsewhere: Collection[str] 
         elif not hasattr(builtins, name) and name not in elsewhere:
             raise MissingName(_missing(name, names), name=name)
     values.update((name, names[name]) for name in code.early if name in names)
-    arguments = tuple(values[name] for name in code.parameters(values))
+    arguments = tuple(values.get(name) for name in code.parameters(values))
     return Call(build(code, values), arguments)
 
 

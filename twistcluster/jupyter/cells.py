@@ -9,7 +9,7 @@ have a value already (of `everywhere`, all of whose names are global).
 
 import ast
 
-from twistcluster.jupyter.code import Code, asynchronous, free_names, function
+from twistcluster.jupyter.code import Code, asynchronous, free_names, function, unused_name
 from twistcluster.jupyter.flow import assigned_names, read_before_assigned
 from twistcluster.jupyter.grammar import GrammarError
 
@@ -26,7 +26,7 @@ def parse_submit_cell(line: str, cell: str) -> Code:
     early = tuple(sorted(read_before_assigned(statements)))
     tree = function(_returning(statements), is_async=any(map(asynchronous, statements)))
     _check_star(tree)
-    return Code(tree, "cell", source, "submit cell", free_names(tree), early)
+    return Code(tree, "cell", source, "submit cell", free_names(tree), early, spare=unused_name(tree))
 
 
 def parse_everywhere_cell(line: str, cell: str) -> Code:

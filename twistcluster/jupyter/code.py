@@ -14,7 +14,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Code", "asynchronous", "build", "free_names", "function", "register_source"]
+__all__ = ["Code", "asynchronous", "build", "free_names", "function", "register_source", "unused_name"]
 
 _INNER = "typed"
 """The name of the function in its own code; what people see is its label."""
@@ -38,6 +38,8 @@ class Code:
     or, if it assigns globals, those globals' first values."""
     assigns: frozenset[str] = frozenset()
     """Global names that it assigns."""
+    spare: str = ""
+    """A parameter for when there is no other: what is submitted is a map of one item."""
 
     @property
     def filename(self) -> str:
@@ -47,7 +49,8 @@ class Code:
 
     def parameters(self, values: Mapping[str, object]) -> list[str]:
         """The parameters that it has beside its own, where these names have values."""
-        return [] if self.assigns else [name for name in self.early if name in values]
+        names = [] if self.assigns else [name for name in self.early if name in values]
+        return names or ([self.spare] if self.spare else [])
 
 
 def function(
@@ -72,6 +75,15 @@ def function(
     node.end_lineno, node.end_col_offset = last.end_lineno, last.end_col_offset
     ast.fix_missing_locations(node)
     return node
+
+
+def unused_name(*trees: ast.AST) -> str:
+    """A name that none of these mentions."""
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    name = "_item"
+    while name in used:
+        name += "_"
+    return name
 
 
 def free_names(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:

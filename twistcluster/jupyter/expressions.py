@@ -8,7 +8,7 @@ import ast
 import types
 from dataclasses import dataclass
 
-from twistcluster.jupyter.code import Code, asynchronous, free_names, function
+from twistcluster.jupyter.code import Code, asynchronous, free_names, function, unused_name
 from twistcluster.jupyter.grammar import GrammarError
 
 __all__ = ["MapLine", "parse_map", "parse_submit"]
@@ -37,7 +37,9 @@ def parse_submit(text: str) -> Code:
         msg = f"submit runs one expression, once. To run it for each item: %cluster map {text}"
         raise GrammarError(msg)
     body: list[ast.stmt] = [ast.copy_location(ast.Return(expression), expression)]
-    return _code(function(body, is_async=asynchronous(expression)), text, "submit", _label(expression, "expression"))
+    tree = function(body, is_async=asynchronous(expression))
+    label = _label(expression, "expression")
+    return Code(tree, label, text, "submit", free_names(tree), spare=unused_name(tree))
 
 
 def parse_map(text: str) -> MapLine:
@@ -106,18 +108,15 @@ def _of_one_item(target: ast.expr, value: ast.expr, text: str, label: str) -> Co
     returning = ast.copy_location(ast.Return(value), value)
     is_async = asynchronous(value)
     if isinstance(target, ast.Name):
-        return _code(function([returning], (target.id,), is_async=is_async), text, "map", label)
-    used = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
-    parameter = "_item"
-    while parameter in used:
-        parameter += "_"
+        return _code(function([returning], (target.id,), is_async=is_async), text, label)
+    parameter = unused_name(value, target)
     unpacking = ast.Assign([target], ast.copy_location(ast.Name(parameter, ast.Load()), target))
     tree = function([ast.copy_location(unpacking, target), returning], (parameter,), is_async=is_async)
-    return _code(tree, text, "map", label)
+    return _code(tree, text, label)
 
 
-def _code(tree: ast.FunctionDef | ast.AsyncFunctionDef, text: str, kind: str, label: str) -> Code:
-    return Code(tree, label, text, kind, free_names(tree))
+def _code(tree: ast.FunctionDef | ast.AsyncFunctionDef, text: str, label: str) -> Code:
+    return Code(tree, label, text, "map", free_names(tree))
 
 
 def _label(body: ast.expr, otherwise: str) -> str:

@@ -1,0 +1,101 @@
+"""The commands of `%cluster` and `%%cluster` that send something: submit, map, everywhere.
+
+Owns: how a typed expression or cell becomes a job, and what is shown of it. Must not know: how it was parsed, or how
+errors are shown.
+
+A submitted expression is a job of one item, so that `%cluster jobs`, `cancel`, `errors` and the rest find it by its name.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any
+
+from twistcluster.client.futures import Future
+from twistcluster.cluster import ClusterOptions, Job
+from twistcluster.jupyter.capture import Call, capture
+from twistcluster.jupyter.cells import parse_everywhere_cell, parse_submit_cell
+from twistcluster.jupyter.code import Code
+from twistcluster.jupyter.expressions import parse_map, parse_submit
+from twistcluster.jupyter.grammar import Request
+from twistcluster.jupyter.session import Session
+from twistcluster.jupyter.tables import count_of
+
+__all__ = ["CELL_WORK", "LINE_WORK", "Typed", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was typed, and the names that it may use."""
+
+    options_line: str
+    """What follows the command in a cell's first line."""
+    cell: str
+    names: dict[str, Any]
+
+
+Work = Callable[[Session, Request, Typed], object]
+
+
+def _submit(session: Session, request: Request, typed: Typed) -> Future[Any]:
+    return _send(session, request, parse_submit(request.rest), typed)
+
+
+def _submit_cell(session: Session, request: Request, typed: Typed) -> Future[Any]:
+    return _send(session, request, parse_submit_cell(typed.options_line, typed.cell), typed)
+
+
+def _send(session: Session, request: Request, code: Code, typed: Typed) -> Future[Any]:
+    call = capture(code, typed.names, session.elsewhere)
+    job = _options(session, request).map(call.function, *([value] for value in call.arguments))
+    future = job[0]
+    _out(session, request, future)
+    job.show(wait=request.has("wait"))
+    session.shown(future)
+    return future
+
+
+def _map(session: Session, request: Request, typed: Typed) -> Job[Any]:
+    line = parse_map(request.rest)
+    body = capture(line.body, typed.names, session.elsewhere)
+    wanted = capture(line.condition, typed.names).function if line.condition else None
+    options = _options(session, request)
+    # The user's own expression, in the user's own names.
+    items: Iterable[Any] = eval(line.items, typed.names)  # noqa: S307
+    job = options.map(body.function, _filtered(items, wanted))
+    _out(session, request, job)
+    if request.has("wait"):
+        job.show(wait=True)
+        session.shown(job)
+    return job
+
+
+def _filtered(items: Iterable[Any], wanted: Callable[[Any], Any] | None) -> Iterable[Any]:
+    """The items that the conditions let through; their number is known at once where that of the items is."""
+    if wanted is None:
+        return items
+    kept = filter(wanted, items)
+    return list(kept) if isinstance(items, Sized) else kept
+
+
+def _everywhere(session: Session, request: Request, typed: Typed) -> None:
+    code = parse_everywhere_cell(typed.options_line, typed.cell)
+    call: Call = capture(code, typed.names, session.elsewhere)
+    slots = session.cluster().everywhere(call.function)
+    session.elsewhere |= code.assigns
+    names = ", ".join(sorted(code.assigns))
+    what = f"Functions that run there find {names}." if names else "It assigned no names."
+    print(f"Ran in {count_of(len(slots), 'slot')}, and will in each new one. {what}")  # noqa: T201 (a magic prints)
+
+
+def _options(session: Session, request: Request) -> ClusterOptions:
+    return session.cluster().options(name=request.text("name") or "", priority=request.number("priority") or 0)
+
+
+def _out(session: Session, request: Request, value: object) -> None:
+    name = request.text("out")
+    if name:
+        session.names[name] = value
+
+
+LINE_WORK: Mapping[str, Work] = {"submit": _submit, "map": _map}
+CELL_WORK: Mapping[str, Work] = {"submit": _submit_cell, "everywhere": _everywhere}
