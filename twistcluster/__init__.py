@@ -1,1 +1,93 @@
-"""A cluster for notebooks: map and submit from a cell, see results while they come."""
+"""A cluster for notebooks: map and submit from a cell, see results while they come.
+
+Importing this starts nothing and loads nothing: each name is fetched from its module when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twistcluster.client.futures import Future
+    from twistcluster.client.jobs import Job
+    from twistcluster.client.waiting import as_completed, gather, wait
+    from twistcluster.cluster import Cluster, clusters, connect
+    from twistcluster.errors import (
+        AccessDenied,
+        Cancelled,
+        ClusterBusy,
+        ClusterUnreachable,
+        Detached,
+        InputEnded,
+        InsideItem,
+        JobNotFound,
+        NotPicklable,
+        OptionsDiffer,
+        ProtocolError,
+        RemoteError,
+        RemoteTraceback,
+        ResultsGone,
+        TwistclusterError,
+        VersionMismatch,
+        WorkerCrashed,
+        WorkerLost,
+    )
+    from twistcluster.jupyter.extension import load_ipython_extension, unload_ipython_extension
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessDenied",
+    "Cancelled",
+    "Cluster",
+    "ClusterBusy",
+    "ClusterUnreachable",
+    "Detached",
+    "Future",
+    "InputEnded",
+    "InsideItem",
+    "Job",
+    "JobNotFound",
+    "NotPicklable",
+    "OptionsDiffer",
+    "ProtocolError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ResultsGone",
+    "TwistclusterError",
+    "VersionMismatch",
+    "WorkerCrashed",
+    "WorkerLost",
+    "as_completed",
+    "clusters",
+    "connect",
+    "gather",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+    "wait",
+]
+
+_PLACES = {
+    "Cluster": "twistcluster.cluster",
+    "Future": "twistcluster.client.futures",
+    "Job": "twistcluster.client.jobs",
+    "as_completed": "twistcluster.client.waiting",
+    "clusters": "twistcluster.cluster",
+    "connect": "twistcluster.cluster",
+    "gather": "twistcluster.client.waiting",
+    "load_ipython_extension": "twistcluster.jupyter.extension",
+    "unload_ipython_extension": "twistcluster.jupyter.extension",
+    "wait": "twistcluster.client.waiting",
+}
+"""Where a name is that isn't an error's."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES.get(name, "twistcluster.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,1 +1,406 @@
-"""The public Cluster and Job."""
+"""The public Cluster and Job.
+
+Owns: what a program types. Must not know: links, messages' ways, notebooks.
+"""
+
+import asyncio
+import functools
+import os
+import pathlib
+import subprocess
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, Literal, NoReturn, Self, TypeVar
+
+from twistcluster.client.everywhere import run_everywhere
+from twistcluster.client.futures import Future
+from twistcluster.client.jobs import Job
+from twistcluster.client.launch import Connection, find, running_clusters, start_local
+from twistcluster.client.links import Tie, tie, unreachable
+from twistcluster.client.opening import JobOptions, reject_options
+from twistcluster.client.packages import packages
+from twistcluster.client.patience import answer_of, pause
+from twistcluster.client.quantities import count, seconds
+from twistcluster.client.session import python_version
+from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
+from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
+from twistcluster.net.version import VERSION
+from twistcluster.wire.messages import (
+    Answer,
+    ClusterStatus,
+    ListJobs,
+    Question,
+    RestartSlots,
+    Scale,
+    Status,
+    StopCluster,
+)
+
+__all__ = ["Cluster", "ClusterOptions", "Job", "clusters", "connect"]
+
+T = TypeVar("T")
+
+END_SECONDS = 10.0
+"""How long a cluster that was told to end may take."""
+POLL_SECONDS = 0.02
+
+
+class Cluster(Executor):
+    """A cluster of slots, each a process that runs one item at a time.
+
+    Without a name it is this process's own, and ends with it. With a name it is kept: it outlives its clients until it
+    was idle for `idle_timeout`, and the same call again attaches to it.
+
+    Args:
+        name: What `tc.connect(name)` finds it by.
+        slots: How many; by default one for each core that this process may use.
+        idle_timeout: Of a named one: seconds, or "10m"; ten minutes by default.
+
+    Example:
+        >>> with tc.Cluster(slots=2) as cluster:             # doctest: +SKIP
+        ...     cluster.map(abs, [-1, -2, -3]).results()
+        [1, 2, 3]
+    """
+
+    def __init__(
+        self, name: str | None = None, slots: int | None = None, idle_timeout: float | str | None = None
+    ) -> None:
+        _refuse_inside_item("a cluster")
+        if slots is not None:
+            count(slots, "slots")
+        if idle_timeout is not None and not name:
+            raise ValueError("an unnamed cluster ends with its process; for idle_timeout give it a name, too")
+        timeout = None if idle_timeout is None else seconds(idle_timeout, "idle_timeout")
+        running = start_local(name or "", slots, timeout)
+        self._begin(running.connection, running.owner, running.process)
+
+    def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
+        self._connection = connection
+        self._owned = bool(owner)
+        self._process = process
+        self._tie: Tie | None = tie(connection, owner)
+        self._finalizer = weakref.finalize(self, self._tie.let_go, "its Cluster object is gone", when_idle=True)
+        self._finalizer.atexit = False  # the process's end is the link's
+
+    @property
+    def name(self) -> str:
+        """Its name; empty for an unnamed one."""
+        return self._connection.name
+
+    @property
+    def id(self) -> str:
+        """What always finds it."""
+        return self._connection.id
+
+    def __repr__(self) -> str:
+        state = "closed" if self._tie is None else "lost" if self._tie.session.lost else "connected"
+        return f"<Cluster {self.name or self.id}{'' if self.name else ' (owned)'}: {state}>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __reduce__(self) -> NoReturn:
+        raise NotPicklable(
+            "the cluster can't be used inside an item: have the function return what it found, and submit more from here"
+        )
+
+    @property
+    def _max_workers(self) -> int:
+        return sum(worker.slots for worker in self.workers())
+
+    # ---- work ------------------------------------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run `fn(*args, **kwargs)` in a slot; returns its future at once.
+
+        Raises:
+            NotPicklable: the function or an argument can't travel.
+            TypeError: a keyword is an option's name, which goes to `cluster.options(…)`.
+        """
+        if kwargs:
+            reject_options(fn, kwargs, "submit")
+        if self._tie is None:
+            raise unreachable(repr(self))
+        return self._tie.opener.submit(fn, args, kwargs)
+
+    def map(  # type: ignore[override]  # a Job is an iterator, and more
+        self,
+        fn: Callable[..., T],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **misplaced: Any,
+    ) -> Job[T]:
+        """Run `fn` for each item, or for the items of several iterables side by side.
+
+        What has a length is sent at once; an iterator, a generator or a `range` is pulled as the work goes on.
+
+        Args:
+            fn: Called with one item (of each iterable).
+            iterables: The items.
+            timeout: Seconds from now after which waiting for a result raises TimeoutError.
+            chunksize: Accepted and ignored: items are grouped by how long they take.
+            misplaced: Nothing; an option's name here is an error that says where it goes.
+        """
+        if misplaced:
+            reject_options(_takes_none, misplaced, "map")
+            raise TypeError(f"map takes no keyword {next(iter(misplaced))!r}; give it a function that has its own")
+        return self._map(JobOptions(), fn, iterables, timeout)
+
+    def options(
+        self, *, priority: int = 0, resources: dict[str, float] | None = None, name: str = ""
+    ) -> "ClusterOptions":
+        """Set what holds for the work that is sent through the answer: `cluster.options(priority=5).submit(fn, x)`.
+
+        Args:
+            priority: Higher ones go first.
+            resources: What an item needs, as in `{"gpu": 1}`.
+            name: Of the job: what `cluster.job(name)` finds it by.
+        """
+        return ClusterOptions(self, JobOptions.of(priority, resources, name))
+
+    def everywhere(self, fn: Callable[[], T], once: bool = False) -> list[T]:
+        """Run `fn()` in every slot now, and in each new slot before its first item.
+
+        The names that it makes global are there for all functions of this client.
+
+        Args:
+            fn: Takes nothing.
+            once: Only in the slots that are there now.
+
+        Returns:
+            One result a slot.
+        """
+        return run_everywhere(self._link, fn, once=once)
+
+    def upload(self, path: str | os.PathLike[str]) -> None:
+        """Put a file, or a folder's files, into the working folder of every slot; a module there can be imported."""
+        self._link.contexts.upload(pathlib.Path(path))
+
+    # ---- jobs ------------------------------------------------------------------------------------------------------
+
+    def job(self, name: str) -> Job[Any]:
+        """The newest job of this name, this client's own first; or the one of this id.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        return Job(self._link.opener.find(name))
+
+    def jobs(self, name: str | None = None) -> Jobs:
+        """What the cluster knows of its jobs, the newest first."""
+        answer = self._ask(ListJobs(name or ""))
+        return Jobs(answer.jobs or [])
+
+    # ---- the cluster -----------------------------------------------------------------------------------------------
+
+    def scale(self, slots: int) -> None:
+        """Set the number of slots of the cluster's own worker."""
+        self._ask(Scale(count(slots, "slots")))
+
+    def workers(self) -> Workers:
+        """The workers, with their slots."""
+        return Workers(self._status().workers)
+
+    def status(self) -> ClusterReport:
+        """Clients, workers, slots, jobs."""
+        return ClusterReport.of(self._status())
+
+    def versions(self) -> Versions:
+        """Who runs which version of what."""
+        status = self._status()
+        mine = {"python": python_version(), "twistcluster": VERSION, **packages()}
+        scheduler = {"python": status.python, "twistcluster": status.version, **status.packages}
+        workers = {each.name: {"python": each.python or status.python, **each.packages} for each in status.workers}
+        return Versions({"client": mine, "scheduler": scheduler, **workers})
+
+    def wait_for_workers(self, n: int = 1, slots: int | None = None, timeout: float | str | None = None) -> None:
+        """Wait until there are `n` workers, and `slots` slots that are ready.
+
+        Raises:
+            TimeoutError: there are not, after `timeout`.
+        """
+        deadline = None if timeout is None else time.monotonic() + seconds(timeout, "timeout")
+        while True:
+            workers = self.workers()
+            ready = sum(worker.ready for worker in workers)
+            if len(workers) >= n and ready >= (slots or 0):
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"there are {len(workers)} workers with {ready} slots ready; twistcluster-worker joins more"
+                )
+            pause(POLL_SECONDS)
+
+    def restart(self) -> None:
+        """Replace all slots by new processes. Jobs go on: what ran is run again."""
+        self._ask(RestartSlots())
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let go of the cluster.
+
+        An owned one finishes its work, for which this waits, and ends. A named one goes on without this client.
+
+        Args:
+            wait: Whether to wait for an owned cluster's work; it is finished in any case.
+            cancel_futures: Cancel what hasn't started.
+        """
+        link = self._tie
+        if link is None:
+            return
+        if cancel_futures:
+            link.session.cancel_all()
+        if wait and self._owned:
+            link.session.wait_for_all()
+        if self._let_go(when_idle=self._owned and not wait) and wait:
+            self._await_end()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """The same as `close`, by `concurrent.futures`' name."""
+        self.close(wait, cancel_futures=cancel_futures)
+
+    def stop(self, force: bool = False) -> None:
+        """End the cluster for everyone.
+
+        Args:
+            force: Also while others use it or jobs are open.
+
+        Raises:
+            ClusterBusy: they do, and it wasn't forced.
+        """
+        self._ask(StopCluster(force))
+        deadline = time.monotonic() + END_SECONDS
+        while any(each.id == self.id for each in running_clusters()):
+            if time.monotonic() > deadline:
+                raise ClusterUnreachable(
+                    f"the cluster was told to end, but its process {self._connection.pid} still runs"
+                )
+            pause(POLL_SECONDS)
+        self._let_go(when_idle=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self._leave(ended_well=kind is None)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        leave = functools.partial(self._leave, ended_well=kind is None)
+        await asyncio.get_running_loop().run_in_executor(None, leave)
+        return False
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _link(self) -> Tie:
+        if self._tie is None:
+            raise unreachable(repr(self))
+        return self._tie
+
+    def _map(
+        self, options: JobOptions, fn: Callable[..., T], iterables: tuple[Iterable[Any], ...], timeout: float | None
+    ) -> Job[T]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return Job(self._link.opener.map(fn, iterables, options), deadline)
+
+    def _ask(self, question: Question) -> Answer:
+        answer, _ = answer_of(self._link.session.ask(question))
+        return answer
+
+    def _status(self) -> ClusterStatus:
+        status = self._ask(Status()).status
+        assert status is not None
+        return status
+
+    def _leave(self, *, ended_well: bool) -> None:
+        link = self._tie
+        if link is None:
+            return
+        if ended_well:
+            link.session.wait_for_all()
+        else:
+            link.session.cancel_all()
+        if self._let_go(when_idle=False):
+            self._await_end()
+
+    def _let_go(self, *, when_idle: bool) -> bool:
+        """Use the link no more; returns whether nobody does now."""
+        link, self._tie = self._tie, None
+        if link is None:
+            return False
+        self._finalizer.detach()
+        return link.let_go("it was closed here", when_idle=when_idle)
+
+    def _await_end(self) -> None:
+        """An owned cluster's process is gone when `close` returns."""
+        if self._owned and self._process is not None:
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+
+class ClusterOptions:
+    """A cluster, with options for what is sent through it."""
+
+    def __init__(self, cluster: Cluster, options: JobOptions) -> None:
+        self._cluster = cluster
+        self._options = options
+
+    def __repr__(self) -> str:
+        options = self._options
+        return f"<{self._cluster!r} with priority={options.priority}, resources={options.resources}, name={options.name!r}>"
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """As `Cluster.submit`; the call is a job of its own."""
+        reject_options(fn, kwargs, "submit")
+        return self._cluster._link.opener.submit_alone(fn, args, kwargs, self._options)  # noqa: SLF001 (one class in two)
+
+    def map(
+        self, fn: Callable[..., T], /, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Job[T]:
+        """As `Cluster.map`."""
+        return self._cluster._map(self._options, fn, iterables, timeout)  # noqa: SLF001
+
+
+def _takes_none() -> None:
+    """A function that takes no keyword."""
+
+
+def _refuse_inside_item(what: str) -> None:
+    if os.environ.get("TWISTCLUSTER_SLOT") == "1":
+        raise InsideItem(
+            f"{what} was asked for inside an item: have the function return what it found, and submit more "
+            "from the program that has the cluster"
+        )
+
+
+def connect(target: str | os.PathLike[str]) -> Cluster:
+    """Attach to a cluster that runs: by its name, its id, or its connection file.
+
+    Raises:
+        ClusterUnreachable: there is none.
+    """
+    _refuse_inside_item("a connection to a cluster")
+    cluster = Cluster.__new__(Cluster)
+    cluster._begin(find(os.fspath(target)), "", None)  # noqa: SLF001 (the other way to make one)
+    return cluster
+
+
+def clusters() -> Clusters:
+    """The clusters that this user runs on this host."""
+    return Clusters(running_clusters())

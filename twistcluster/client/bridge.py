@@ -52,10 +52,7 @@ def start() -> None:
     """Have the reactor run in its thread; does nothing if it runs."""
     global _started
     if _forked:
-        raise TwistclusterError(
-            "this process was forked from one that uses twistcluster, and the reactor's thread stayed there; "
-            "use the cluster in the parent, or start this process with subprocess or the 'spawn' method"
-        )
+        raise _forked_error()
     if _started:
         return
     with _lock:
@@ -83,6 +80,8 @@ def in_reactor_thread() -> bool:
 def call(function: Callable[[], object]) -> None:
     """Run `function` on the reactor's thread, soon and in order. From any thread."""
     global _awake
+    if _forked:
+        raise _forked_error()
     _box.append(function)
     if not _awake:
         _awake = True  # two threads may both see False: then the mailbox is looked at twice
@@ -152,7 +151,7 @@ def _install() -> asyncio.AbstractEventLoop:
     from twisted.internet import asyncioreactor  # here: it must not be imported if another reactor is in use
 
     loop = _new_loop()
-    asyncioreactor.install(loop)
+    asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
     return loop
 
 
@@ -184,6 +183,13 @@ def _run(chosen: Any) -> None:
         crochet.no_setup()  # the program runs it itself
     except RuntimeError:
         pass  # somebody else set crochet up before
+
+
+def _forked_error() -> TwistclusterError:
+    return TwistclusterError(
+        "this process was forked from one that uses twistcluster, and the reactor's thread stayed there; "
+        "use the cluster in the parent, or start this process with subprocess or the 'spawn' method"
+    )
 
 
 def _after_fork() -> None:

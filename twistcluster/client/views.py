@@ -15,7 +15,18 @@ from typing import Any, Literal, Protocol, cast
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
 
-__all__ = ["ENTRY_POINTS", "DrawFunction", "JobFeed", "JobListener", "JobState", "Progress", "ViewBackend", "backend", "shell"]
+__all__ = [
+    "ENTRY_POINTS",
+    "DrawFunction",
+    "JobFeed",
+    "JobListener",
+    "JobState",
+    "Progress",
+    "ViewBackend",
+    "backend",
+    "origin",
+    "shell",
+]
 
 ENTRY_POINTS = "twistcluster.views"
 
@@ -118,6 +129,15 @@ def shell() -> Any | None:
         return None
     found = getattr(ipython, "get_ipython", lambda: None)()
     return found if getattr(found, "kernel", None) is not None else None
+
+
+def origin() -> object | None:
+    """In a kernel: the message of the cell that runs now, else None."""
+    found = shell()
+    try:
+        return found.get_parent() if found is not None else None
+    except Exception:  # not in a cell, or an older kernel: then a view shows where it can
+        return None
 
 
 def backend() -> ViewBackend:

@@ -1,0 +1,129 @@
+"""Submits of one reactor turn: they travel as one anonymous job with a table of functions.
+
+Arguments are pickled at once, in the thread that submits; plain ones can't change, so they are pickled together when the
+batch leaves. Owns: the open batch. Must not know: links, who closes it.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from twistcluster.client.futures import Future
+from twistcluster.client.packing import plain_pages
+from twistcluster.client.records import Arrival, JobRecord, Line
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
+from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
+from twistcluster.wire.values import Definitions, dumps
+
+__all__ = ["Batch", "BatchRecord"]
+
+Call = tuple[int, tuple[Any, ...], dict[str, Any]]
+
+_plain = PLAIN_TYPES.issuperset
+
+
+class BatchRecord(JobRecord):
+    """The job that a batch is. Its futures hold the results, nothing else does."""
+
+    def __init__(self, line: Line, number: int, id: str) -> None:  # noqa: A002
+        super().__init__(line, number, id, "", shows_errors=False)
+        self.names: list[tuple[str, int]] = []
+        self.members: list[weakref.ref[Future[Any]]] = []
+
+    def close(self, count: int) -> None:
+        """No more calls join it."""
+        self.label = self.name_of(0) + (f" and {count - 1} more" if count > 1 else "") if count else ""
+        self.input_ended(count)
+
+    def name_of(self, index: int) -> str:
+        """Each item is called by its own function's name."""
+        base, number = self.names[index]
+        return f"{base}-{number}"
+
+    def find(self, name: str) -> Future[Any] | None:
+        """The future of this name, if it is still somewhere."""
+        base, _, number = name.rpartition("-")
+        if not number.isdecimal() or (base, int(number)) not in self.names:
+            return None
+        return self.members[self.names.index((base, int(number)))]()
+
+    def _store(self, arrival: Arrival) -> None:
+        """Nothing: whoever wants a result has its future."""
+
+
+class Batch:
+    """A batch that is still open. Not thread-safe: the session's lock is held."""
+
+    def __init__(self, record: BatchRecord, definitions: Definitions, counters: dict[str, int]) -> None:
+        self.record = record
+        self.functions: list[bytes] = []
+        self.pages: list[Packed] = []
+        self._definitions = definitions
+        self._counters = counters
+        self._known: dict[int, tuple[int, str, Callable[..., Any]]] = {}
+        self._calls: list[Call] = []
+        self._framed: FramedPacker | None = None
+        self._framed_definitions: dict[bytes, None] = {}
+
+    def knows(self, function: Callable[..., Any]) -> bool:
+        """Whether the function is in the table."""
+        return id(function) in self._known
+
+    def learn(self, function: Callable[..., Any], digest: bytes, name: str) -> None:
+        """Put a function into the table; it is held, so that its id stays its own."""
+        if digest in self.functions:
+            number = self.functions.index(digest)
+        else:
+            number = len(self.functions)
+            self.functions.append(digest)
+        self._known[id(function)] = (number, name, function)
+
+    def add(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        """Add a call of a function that the table has."""
+        number, name, _ = self._known[id(function)]
+        record = self.record
+        index = len(record.names)
+        if _plain(map(type, args)) and (not kwargs or _plain(map(type, kwargs.values()))):
+            if self._framed is not None:
+                self._close_framed()
+            self._calls.append((number, args, kwargs))
+        else:
+            self._add_framed(number, args, kwargs, name)
+        counters = self._counters
+        count = counters[name] = counters.get(name, 0) + 1
+        record.names.append((name, count))
+        future: Future[Any] = Future(record, index)
+        record.watch(index, future)
+        record.members.append(weakref.ref(future))
+        return future
+
+    def close(self) -> list[Packed]:
+        """The pages of all calls."""
+        self._close_plain()
+        self._close_framed()
+        return self.pages
+
+    def _add_framed(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
+        encoded = dumps((number, args, kwargs), self._definitions, name=f"an argument of {name}")
+        self._close_plain()
+        framed = self._framed
+        if framed is not None and (
+            framed.nbytes >= PAGE_BYTES or framed.count >= PAGE_ITEMS or framed.full(len(encoded.buffers))
+        ):
+            self._close_framed()
+            framed = None
+        if framed is None:
+            framed = self._framed = FramedPacker()
+        framed.add(encoded.data, encoded.buffers)
+        self._framed_definitions.update(dict.fromkeys(encoded.definitions))
+
+    def _close_plain(self) -> None:
+        if self._calls:
+            self.pages += plain_pages(self._calls, CALL)
+            self._calls = []
+
+    def _close_framed(self) -> None:
+        if self._framed is not None:
+            self.pages.append(self._framed.packed(CALL, tuple(self._framed_definitions)))
+            self._framed = None
+            self._framed_definitions = {}

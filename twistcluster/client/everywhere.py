@@ -1,0 +1,46 @@
+"""`everywhere` and `upload`: what is the same in every slot.
+
+Owns: their requests, and what becomes of a step that fails. Must not know: how a slot runs one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from twistcluster.client.links import Tie
+from twistcluster.client.opening import function_name
+from twistcluster.client.outbox import Parts
+from twistcluster.client.patience import answer_of
+from twistcluster.client.results import ItemFailure
+from twistcluster.wire.messages import Everywhere
+from twistcluster.wire.values import loads
+
+__all__ = ["run_everywhere"]
+
+
+def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> list[Any]:
+    """Run a function in every slot now; unless `once`, in each new slot too, before its first item.
+
+    Returns one result a slot. If it raises in one, the first error is raised, and new slots don't run it.
+    """
+    session = link.session
+    session.check()
+    digest, blob = link.functions.blob(function)
+    if not once:
+        link.contexts.add_step(digest, blob)
+    try:
+        context, blobs = link.contexts.current()
+        parts = Parts(context, blobs)
+        parts.blobs[digest] = blob
+        _, steps = answer_of(session.ask(Everywhere(context.digest, digest, once), parts))
+        results = []
+        for number, step in enumerate(steps):
+            if step.error is not None:
+                raise ItemFailure(
+                    number, step.error, step.buffers, session.definitions, function_name(function)
+                ).exception()
+            results.append(loads(step.buffers[0], step.buffers[1:], session.definitions) if step.buffers else None)
+    except BaseException:
+        if not once:
+            link.contexts.remove_step(digest)
+        raise
+    return results

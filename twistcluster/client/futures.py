@@ -1,0 +1,294 @@
+"""The future of one item.
+
+A `concurrent.futures.Future`, so that `concurrent.futures.wait`, `asyncio.wrap_future`, Dask and the like take it, and
+awaitable. It differs inside:
+
+- all futures of a job share one condition: a condition of their own would cost as much as all the rest of a submit, and
+  a message with a hundred results wakes those who wait once;
+- a result stays encoded until `result()` decodes it, in the thread that asks;
+- callbacks run on one thread for all, never on the reactor's;
+- `cancel()` is final here at once, whatever comes later.
+
+Owns: that. Must not know: links, messages.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future as StandardFuture
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
+from queue import SimpleQueue
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from twistcluster.client.patience import await_until, detached, wait_until
+from twistcluster.client.results import ItemFailure, Segment, cancelled_error
+from twistcluster.errors import Detached, NotPicklable
+
+__all__ = ["Future", "FutureOwner"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("twistcluster")
+_OVER = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
+
+
+class FutureOwner(Protocol):
+    """The job that an item belongs to, as its future sees it."""
+
+    condition: threading.Condition
+
+    def name_of(self, index: int) -> str:
+        """What people call the item."""
+
+    def item(self, segment: Segment, index: int) -> Any:
+        """The item's result, decoded."""
+
+    def cancel_item(self, index: int) -> None:
+        """It shall not start."""
+
+    def printed_by(self, index: int) -> str:
+        """What the item printed."""
+
+    def keep(self, future: "Future[Any]") -> None:
+        """Somebody stopped waiting: it must be found again by its name."""
+
+
+class Future(StandardFuture[T]):
+    """The result of one item, when it comes.
+
+    Beside what `concurrent.futures.Future` has, it can be awaited, has a `name` and shows what the item printed.
+
+    Example:
+        >>> future = cluster.submit(pow, 2, 10)    # doctest: +SKIP
+        >>> future.name, future.result()           # doctest: +SKIP
+        ('pow-1', 1024)
+    """
+
+    # Defaults stand in the class: they cost a submit nothing.
+    _result: Any = None
+    _exception: BaseException | None = None
+    _segment: Segment | None = None
+    _failure: ItemFailure | None = None
+    _guard: "_Unasked | None" = None
+
+    def __init__(self, owner: FutureOwner, index: int) -> None:
+        # Not StandardFuture.__init__: see the module's docstring.
+        self._condition = owner.condition
+        self._state = PENDING
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Callable[[StandardFuture[T]], object]] = []
+        self._owner = owner
+        self._index = index
+
+    @property
+    def index(self) -> int:
+        """Its item's number in the job that it travelled in."""
+        return self._index
+
+    @property
+    def name(self) -> str:
+        """What `cluster.job(name)` finds it by: "make_thumb-3"."""
+        return self._owner.name_of(self._index)
+
+    def __repr__(self) -> str:
+        state = self._state
+        if state == FINISHED:
+            state = "failed" if self._failure is not None or self._exception is not None else "done"
+        return f"<Future {self.name}: {'cancelled' if state == CANCELLED_AND_NOTIFIED else state.lower()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise NotPicklable(
+            f"the future {self.name} can't travel to another process: pass {self.name}'s result() instead"
+        )
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the item's result, waiting for it if needed.
+
+        Raises:
+            BaseException: the item's own, with the remote traceback as its cause.
+            TimeoutError: it didn't come within `timeout` seconds.
+            Cancelled: the item was cancelled.
+            Detached: the wait was interrupted; the work goes on.
+        """
+        self._await_end(timeout)
+        error = self._error()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del self, error  # a traceback that is kept must not keep them
+        result: T = self._result
+        return result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what `result()` would raise, or None."""
+        self._await_end(timeout)
+        return self._error()
+
+    def cancel(self) -> bool:
+        """Cancel the item: final for this future; the item is stopped if it hasn't started. False if it is over."""
+        with self._condition:
+            if self._state in _OVER:
+                return self._state != FINISHED
+            self._end(CANCELLED_AND_NOTIFIED)
+            self._condition.notify_all()
+        self._owner.cancel_item(self._index)
+        return True
+
+    def logs(self) -> str:
+        """What the item printed."""
+        return self._owner.printed_by(self._index)
+
+    def when_done(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` when this is done, on the reactor's thread: it must only hand on. The answer revokes that."""
+        waiter = _Wake(wake)
+        with self._condition:
+            if self._state in _OVER:
+                wake()
+            else:
+                self._waiters.append(waiter)
+
+        def revoke() -> None:
+            with self._condition:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+        return revoke
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._state not in _OVER:
+            yield from await_until(self.when_done, lambda: str(self._interrupted())).__await__()
+        return self.result()
+
+    # ---- told by the job, with the condition held: it notifies -----------------------------------------------------
+
+    def settle(self, segment: Segment) -> None:
+        """The item succeeded."""
+        if self._state in _OVER:
+            return
+        self._segment = segment
+        self._end(FINISHED)
+
+    def fail(self, failure: ItemFailure, *, guarded: bool) -> None:
+        """The item failed; if `guarded`, somebody shall hear of it even if nobody asks."""
+        if self._state in _OVER:
+            return
+        self._failure = failure
+        if guarded:
+            self._guard = _Unasked(self.name, failure)
+        self._end(FINISHED)
+
+    def give_up(self, error: BaseException) -> None:
+        """The item's end will never be known."""
+        if self._state in _OVER:
+            return
+        self._exception = error
+        self._end(FINISHED)
+
+    def drop(self) -> None:
+        """The item was cancelled by other means than this future."""
+        if self._state not in _OVER:
+            self._end(CANCELLED_AND_NOTIFIED)
+
+    def fate(self) -> Segment | ItemFailure | BaseException | None:
+        """What is known of its end without decoding anything; None: it is decoded, cancelled, or not done."""
+        return self._segment or self._failure or self._exception
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _end(self, state: str) -> None:
+        self._state = state
+        for waiter in self._waiters:
+            if state != FINISHED:
+                waiter.add_cancelled(self)
+            elif self._segment is None:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+        if self._done_callbacks:
+            _callbacks.put(self)
+
+    def _await_end(self, timeout: float | None) -> None:
+        if self._state in _OVER:
+            return
+        if not wait_until(self._condition, lambda: self._state in _OVER, timeout, self._interrupted):
+            raise FutureTimeout(f"{self.name} isn't done after {timeout:g} s; it goes on")
+
+    def _error(self) -> BaseException | None:
+        """What to raise, or None once `_result` holds the result."""
+        segment = self._segment
+        if segment is not None:
+            try:
+                self._result = self._owner.item(segment, self._index)
+            except Exception as error:  # it can't be rebuilt here
+                self._exception = error
+            self._segment = None
+        if self._state != FINISHED:
+            return cancelled_error(self.name)
+        if self._failure is not None:
+            if self._guard is not None:
+                self._guard.asked = True
+            return self._failure.exception()
+        return self._exception
+
+    def _interrupted(self) -> Detached:
+        self._owner.keep(self)
+        return detached(self.name, f"cluster.job({self.name!r})")
+
+
+class _Wake:
+    """What concurrent.futures calls a waiter: told of the end of a future under its condition."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def add_result(self, future: StandardFuture[Any]) -> None:
+        self._wake()
+
+    add_exception = add_cancelled = add_result
+
+
+class _Unasked:
+    """Logs a failure that nobody asked for, once its future is collected."""
+
+    __slots__ = ("asked", "failure", "name")
+
+    def __init__(self, name: str, failure: ItemFailure) -> None:
+        self.name = name
+        self.failure = failure
+        self.asked = False
+
+    def __del__(self) -> None:
+        if self.asked or sys.is_finalizing():
+            return
+        info = self.failure.info
+        _log.error("%s failed, and nobody asked for its result:\n%s", self.name, info.traceback or info.message)
+
+
+class _Callbacks:
+    """The thread that runs callbacks, started by the first."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._started = False
+
+    def put(self, future: Future[Any]) -> None:
+        self._queue.put(future)
+        if not self._started:
+            with self._lock:
+                if not self._started:
+                    self._started = True
+                    threading.Thread(target=self._run, name="twistcluster-callbacks", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            future = self._queue.get()
+            future._invoke_callbacks()  # type: ignore[attr-defined] # noqa: SLF001 (the base class's own)
+            del future
+
+
+_callbacks = _Callbacks()
+assert RUNNING not in _OVER

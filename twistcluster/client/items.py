@@ -1,0 +1,64 @@
+"""A submitted call as a job of one item: what `cluster.job("make_thumb-3")` gives for a future's name.
+
+Owns: that face. Must not know: links.
+"""
+
+from twistcluster.client.futures import Future
+from twistcluster.client.records import JobRecord, Line
+from twistcluster.client.results import ItemFailure, Segment
+from twistcluster.wire.pages import FramedPacker, Packed
+from twistcluster.wire.values import dumps
+
+__all__ = ["ItemRecord"]
+
+
+class ItemRecord(JobRecord):
+    """A future, seen as a job. It follows the future, and cancels it."""
+
+    def __init__(self, line: Line, id: str, future: "Future[object]") -> None:  # noqa: A002
+        super().__init__(line, 0, id, future.name, count=1, shows_errors=False)
+        self._future = future
+        future.when_done(self._follow)
+
+    def __del__(self) -> None:
+        """The scheduler knows nothing of it."""
+
+    def name_of(self, index: int) -> str:
+        return self.label
+
+    def cancel(self) -> None:
+        self._future.cancel()
+
+    def cancel_item(self, index: int) -> None:
+        self._future.cancel()
+
+    def retry(self) -> int:
+        """The future has its end: submit again for another."""
+        return 0
+
+    def printed_by(self, index: int) -> str:
+        return self._future.logs()
+
+    def _follow(self) -> None:
+        fate = self._future.fate()
+        if isinstance(fate, Segment):
+            with self.condition:
+                self.done.add(0, 1)
+                at = fate.offset + self._future.index - fate.start
+                self._store(Segment(0, 1, fate.packed, at, fate.definitions))
+                self._tell_watched(0, 1, self.arrivals[0])
+                self._notify()
+        elif isinstance(fate, ItemFailure):
+            self.failed(0, fate.info, fate.buffers)
+        elif fate is not None:
+            self.was_lost(fate)
+        elif self._future.cancelled():
+            self.were_cancelled([(0, 1)])
+        else:  # decoded already, by somebody who asked
+            self.succeeded(0, self._packed())
+
+    def _packed(self) -> Packed:
+        encoded = dumps(self._future.result(), self._line.definitions)
+        packer = FramedPacker()
+        packer.add(encoded.data, encoded.buffers)
+        return packer.packed(definitions=encoded.definitions)

@@ -1,0 +1,67 @@
+"""The links of this process: one to each cluster, shared by all that use it.
+
+A notebook's cell that connects again gets the same link, and so the same jobs by the same names. Owns: who still uses
+which. Must not know: what is done with them.
+"""
+
+import threading
+import weakref
+
+from twistcluster.client import bridge
+from twistcluster.client.context import ContextBook
+from twistcluster.client.functions import FunctionBook
+from twistcluster.client.launch import Connection
+from twistcluster.client.opening import Opener
+from twistcluster.client.session import Session
+from twistcluster.errors import ClusterUnreachable
+from twistcluster.wire.values import Definitions
+
+__all__ = ["Tie", "tie"]
+
+_lock = threading.Lock()
+_ties: "weakref.WeakValueDictionary[str, Tie]" = weakref.WeakValueDictionary()
+_definitions = Definitions()
+
+
+class Tie:
+    """A session, what opens its jobs, and how many use it."""
+
+    def __init__(self, connection: Connection, owner: str) -> None:
+        self.session = Session(connection, _definitions, owner)
+        self.contexts = ContextBook()
+        self.functions = FunctionBook(_definitions)
+        self.opener = Opener(self.session, self.functions, self.contexts)
+        self.users = 1
+
+    def let_go(self, reason: str, *, when_idle: bool) -> bool:
+        """One user less: the last one ends the link, at once or when its jobs are over. Returns whether it was."""
+        with _lock:
+            self.users -= 1
+            if self.users:
+                return False
+            if _ties.get(self.session.connection.id) is self:
+                del _ties[self.session.connection.id]
+        self.session.close(reason, when_idle=when_idle)
+        return True
+
+
+def tie(connection: Connection, owner: str = "") -> Tie:
+    """The link to this cluster: the one that is there, or a new one."""
+    bridge.start()
+    with _lock:
+        there = _ties.get(connection.id)
+        if there is not None and there.session.lost is None:
+            there.users += 1
+            return there
+    made = Tie(connection, owner)
+    made.session.connect()
+    with _lock:
+        there = _ties.get(connection.id)
+        if there is None or there.session.lost is not None:
+            _ties[connection.id] = made
+    return made
+
+
+def unreachable(what: str) -> ClusterUnreachable:
+    """What using a closed cluster object raises."""
+    return ClusterUnreachable(f"{what} was closed; tc.Cluster() or tc.connect(name) gives another")

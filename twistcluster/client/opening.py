@@ -1,0 +1,324 @@
+"""How jobs are opened: submits, maps, and what holds for them.
+
+In the thread that asks: pickling, packing, naming. What is packed goes to the session's outbox, in the order of the
+jobs' numbers. Owns: that. Must not know: what comes back.
+"""
+
+import functools
+import inspect
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from twistcluster.client import views
+from twistcluster.client.batches import Batch, BatchRecord
+from twistcluster.client.context import ContextBook
+from twistcluster.client.functions import FunctionBook
+from twistcluster.client.futures import Future
+from twistcluster.client.outbox import Outbox, Parts
+from twistcluster.client.packing import PagePacker, Puller
+from twistcluster.client.patience import answer_of
+from twistcluster.client.records import JobRecord
+from twistcluster.client.session import Session
+from twistcluster.errors import InputEnded
+from twistcluster.wire.messages import CloseJob, OpenJob, Status
+from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker, Packed
+from twistcluster.wire.values import dumps
+
+__all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
+
+OPTIONS = ("priority", "resources", "name")
+
+T = TypeVar("T")
+
+_log = logging.getLogger("twistcluster")
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What `cluster.options(…)` sets."""
+
+    priority: int = 0
+    resources: dict[str, float] = field(default_factory=dict)
+    name: str = ""
+
+    @classmethod
+    def of(cls, priority: int, resources: dict[str, float] | None, name: str) -> "JobOptions":
+        """These, checked."""
+        if type(priority) is not int:
+            raise TypeError(f"priority is a whole number, not {priority!r}")
+        if not isinstance(name, str):
+            raise TypeError(f"name is a text, not {name!r}")
+        amounts = {}
+        for what, amount in (resources or {}).items():
+            if (
+                not isinstance(what, str)
+                or isinstance(amount, bool)
+                or not isinstance(amount, (int, float))
+                or amount < 0
+            ):
+                raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}; {what!r}: {amount!r} isn\'t')
+            amounts[what] = float(amount)
+        return cls(priority, amounts, name)
+
+
+class Opener:
+    """Opens the jobs of one session."""
+
+    def __init__(self, session: Session, functions: FunctionBook, contexts: ContextBook) -> None:
+        self._session = session
+        self._functions = functions
+        self._contexts = contexts
+        self._lock = threading.RLock()
+        self._counters: dict[str, int] = {}
+        self._batch: Batch | None = None
+        self._parts: Parts | None = None
+
+    def submit(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+        """Add a call to the open batch."""
+        with self._lock:
+            batch = self._batch
+            if batch is None:
+                batch = self._open_batch()
+            if not batch.knows(function):
+                self._learn(batch, function)
+            return batch.add(function, args, kwargs)
+
+    def submit_alone(
+        self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: JobOptions
+    ) -> Future[T]:
+        """A call that is a job of its own."""
+        name = options.name or function_name(function)
+        with self._lock:
+            parts, digest = self._prepare(function)
+            encoded = dumps((0, args, kwargs), self._session.definitions, name=f"an argument of {name}")
+            packer = FramedPacker()
+            packer.add(encoded.data, encoded.buffers)
+            record = self._record(name, options, count=1, shows_errors=False)
+            future: Future[T] = record.future(0)
+            self._open(record, digest, parts, options)
+        _Feed(self._session, record).page(packer.packed(CALL, encoded.definitions))
+        return future
+
+    def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
+        """A call for each item."""
+        name = options.name or function_name(function)
+        packer = PagePacker(ONE if len(iterables) == 1 else ARGS, self._session.definitions)
+        source, count, lazy = _source(iterables)
+        # The first page before the job is opened: what can't be sent at all makes no job.
+        pages = iter(()) if lazy else packer.pages(source)
+        first = next(pages, None)
+        with self._lock:
+            parts, digest = self._prepare(function)
+            record = self._record(name, options, count)
+            self._open(record, digest, parts, options)
+        feed = _Feed(self._session, record)
+        if lazy:
+            record.input = Puller(source, packer, feed.page, feed.end)
+            record.input.start()
+        elif first is not None:
+            feed.page(first)
+            feed.pages(pages)
+        return record
+
+    def find(self, name: str) -> JobRecord:
+        """The newest job of this name, this client's own first; or the one of this id."""
+        own = self._session.shelf.find(name)
+        return self._adopt(name) if own is None else own
+
+    def _adopt(self, name: str) -> JobRecord:
+        """A job that another client sent, or this one in an earlier life."""
+        session = self._session
+        session.check()
+        with self._lock:
+            number = session.next_number()
+            record = JobRecord(session, number, name, name, shows_errors=False)
+            reply = session.adopt(record, name)
+        try:
+            answer, _ = answer_of(reply)
+        except BaseException:
+            session.shelf.over(record)
+            raise
+        status = (answer.jobs or [])[0]
+        record.adopted(status.id, status.label, status.count, status.age)
+        answer_of(session.ask(Status()))  # what is held of the job came before this answer
+        return record
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _open_batch(self) -> Batch:
+        session = self._session
+        session.check()
+        self._parts = self._begin()
+        number = session.next_number()
+        record = BatchRecord(session, number, session.id_of(number))
+        batch = self._batch = Batch(record, session.definitions, self._counters)
+        session.shelf.add(record)
+        session.do(self._send_batch)
+        return batch
+
+    def _learn(self, batch: Batch, function: Callable[..., Any]) -> None:
+        assert self._parts is not None
+        digest, blob = self._functions.blob(function)
+        self._parts.blobs[digest] = blob
+        batch.learn(function, digest, function_name(function))
+
+    def _send_batch(self, outbox: Outbox) -> None:
+        """On the reactor's thread, in the turn after the batch was opened."""
+        with self._lock:
+            batch, self._batch = self._batch, None
+            parts, self._parts = self._parts, None
+        if batch is None or parts is None:
+            return
+        record = batch.record
+        count = len(record.names)
+        record.close(count)
+        if not count:  # its only call could not be pickled
+            return
+        pages = batch.close()
+        outbox.job(OpenJob(record.number, batch.functions, parts.context.digest, record.label, count=count), parts)
+        first = 0
+        for packed in pages:
+            outbox.page(record.number, first, packed)
+            first += packed.count
+
+    def _begin(self) -> Parts:
+        """What holds for the next job: the context as it is now; functions and classes are looked at again."""
+        context, blobs = self._contexts.current()
+        return Parts(context, blobs)
+
+    def _prepare(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
+        self._session.check()
+        parts = self._begin()
+        digest, blob = self._functions.blob(function)
+        parts.blobs[digest] = blob
+        return parts, digest
+
+    def _record(self, name: str, options: JobOptions, count: int | None, *, shows_errors: bool = True) -> JobRecord:
+        session = self._session
+        if options.name:
+            self._mention(options.name)
+            label = options.name
+        else:
+            self._counters[name] = number = self._counters.get(name, 0) + 1
+            label = f"{name}-{number}"
+        number = session.next_number()
+        record = JobRecord(
+            session, number, session.id_of(number), label, count=count, origin=views.origin(), shows_errors=shows_errors
+        )
+        session.shelf.add(record)
+        return record
+
+    def _mention(self, name: str) -> None:
+        """Say that an older job of this name still runs."""
+        older = self._session.shelf.named(name)
+        if older is not None:
+            _log.warning(
+                "a job named %r still runs (%s); the new one has the name now. cluster.job(%r).cancel() ends the older",
+                name,
+                older.id,
+                older.id,
+            )
+
+    def _open(self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions) -> None:
+        message = OpenJob(
+            job=record.number,
+            functions=[digest],
+            context=parts.context.digest,
+            label=record.label,
+            named=bool(options.name),
+            count=record.count,
+            priority=options.priority,
+            resources=options.resources,
+        )
+        self._session.do(lambda outbox: outbox.job(message, parts))
+        if record.count == 0:
+            record.input_ended(0)
+
+
+class _Feed:
+    """Hands the pages of a job to the outbox."""
+
+    def __init__(self, session: Session, record: JobRecord) -> None:
+        self._session = session
+        self._number = record.number
+        self._label = record.label
+        self._record = weakref.ref(record)
+        self._first = 0
+
+    def page(self, packed: Packed) -> None:
+        """The next page."""
+        number, first = self._number, self._first
+        self._first += packed.count
+        self._session.do(lambda outbox: outbox.page(number, first, packed))
+
+    def pages(self, pages: Iterable[Packed]) -> None:
+        """All further pages; if one can't be packed, the job is cancelled."""
+        try:
+            for packed in pages:
+                self.page(packed)
+        except BaseException:
+            self._session.cancel(self._number, 0, None)
+            raise
+
+    def end(self, count: int, error: BaseException | None) -> None:
+        """A lazy source ended."""
+        text = "" if error is None else f"{type(error).__name__}: {error}"
+        self._session.do(lambda outbox: outbox.send(CloseJob(self._number, count, text)))
+        record = self._record()
+        if record is not None and (record.count is None or error is not None):
+            record.input_ended(count, "" if error is None else _input_error(self._label, count, error))
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """What people call a function."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return str(name).strip("<>")
+
+
+def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method: str) -> None:
+    """Raise TypeError if a keyword is an option's name and the function doesn't take it."""
+    misplaced = [name for name in OPTIONS if name in kwargs]
+    if not misplaced:
+        return
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return  # a builtin that doesn't say: it will see for itself
+    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    wrong = [name for name in misplaced if name not in parameters and not takes_any]
+    if wrong:
+        options = ", ".join(f"{name}={kwargs[name]!r}" for name in wrong)
+        raise TypeError(
+            f"{function_name(function)} takes no keyword {wrong[0]!r}; "
+            f"for the cluster's option write cluster.options({options}).{method}(…)"
+        )
+
+
+def _source(iterables: tuple[Iterable[Any], ...]) -> tuple[Iterable[Any], int | None, bool]:
+    """The items, their number where known, and whether they are pulled lazily.
+
+    What has a length is taken as it is now; a `range` has one too, but may be too long to hold.
+    """
+    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+    known = len(sizes) == len(iterables)
+    if known and not any(isinstance(each, range) for each in iterables):
+        items = [*iterables[0]] if len(iterables) == 1 else [*zip(*iterables)]  # noqa: B905 (as map does)
+        return items, len(items), False
+    if len(iterables) == 1:
+        return iterables[0], sizes[0] if known else None, True
+    return zip(*iterables), min(sizes) if known else None, True  # noqa: B905
+
+
+def _input_error(label: str, count: int, error: BaseException) -> BaseException:
+    ended = InputEnded(
+        f"the input of {label} raised {type(error).__name__} after {count:,} items: {error}\n"
+        'job.results(errors="skip") gives what came before'
+    )
+    ended.__cause__ = error
+    return ended

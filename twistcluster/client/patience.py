@@ -1,0 +1,121 @@
+"""How a thread or a coroutine waits, so that an interrupt is seen at once.
+
+- In the main thread a wait looks up five times a second: a signal may be delivered to another thread, and then nothing
+  wakes the one that waits.
+- While something is awaited the loop is woken as often: an idle one doesn't notice an interrupt.
+
+Owns: waiting. Must not know: what is waited for.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future as Reply
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TypeVar
+
+from twistcluster.client import bridge
+from twistcluster.errors import Detached, TwistclusterError
+
+__all__ = ["LOOK_SECONDS", "answer_of", "await_until", "detached", "pause", "refuse_on_reactor_thread", "wait_until"]
+
+LOOK_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+def detached(what: str, find: str, *, many: bool = False) -> Detached:
+    """The two lines that end an interrupted wait: what goes on, how to find it, how to end it."""
+    it, its = ("them", "their") if many else ("it", "its")
+    return Detached(f"stopped waiting for {what}; the work goes on.\n{find} finds {it}, {its} .cancel() ends {it}.")
+
+
+def wait_until(
+    condition: threading.Condition,
+    ready: Callable[[], bool],
+    timeout: float | None,
+    interrupted: Callable[[], Detached],
+) -> bool:
+    """Wait until `ready()`, which is asked with the condition held; False if the time was up before.
+
+    Raises:
+        Detached: in place of a KeyboardInterrupt.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        with condition:
+            while not ready():
+                refuse_on_reactor_thread()
+                rest = None if deadline is None else deadline - time.monotonic()
+                if rest is not None and rest <= 0:
+                    return False
+                condition.wait(min(LOOK_SECONDS, rest or LOOK_SECONDS) if main else rest)
+            return True
+    except KeyboardInterrupt:
+        raise interrupted() from None
+
+
+def answer_of(reply: "Reply[T]") -> T:
+    """Wait for what the reactor's thread answers. An interrupt is a KeyboardInterrupt: nothing goes on behind it."""
+    while True:
+        if not reply.done():
+            refuse_on_reactor_thread()
+        try:
+            return reply.result(LOOK_SECONDS)
+        except FutureTimeout:
+            if reply.done():  # the answer itself, or it came just now
+                return reply.result()
+
+
+def pause(seconds: float) -> None:
+    """Look again after a while."""
+    refuse_on_reactor_thread()
+    time.sleep(seconds)
+
+
+async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], None]], note: Callable[[], str]) -> None:
+    """Wait in a coroutine until the function that `subscribe` is given was called, from any thread.
+
+    `subscribe` answers with what ends the subscription. Cancelling this only ends the wait.
+    """
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def arrived() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(arrived)
+        except RuntimeError:
+            pass  # the loop was closed meanwhile
+
+    ticker: asyncio.TimerHandle | None = None
+
+    def look_up() -> None:
+        nonlocal ticker
+        ticker = loop.call_later(LOOK_SECONDS, look_up)
+
+    unsubscribe = subscribe(wake)
+    look_up()
+    try:
+        await woken
+    except asyncio.CancelledError as error:
+        error.add_note(note())
+        raise
+    finally:
+        if ticker is not None:
+            ticker.cancel()
+        unsubscribe()
+
+
+def refuse_on_reactor_thread() -> None:
+    """Raise if the caller is on the reactor's thread: what it would wait for could never come."""
+    if bridge.in_reactor_thread():
+        raise TwistclusterError(
+            "waiting on the reactor's thread would stop what is waited for: "
+            "use add_done_callback, or wait in another thread (twisted.internet.threads.deferToThread)"
+        )

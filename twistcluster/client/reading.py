@@ -1,0 +1,114 @@
+"""How results are taken out of a job: in order, or as they come.
+
+In the thread that asks, chunk by chunk. Owns: what a failed or cancelled item does to that. Must not know: links, how
+results look on the wire.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError as ResultTimeout
+from typing import Any, Literal, NoReturn, get_args
+
+from twistcluster.client.records import JobRecord
+from twistcluster.client.results import ItemFailure, Segment, cancelled_error
+
+__all__ = ["Errors", "all_results", "as_they_come", "in_order", "one_result"]
+
+Errors = Literal["raise", "return", "skip"]
+
+
+def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> Iterator[Any]:
+    """Results in order, each as soon as it is there."""
+    for chunk in _chunks(record, deadline, errors):
+        yield from chunk
+
+
+def all_results(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> list[Any]:
+    """All results."""
+    check_errors(errors)
+    found: list[Any] = []
+    for chunk in _chunks(record, deadline, errors):
+        found += chunk
+    return found
+
+
+def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
+    """The result of one item; IndexError if there is none."""
+    if not _known(record, index, deadline):
+        raise IndexError(f"{record.label} has no item {index}")
+    fate = record.fate(index)
+    if isinstance(fate, Segment):
+        return record.item(fate, index)
+    _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
+
+
+def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[int, Any]]:
+    """Pairs of index and result, in the order in which they arrive."""
+    check_errors(errors)
+    at = 0
+    while True:
+        record.wait_for(lambda: len(record.arrivals) > at, None)
+        if len(record.arrivals) <= at:
+            if record.lost or record.input_error:
+                _end(record, record.lost or record.input_error, errors)
+            return
+        arrival = record.arrivals[at]
+        at += 1
+        if isinstance(arrival, Segment):
+            yield from zip(range(arrival.start, arrival.stop), arrival.values(arrival.start), strict=True)
+        elif isinstance(arrival, ItemFailure):
+            yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))
+        else:
+            for index in range(*arrival):
+                yield from ((index, value) for value in _failure(cancelled_error(record.name_of(index)), errors))
+
+
+def check_errors(errors: str) -> None:
+    """Raise if this isn't a way to treat errors."""
+    if errors not in get_args(Errors):
+        raise ValueError(f'errors is "raise", "return" or "skip", not {errors!r}')
+
+
+def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterator[Iterable[Any]]:
+    at = 0
+    while _known(record, at, deadline):
+        fate = record.fate(at)
+        if isinstance(fate, Segment):
+            yield fate.values(at)
+            at = fate.stop
+        elif isinstance(fate, ItemFailure):
+            yield _failure(fate.exception(), errors)
+            at += 1
+        elif fate is not None and errors == "skip":
+            at = fate[1]
+        else:
+            yield _failure(cancelled_error(record.name_of(at)), errors)
+            at += 1
+    if record.lost is not None or record.input_error is not None:
+        _end(record, record.lost or record.input_error, errors)
+    record.all_fetched()
+
+
+def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
+    """Wait until it is known what came of an item, or that there is no such item."""
+    if not record.wait_for(lambda: record.fate(index) is not None, deadline):
+        raise ResultTimeout(f"{record.name_of(index)} isn't done in time; it goes on")
+    return record.fate(index) is not None
+
+
+def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:
+    if errors == "raise":
+        _raise(error)
+    return () if errors == "skip" else (error,)
+
+
+def _end(record: JobRecord, error: BaseException | None, errors: Errors) -> None:
+    """The job ended before all of it was known: nobody shall take what there is for all."""
+    if error is not None and (errors == "raise" or error is record.lost):
+        _raise(error)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    try:
+        raise error
+    finally:
+        del error  # a traceback that is kept must not keep this frame's own

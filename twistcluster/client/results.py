@@ -1,0 +1,161 @@
+"""What came back of a job, encoded until somebody asks.
+
+Owns: runs of results (`Segment`), failures (`ItemFailure`), and how either becomes values and exceptions of this
+process. Decoding happens in the thread that asks. Must not know: links, waiting, who asks.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from twistcluster.errors import (
+    Cancelled,
+    NotPicklable,
+    RemoteError,
+    RemoteTraceback,
+    TwistclusterError,
+    WorkerCrashed,
+    WorkerLost,
+)
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import ErrorInfo
+from twistcluster.wire.pages import FRAMED, Packed, framed_item, unpack_plain
+from twistcluster.wire.values import Definitions, loads
+
+__all__ = ["ItemFailure", "Segment", "Segments", "cancelled_error"]
+
+WHY: dict[str, type[TwistclusterError]] = {
+    "crashed": WorkerCrashed,
+    "lost": WorkerLost,
+    "argument": NotPicklable,
+    "result": NotPicklable,
+}
+"""What an item's failure is, where it isn't an exception of the item's own."""
+
+
+class Segment:
+    """Results of items `start` to `stop`, as they came: `offset` is where they begin in `packed`."""
+
+    __slots__ = ("_values", "definitions", "offset", "packed", "start", "stop")
+
+    def __init__(self, start: int, stop: int, packed: Packed, offset: int, definitions: Definitions) -> None:
+        self.start = start
+        self.stop = stop
+        self.packed = packed
+        self.offset = offset
+        self.definitions = definitions
+        self._values: list[Any] | None = None
+
+    def values(self, first: int) -> Iterable[Any]:
+        """The results of items `first` to `stop`: a list where they are plain, else decoded one by one."""
+        at = self.offset + first - self.start
+        if self.packed.kind & FRAMED:
+            return self._framed(first)
+        values = self._values or unpack_plain(self.packed)
+        end = at + self.stop - first
+        return values if at == 0 and end == len(values) else values[at:end]
+
+    def item(self, index: int) -> Any:
+        """One result. Plain ones are decoded all together, and stay decoded until `forget`."""
+        at = self.offset + index - self.start
+        if self.packed.kind & FRAMED:
+            return self._load(at, index)
+        values = self._values  # another thread may `forget` meanwhile
+        if values is None:
+            values = self._values = unpack_plain(self.packed)
+        return values[at]
+
+    def forget(self) -> None:
+        """Keep the encoded form only."""
+        self._values = None
+
+    def _framed(self, first: int) -> Iterator[Any]:
+        for index in range(first, self.stop):
+            yield self._load(self.offset + index - self.start, index)
+
+    def _load(self, at: int, index: int) -> Any:
+        data, buffers = framed_item(self.packed, at)
+        try:
+            return loads(data, buffers, self.definitions)
+        except Exception as error:
+            raise NotPicklable(
+                f"the result of item {index} can't be unpickled here ({type(error).__name__}: {error}): "
+                "import what it is made of, or have the function return something simpler"
+            ) from error
+
+
+class Segments:
+    """A job's results by item, sorted."""
+
+    __slots__ = ("_segments", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._segments: list[Segment] = []
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments)
+
+    def add(self, segment: Segment) -> None:
+        """Add one; it must not overlap what is there."""
+        starts = self._starts
+        if not starts or segment.start > starts[-1]:
+            starts.append(segment.start)
+            self._segments.append(segment)
+            return
+        at = bisect_right(starts, segment.start)
+        starts.insert(at, segment.start)
+        self._segments.insert(at, segment)
+
+    def find(self, index: int) -> Segment | None:
+        """The one that holds this item."""
+        at = bisect_right(self._starts, index) - 1
+        if at < 0 or index >= self._segments[at].stop:
+            return None
+        return self._segments[at]
+
+
+class ItemFailure:
+    """An item that failed: what is known without unpickling, and the pickled exception where there is one."""
+
+    __slots__ = ("_definitions", "_error", "_label", "buffers", "index", "info")
+
+    def __init__(
+        self, index: int, info: ErrorInfo, buffers: list[Buffer], definitions: Definitions, label: str
+    ) -> None:
+        self.index = index
+        self.info = info
+        self.buffers = buffers
+        self._definitions = definitions
+        self._label = label
+        self._error: BaseException | None = None
+
+    def exception(self) -> BaseException:
+        """The exception to raise: the item's own with the remote traceback as its cause. The same one each time."""
+        if self._error is None:
+            error = self._rebuilt() or self._described()
+            if self.info.traceback:
+                error.__cause__ = RemoteTraceback(self.info.traceback)
+            self._error = error
+        return self._error
+
+    def _rebuilt(self) -> BaseException | None:
+        if not self.buffers:
+            return None
+        try:
+            error = loads(self.buffers[0], self.buffers[1:], self._definitions)
+        except Exception:  # a class that isn't here, a constructor that wants more: described instead
+            return None
+        return error if isinstance(error, BaseException) else None
+
+    def _described(self) -> BaseException:
+        info = self.info
+        kind = WHY.get(info.why)
+        if kind is None:
+            return RemoteError(f"{info.type}: {info.message}" if info.message else info.type)
+        return kind(f"item {self.index} of {self._label}: {info.message}")
+
+
+def cancelled_error(name: str) -> Cancelled:
+    """What asking for a cancelled item raises."""
+    return Cancelled(f"{name} was cancelled; submit it again to run it")

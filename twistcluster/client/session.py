@@ -1,0 +1,443 @@
+"""A client's link to one cluster: opened, asked, listened to, lost.
+
+Jobs are known by their numbers on the link; what comes for a number goes to its record. When the link is lost every job
+that isn't over fails with `ClusterUnreachable`; nothing is tried again here. All of it happens on the reactor's thread,
+but for what other threads ask: those methods say so by what they return at once, or a `Reply`. Owns: that. Must not
+know: how jobs are made (opening.py), how a cluster is started (launch.py), what a job's user sees.
+"""
+
+import itertools
+import logging
+import os
+import pathlib
+import platform
+import socket
+import sys
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future as Reply
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from twistcluster.client import bridge, views
+from twistcluster.client.launch import Connection
+from twistcluster.client.outbox import Outbox, Parts
+from twistcluster.client.packages import packages
+from twistcluster.client.patience import answer_of
+from twistcluster.client.records import JobRecord
+from twistcluster.client.results import ItemFailure
+from twistcluster.client.shelf import Shelf
+from twistcluster.errors import (
+    AccessDenied,
+    ClusterBusy,
+    ClusterUnreachable,
+    JobNotFound,
+    ResultsGone,
+    TwistclusterError,
+    VersionMismatch,
+)
+from twistcluster.net.link import Channel, Link
+from twistcluster.net.turn import Turn
+from twistcluster.net.unix import connect_link
+from twistcluster.net.version import VERSION
+from twistcluster.wire.codec import Codec
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    Adopt,
+    Answer,
+    Ask,
+    Cancelled,
+    CloseJob,
+    Declined,
+    Failed,
+    Goodbye,
+    Hello,
+    JobProgress,
+    Message,
+    Notice,
+    Output,
+    Question,
+    Refused,
+    Release,
+    Results,
+    Retry,
+    SchedulerToClient,
+    StepDone,
+    Stopping,
+    Welcome,
+)
+from twistcluster.wire.pages import Packed
+from twistcluster.wire.values import Definitions
+
+__all__ = ["Answered", "Session", "Step", "python_version"]
+
+WELCOME_SECONDS = 15.0
+
+Answered = tuple[Answer, "list[Step]"]
+
+_log = logging.getLogger("twistcluster")
+_incoming: Codec = Codec(SchedulerToClient)
+_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+_DECLINED: dict[str, type[TwistclusterError]] = {"busy": ClusterBusy, "unknown": JobNotFound, "gone": ResultsGone}
+_REFUSED: dict[str, type[TwistclusterError]] = {
+    "protocol": VersionMismatch,
+    "python": VersionMismatch,
+    "access": AccessDenied,
+}
+
+
+class Step:
+    """What one slot answered to `everywhere`."""
+
+    __slots__ = ("buffers", "error", "slot")
+
+    def __init__(self, message: StepDone, buffers: list[Buffer]) -> None:
+        self.slot = message.slot
+        self.error = message.error
+        self.buffers = buffers
+
+
+class _Request:
+    """A question on its way."""
+
+    __slots__ = ("reply", "steps")
+
+    def __init__(self) -> None:
+        self.reply: Reply[Answered] = Reply()
+        self.steps: list[Step] = []
+
+
+class Session:
+    """A link to a cluster.
+
+    Args:
+        connection: Where it is.
+        definitions: This process's book of class definitions.
+        owner: The secret of an owned cluster, if this process started it.
+    """
+
+    def __init__(self, connection: Connection, definitions: Definitions, owner: str = "") -> None:
+        self.connection = connection
+        self.definitions = definitions
+        self.owned = bool(owner)
+        self.id = uuid.uuid4().hex
+        self.shelf = Shelf(self)
+        self.lost: TwistclusterError | None = None
+        self._numbers = itertools.count(1)
+        self._released: deque[int] = deque()
+        self._turn = Turn(bridge.reactor())
+        self._link = Link(self, self._turn, bridge.reactor(), _incoming)
+        self._outbox = Outbox(self._link, definitions)
+        self._request_numbers = itertools.count(1)
+        self._requests: dict[int, _Request] = {}
+        self._welcome: Deferred[None] = Deferred()
+        self._closing = ""
+        self._close_when_idle = False
+        self._owner = owner
+        self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
+            Results: self._results,
+            Failed: self._failed,
+            Cancelled: self._cancelled,
+            Output: self._output,
+            JobProgress: self._progress,
+            CloseJob: self._input_ended,
+            Answer: self._answer,
+            Declined: self._declined,
+            StepDone: self._step_done,
+            Notice: self._notice,
+            Stopping: self._stopping,
+            Welcome: self._welcomed,
+            Refused: self._refused,
+        }
+
+    # ---- from any thread -------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect and wait for `Welcome`."""
+        reply = bridge.reply_of(lambda: ensureDeferred(self._connect()))
+        answer_of(reply)
+        _sessions.add(self)
+
+    def next_number(self) -> int:
+        """A number for a job. The jobs must be opened in the order of their numbers."""
+        return next(self._numbers)
+
+    def id_of(self, number: int) -> str:
+        """What the cluster calls the job of this number."""
+        return f"{self.id[:12]}.1-{number}"
+
+    def check(self) -> None:
+        """Raise if the link is gone."""
+        if self.lost is not None:
+            raise type(self.lost)(str(self.lost))
+
+    def do(self, action: Callable[[Outbox], object]) -> None:
+        """Send something, after what was sent before."""
+
+        def run() -> None:
+            if self.lost is None:
+                self._turn.run(self._act, action)
+
+        bridge.call(run)
+
+    def ask(self, question: Question, parts: Parts | None = None) -> Reply[Answered]:
+        """Ask the scheduler."""
+        return self._request(lambda number: Ask(number, question), parts)
+
+    def adopt(self, record: JobRecord, name: str) -> Reply[Answered]:
+        """Be told of a job that another client sent."""
+        self.shelf.add(record)
+        return self._request(lambda number: Adopt(number, record.number, name), None)
+
+    def wait_for_all(self) -> None:
+        """Wait for the end of all jobs."""
+        while records := self.shelf.open():
+            for record in records:
+                record.wait()
+
+    def cancel_all(self) -> None:
+        """Cancel all jobs."""
+        for record in self.shelf.open():
+            record.cancel()
+
+    def close(self, reason: str, *, when_idle: bool = False) -> None:
+        """End the link, once what was sent has left, and (`when_idle`) once all jobs are over."""
+
+        def run() -> None:
+            self._closing = reason
+            self._close_when_idle = True
+            if not when_idle or not self.shelf.open():
+                self._close()
+
+        bridge.call(run)
+
+    def _close(self) -> None:
+        if self.lost is None:
+            self._link.send(Goodbye())
+            self._link.close(self._closing)
+            self._gone(self._lost_error())
+
+    def forked(self) -> None:
+        """In a forked child: let go of the socket (its number stays taken, as others will close it once more)."""
+        wire: Any = self._link.transport
+        if self.lost is None and wire is not None:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, wire.fileno(), inheritable=False)
+            os.close(nothing)
+
+    # ---- for records (Line) ----------------------------------------------------------------------------------------
+
+    def cancel(self, number: int, start: int, stop: int | None) -> None:
+        """Items of a job shall not start."""
+        self.do(lambda outbox: outbox.cancel(number, start, stop))
+
+    def retry(self, record: JobRecord) -> None:
+        """The failed items of a job again."""
+        self.shelf.add(record)
+        self.do(lambda outbox: outbox.send(Retry(record.number)))
+
+    def over(self, record: JobRecord) -> None:
+        """A job came to its end."""
+        self._outbox.over(record.number)
+        self.shelf.over(record)
+        if self._close_when_idle and not self.shelf.open():
+            self._close()
+
+    def first_error(self, record: JobRecord, failure: ItemFailure) -> None:
+        """A job's first error shows at once."""
+        views.backend().error_job(record, failure.index, failure.info)
+
+    def dropped(self, number: int) -> None:
+        """Nobody asks about a job any more: the scheduler hears of it with whatever is sent next.
+
+        Called by the garbage collector, in any thread, with any lock held.
+        """
+        self._released.append(number)
+
+    def keep(self, kept: object) -> None:
+        """Keep something findable."""
+        self.shelf.keep(kept)
+
+    def fetched(self, record: JobRecord) -> None:
+        """Somebody took all results of a job."""
+        self.shelf.fetched(record)
+
+    # ---- the link --------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        reactor = bridge.reactor()
+        await connect_link(reactor, self.connection.socket, self._link)
+        self._link.send(self._hello())
+        late = reactor.callLater(WELCOME_SECONDS, self._no_welcome)
+        try:
+            await self._welcome
+        finally:
+            if late.active():
+                late.cancel()
+
+    def _hello(self) -> Hello:
+        return Hello(
+            protocol=PROTOCOL,
+            role="client",
+            python=python_version(),
+            version=VERSION,
+            process=self.id,
+            link=1,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            name=client_name(),
+            packages=packages(),
+            owner=self._owner,
+        )
+
+    def _no_welcome(self) -> None:
+        self._link.close("no answer")
+        self._gone(ClusterUnreachable(f"the cluster didn't answer within {WELCOME_SECONDS:g} s{self._where()}"))
+
+    def _welcomed(self, message: Welcome, _: list[Buffer]) -> None:
+        self._welcome.callback(None)
+
+    def _refused(self, message: Refused, _: list[Buffer]) -> None:
+        self._gone(_REFUSED.get(message.code, ClusterUnreachable)(message.message))
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """The scheduler said something."""
+        self._handlers[type(message)](message, buffers)
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """The link is gone."""
+        self._closing = self._closing or reason
+        self._gone(self._lost_error())
+
+    def on_paused(self, link: Channel) -> None:
+        """Nothing is held back: what was packed is in memory anyway."""
+
+    def on_resumed(self, link: Channel) -> None:
+        """See `on_paused`."""
+
+    def _stopping(self, message: Stopping, _: list[Buffer]) -> None:
+        self._closing = f"it ended ({message.reason})"
+
+    def _gone(self, error: TwistclusterError) -> None:
+        if self.lost is not None:
+            return
+        self.lost = error
+        for record in self.shelf.open():
+            record.was_lost(error)
+        requests, self._requests = self._requests, {}
+        for request in requests.values():
+            request.reply.set_exception(error)
+        if not self._welcome.called:
+            self._welcome.errback(error)
+
+    def _lost_error(self) -> ClusterUnreachable:
+        name = self.connection.name
+        what = f"the link to the cluster {name!r} is gone" if name else "the link to the cluster is gone"
+        again = (
+            f"tc.connect({name!r}) attaches again if it still runs"
+            if name
+            else f"tc.Cluster() starts another{self._where()}"
+        )
+        return ClusterUnreachable(f"{what}: {self._closing}.\n{again}")
+
+    def _where(self) -> str:
+        return f" (its log: {self.connection.log})" if self.connection.log else ""
+
+    # ---- sending ---------------------------------------------------------------------------------------------------
+
+    def _act(self, action: Callable[[Outbox], object]) -> None:
+        action(self._outbox)
+        while self._released:
+            self._outbox.send(Release(self._released.popleft()))
+
+    def _request(self, message: Callable[[int], Message], parts: Parts | None) -> Reply[Answered]:
+        self.check()
+        request = _Request()
+
+        def run() -> None:
+            if self.lost is not None:
+                request.reply.set_exception(self.lost)
+                return
+            number = next(self._request_numbers)
+            self._requests[number] = request
+            if parts is not None:
+                self._outbox.parts(parts)
+            self._link.send(message(number))
+
+        bridge.call(lambda: self._turn.run(run))
+        return request.reply
+
+    # ---- what comes ------------------------------------------------------------------------------------------------
+
+    def _results(self, message: Results, buffers: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions))
+            record.succeeded(message.first, packed)
+
+    def _failed(self, message: Failed, buffers: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            record.failed(message.index, message.error, buffers)
+
+    def _cancelled(self, message: Cancelled, _: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            record.were_cancelled(message.ranges)
+
+    def _output(self, message: Output, _: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            record.printed(message.index, message.text, message.dropped_bytes)
+
+    def _progress(self, message: JobProgress, _: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            record.goes_on(message.running, message.waiting)
+
+    def _input_ended(self, message: CloseJob, _: list[Buffer]) -> None:
+        record = self.shelf.get(message.job)
+        if record is not None:
+            record.input_ended(message.count, message.error)
+
+    def _answer(self, message: Answer, _: list[Buffer]) -> None:
+        request = self._requests.pop(message.request, None)
+        if request is not None:
+            request.reply.set_result((message, request.steps))
+
+    def _declined(self, message: Declined, _: list[Buffer]) -> None:
+        request = self._requests.pop(message.request, None)
+        if request is not None:
+            request.reply.set_exception(_DECLINED.get(message.code, TwistclusterError)(message.message))
+
+    def _step_done(self, message: StepDone, buffers: list[Buffer]) -> None:
+        request = self._requests.get(message.request)
+        if request is not None:
+            request.steps.append(Step(message, buffers))
+
+    def _notice(self, message: Notice, _: list[Buffer]) -> None:
+        _log.log(logging.WARNING if message.level == "warning" else logging.INFO, "%s", message.text)
+
+
+def python_version() -> str:
+    """The minor version, as peers compare it."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def client_name() -> str:
+    """What other people see of this client: its notebook's or script's name."""
+    name = os.environ.get("JPY_SESSION_NAME") or (sys.argv[0] if sys.argv else "")
+    return f"{pathlib.PurePath(name).name} ({os.getpid()})" if name and name != "-c" else ""
+
+
+def _after_fork() -> None:
+    """A forked child lets go of its parent's links: they would stay open as long as it lives."""
+    for session in list(_sessions):
+        session.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

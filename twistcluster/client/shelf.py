@@ -1,0 +1,107 @@
+"""Where a session's jobs are found again, by number, name or id.
+
+Jobs that aren't over are held; after that whoever has a `Job` or a `Future` holds them, but a job whose results nobody
+took stays for a while, up to a number of bytes: an interrupted cell may ask for it by name. Owns: that. Must not know:
+links.
+"""
+
+import threading
+import weakref
+from collections import OrderedDict
+from typing import Any
+
+from twistcluster.client.batches import BatchRecord
+from twistcluster.client.futures import Future
+from twistcluster.client.items import ItemRecord
+from twistcluster.client.records import JobRecord, Line
+from twistcluster.wire.limits import MIB
+
+__all__ = ["Shelf"]
+
+UNCLAIMED_BYTES = 256 * MIB
+"""Results of jobs that are over, that nobody took, and that nobody holds."""
+KEPT_FUTURES = 100
+
+
+class Shelf:
+    """The jobs of one session.
+
+    Args:
+        line: The session, for jobs that are made here.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._lock = threading.RLock()  # a collected record may take it again
+        self._known: weakref.WeakValueDictionary[int, JobRecord] = weakref.WeakValueDictionary()
+        self._open: dict[int, JobRecord] = {}
+        self._unclaimed: OrderedDict[int, JobRecord] = OrderedDict()
+        self._unclaimed_bytes = 0
+        self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
+
+    def add(self, record: JobRecord) -> None:
+        """A job was opened, or goes on."""
+        with self._lock:
+            self._known[record.number] = record
+            self._open[record.number] = record
+            self._claim(record)
+
+    def get(self, number: int) -> JobRecord | None:
+        """The job of this number, if anybody still holds it."""
+        return self._open.get(number) or self._known.get(number)
+
+    def open(self) -> list[JobRecord]:
+        """Those that aren't over."""
+        with self._lock:
+            return list(self._open.values())
+
+    def named(self, label: str) -> JobRecord | None:
+        """The newest of this label that isn't over."""
+        with self._lock:
+            return next((record for record in reversed(self._open.values()) if record.label == label), None)
+
+    def over(self, record: JobRecord) -> None:
+        """A job came to its end: hold it for a while if nobody took its results."""
+        with self._lock:
+            self._open.pop(record.number, None)
+            if isinstance(record, BatchRecord) or record.fetched:
+                return
+            self._unclaimed[record.number] = record
+            self._unclaimed_bytes += record.nbytes
+            while self._unclaimed_bytes > UNCLAIMED_BYTES and len(self._unclaimed) > 1:
+                self._claim(next(iter(self._unclaimed.values())))
+
+    def fetched(self, record: JobRecord) -> None:
+        """Somebody took all results of a job: from now on it is held by whoever has it."""
+        with self._lock:
+            record.fetched = True
+            self._claim(record)
+
+    def keep(self, kept: object) -> None:
+        """Somebody stopped waiting for this: it must be found by its name."""
+        if isinstance(kept, Future):
+            with self._lock:
+                self._futures[kept.name] = kept
+                while len(self._futures) > KEPT_FUTURES:
+                    self._futures.popitem(last=False)
+
+    def find(self, name: str) -> JobRecord | None:
+        """The newest job or future (as a job of one item) of this name, or the job of this id."""
+        found = self._find(name)
+        return ItemRecord(self._line, found.name, found) if isinstance(found, Future) else found
+
+    def _find(self, name: str) -> JobRecord | Future[Any] | None:
+        with self._lock:
+            records = sorted(self._known.values(), key=lambda record: record.number, reverse=True)
+            for record in records:
+                if name in {record.label, record.id}:
+                    return record
+                if isinstance(record, BatchRecord):
+                    future = record.find(name)
+                    if future is not None:
+                        return future
+            return self._futures.get(name)
+
+    def _claim(self, record: JobRecord) -> None:
+        if self._unclaimed.pop(record.number, None) is not None:
+            self._unclaimed_bytes -= record.nbytes

@@ -1,0 +1,130 @@
+"""What the cluster answers about itself, as plain text tables.
+
+Owns: their look. Must not know: how the answers came.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from twistcluster.client.launch import Connection
+from twistcluster.client.quantities import duration_text
+from twistcluster.wire.messages import ClusterStatus, JobStatus, WorkerStatus
+
+__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "table"]
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as what stands in them; numbers to the right.
+
+    Example:
+        >>> print(table(["worker", "slots"], [["local", 2]]))
+        worker  slots
+        local       2
+    """
+    cells = [[f"{cell:,}" if type(cell) is int else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    numbers = [all(isinstance(row[at], (int, float)) for row in rows) for at in range(len(headers))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numbers, strict=True)
+        ).rstrip()
+        for line in [list(headers), *cells]
+    ]
+    return "\n".join(lines)
+
+
+class Workers(list[WorkerStatus]):
+    """The workers of a cluster."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no workers"
+        rows = [
+            [
+                each.name,
+                each.host,
+                each.pid,
+                each.slots,
+                each.busy,
+                each.crashes,
+                duration_text(each.since),
+                _resources(each),
+            ]
+            for each in self
+        ]
+        return table(["worker", "host", "pid", "slots", "busy", "crashes", "up", "resources"], rows)
+
+
+class Jobs(list[JobStatus]):
+    """The jobs that a cluster knows, the newest first."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no jobs"
+        rows: list[list[Any]] = [
+            [
+                each.label,
+                each.state,
+                "?" if each.count is None else f"{each.count:,}",
+                each.done,
+                each.failed,
+                each.running,
+                duration_text(each.age),
+                "this" if each.yours else each.client,
+                each.id,
+            ]
+            for each in self
+        ]
+        return table(["job", "state", "items", "done", "failed", "running", "age", "client", "id"], rows)
+
+
+class Clusters(list[Connection]):
+    """The clusters that this user runs on this host."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no clusters: tc.Cluster() starts one"
+        rows = [[each.name or "(owned)", each.id, each.kind, each.slots, each.pid, each.started[:16]] for each in self]
+        return table(["name", "id", "kind", "slots", "pid", "started (UTC)"], rows)
+
+
+class Versions(dict[str, dict[str, str]]):
+    """Who runs which version: "client", "scheduler" and each worker -> name -> version."""
+
+    def __repr__(self) -> str:
+        names = list(dict.fromkeys(name for each in self.values() for name in each))
+        rows = [[name, *(each.get(name, "-") for each in self.values())] for name in names]
+        return table(["", *self], rows)
+
+
+class ClusterReport(ClusterStatus, tag=True):
+    """How a cluster is."""
+
+    @classmethod
+    def of(cls, status: ClusterStatus) -> "ClusterReport":
+        """The same, with a face for people."""
+        return cls(*msgspec.structs.astuple(status))
+
+    def __repr__(self) -> str:
+        workers = Workers(self.workers)
+        slots = sum(each.slots for each in workers)
+        rows = [
+            ["cluster", self.name or f"{self.id} (owned)"],
+            ["up", f"{duration_text(self.uptime)}, pid {self.pid}, Python {self.python}"],
+            ["clients", ", ".join(self.clients) or "none"],
+            [
+                "slots",
+                f"{slots:,} on {len(workers):,} worker{'s' * (len(workers) != 1)}, {sum(w.busy for w in workers):,} busy",
+            ],
+            ["jobs", f"{self.jobs_open:,} open, {self.items_pending:,} items to do"],
+        ]
+        width = max(len(row[0]) for row in rows)
+        lines = [f"{name:<{width}}  {text}" for name, text in rows]
+        return "\n".join([*lines, "", repr(workers)])
+
+
+def _resources(worker: WorkerStatus) -> str:
+    return ", ".join(f"{name}={amount:g}" for name, amount in worker.resources.items()) or "-"
