@@ -105,3 +105,7 @@ class RemoteTraceback(Exception):
 
 class Detached(KeyboardInterrupt):
     """An interrupt while something was awaited: the wait ended, the work goes on."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback, which would say where it waited: our code."""
+        return f"{type(self).__name__}: {self}".splitlines()
