@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -27,14 +28,14 @@ NONE = (1 << 64) - 1
 
 
 class RealSlot:
-    def __init__(self) -> None:
+    def __init__(self, folder: pathlib.Path) -> None:
         self.link, theirs = socket.socketpair()
         page_fd = os.memfd_create("page")
         os.ftruncate(page_fd, mmap.PAGESIZE)
         self.words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:16].cast("Q")
         self.words[0] = self.words[1] = NONE
         life, self.life = os.pipe()
-        command = [sys.executable, "-m", "twistcluster.nodes.slot", *map(str, (theirs.fileno(), page_fd, life))]
+        command = [sys.executable, "-m", "twistcluster.nodes.slot", *map(str, (theirs.fileno(), page_fd, life)), str(folder)]
         self.process = subprocess.Popen(
             command, pass_fds=(theirs.fileno(), page_fd, life), start_new_session=True, stdin=subprocess.DEVNULL
         )
@@ -146,8 +147,8 @@ class RealSlot:
 
 
 @contextlib.contextmanager
-def real_slot() -> Iterator[RealSlot]:
-    slot = RealSlot()
+def real_slot(folder: pathlib.Path) -> Iterator[RealSlot]:
+    slot = RealSlot(folder)
     try:
         yield slot
     finally:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
 from twistcluster.core.scheduler import Scheduler
@@ -35,6 +36,9 @@ __all__ = ["SchedulerNode", "main"]
 
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
+RETRY_SECONDS: Final = 1.0
+
+_log = Logger()
 
 
 class SchedulerNode:
@@ -181,7 +185,12 @@ class SchedulerNode:
 
     def _tick(self) -> None:
         self._measure()
-        self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
+        try:
+            self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
+        except Exception:
+            # A fault of ours; without an alarm the cluster would never do anything by itself again.
+            _log.failure("a tick failed; the next is in a second")
+            self._ticker.wake_at(self._ticker.now() + RETRY_SECONDS)
 
     def _measure(self) -> None:
         """Half of the last measure, half of what was since."""

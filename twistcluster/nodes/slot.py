@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import pathlib
 import select
 import signal
 import sys
@@ -50,7 +51,7 @@ PAGE_BYTES: Final = 16
 class Slot:
     """What a slot does with each message."""
 
-    def __init__(self, link: SlotLink, words: memoryview) -> None:
+    def __init__(self, link: SlotLink, words: memoryview, folder: pathlib.Path) -> None:
         self._link = link
         self._words = words
         self._store = Store()
@@ -58,7 +59,7 @@ class Slot:
         self._results = Results(link, self._capture)
         self._flusher = Flusher(self._results)
         self._biter = Biter(self._store, self._results, words)
-        self._steps = Steps(self._store, self._biter.coroutines)
+        self._steps = Steps(self._store, self._biter.coroutines, folder)
         self._do: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
             Blob: self._blob,
             Forget: self._forget,
@@ -165,7 +166,7 @@ def main(arguments: list[str]) -> int:
     words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:PAGE_BYTES].cast("Q")
     # What items call `__main__` is theirs: this module goes on under its own name.
     sys.modules["__main__"] = ModuleType("__main__")
-    Slot(SlotLink(link_fd), words).run()
+    Slot(SlotLink(link_fd), words, pathlib.Path(arguments[3])).run()
     return 0
 
 

@@ -4,11 +4,13 @@ Owns: which steps ran here, in which order, and what came of each. Must not know
 (slot_context.py), bites.
 """
 
+import pathlib
 from types import CoroutineType
 from typing import NamedTuple
 
 from twistcluster.errors import NotPicklable, ProtocolError
 from twistcluster.nodes.slot_bites import Coroutines
+from twistcluster.nodes.slot_context import set_up
 from twistcluster.nodes.slot_errors import ContextError, describe, result_info
 from twistcluster.nodes.slot_jobs import Store, unloadable
 from twistcluster.wire.frames import Buffer
@@ -32,8 +34,9 @@ class Outcome(NamedTuple):
 class Steps:
     """The steps that this slot has run."""
 
-    def __init__(self, store: Store, coroutines: Coroutines) -> None:
+    def __init__(self, store: Store, coroutines: Coroutines, folder: pathlib.Path) -> None:
         self._store = store
+        self._folder = folder
         self._coroutines = coroutines
         self._base: bytes | None = None
         self._unusable: ContextError | None = None
@@ -64,7 +67,7 @@ class Steps:
             known = self._outcomes.get(message.function)
             if known is None:
                 return error.info, [*error.buffers]
-        outcome = self._run(message.function) if message.once else self._outcomes[message.function]
+        outcome = self._run(message.function, once=True) if message.once else self._outcomes[message.function]
         return outcome.error, outcome.buffers
 
     def _context(self, digest: bytes) -> Context:
@@ -80,7 +83,7 @@ class Steps:
             return error
         for digest in context.steps:
             if digest not in self._outcomes:
-                self._outcomes[digest] = self._run(digest)
+                self._outcomes[digest] = self._run(digest, once=False)
             outcome = self._outcomes[digest]
             if outcome.broke and outcome.error is not None:
                 return ContextError(_as_context(outcome.error), outcome.buffers, outcome.definitions)
@@ -91,7 +94,7 @@ class Steps:
         if self._base is None:
             self._base = context.base
             try:
-                set_up(context, self._store.blob)
+                set_up(context, self._store.blob, self._folder)
             except Exception as error:
                 self._unusable = ContextError(describe(error, "context"))
         if self._unusable is not None:
@@ -99,7 +102,7 @@ class Steps:
         if context.base != self._base:
             raise ProtocolError("a slot was asked to be of a second context")
 
-    def _run(self, digest: bytes) -> Outcome:
+    def _run(self, digest: bytes, once: bool) -> Outcome:
         try:
             function = load_step(self._store.blob(digest), self._store.definitions)
         except BaseException as error:
@@ -112,10 +115,10 @@ class Steps:
             return self._failed(error)
         try:
             encoded = dumps(result, self._store.definitions, name="the result")
-        except NotPicklable as error:
-            return Outcome(result_info(error), [])
         except BaseException as error:
-            return Outcome(describe(error, "result"), [])
+            # What `everywhere` sets up may well return a model or a connection: what matters is that it is there.
+            info = result_info(error) if isinstance(error, NotPicklable) else describe(error, "result")
+            return Outcome(info if once else None, [])
         return Outcome(None, [encoded.data, *encoded.buffers], encoded.definitions)
 
     def _failed(self, error: BaseException) -> Outcome:
