@@ -11,16 +11,16 @@ from twistcluster.jupyter.magics import ClusterMagics
 from twistcluster.jupyter.matcher import Matcher, make_matcher
 from twistcluster.jupyter.session import Session
 
-__all__ = ["load", "unload"]
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
 """They outlive `%reload_ext`: the notebook keeps its cluster."""
 _matchers: WeakKeyDictionary[InteractiveShell, Matcher] = WeakKeyDictionary()
 
 
-def load(shell: InteractiveShell) -> None:
+def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register everything; a second time changes nothing."""
-    unload(shell)
+    unload_ipython_extension(shell)
     session = _sessions.setdefault(shell, Session(shell.user_ns, lambda: shell.execution_count))
     shell.register_magics(ClusterMagics(shell, session))
     if shell.Completer is not None:
@@ -28,7 +28,7 @@ def load(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.append(_matchers[shell])
 
 
-def unload(shell: InteractiveShell) -> None:
+def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take everything away again. Clusters and jobs go on, and so do the variables that hold them."""
     for kind in ("line", "cell"):
         if isinstance(getattr(shell.magics_manager.magics[kind].get("cluster"), "__self__", None), ClusterMagics):
