@@ -28,6 +28,8 @@ class Client:
     contexts: dict[bytes, Context] = field(default_factory=dict)
     jobs: "dict[int, Job]" = field(default_factory=dict)
     """By its own numbers; those that it adopted too."""
+    sending: "dict[int, Job]" = field(default_factory=dict)
+    """Its own jobs whose input isn't all here yet, by its own numbers."""
     open_jobs: int = 0
     highest: int = -1
     """The highest number it gave a job."""

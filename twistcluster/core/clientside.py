@@ -3,6 +3,7 @@
 Owns: what each message of a client does. Must not know: how work gets to workers.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 from twistcluster.core.clients import Client
@@ -89,10 +90,13 @@ class ClientSide:
         scheduler.supply.leave(client.blobs)
         client.blobs.clear()
         client.contexts.clear()
-        for job in list(client.jobs.values()):
+        watched = list(client.jobs.values())
+        for job in watched:
             scheduler.telling.unwatch(client, job)
-            if job.owner is client and job.count is None:
-                self._input_ended(job, job.arrived, "its client went away")
+        for job in list(client.sending.values()):
+            self._input_ended(job, job.arrived, "its client went away")
+        for job in watched:
+            scheduler.release_if_unwanted(job)
         if client.hello.owner and client.hello.owner == scheduler.identity.owner:
             scheduler.end("its owner is gone")
 
@@ -113,7 +117,7 @@ class ClientSide:
             self._scheduler.supply.keep(message.digest, buffers[0])
 
     def _forget(self, client: Client, message: Forget, _: tuple[Buffer, ...]) -> None:
-        gone = [digest for digest in message.digests if digest in client.blobs]
+        gone = [digest for digest in dict.fromkeys(message.digests) if digest in client.blobs]
         client.blobs.difference_update(gone)
         self._scheduler.supply.leave(gone)
         for digest in message.digests:
@@ -132,6 +136,10 @@ class ClientSide:
         context = client.contexts.get(message.context)
         if context is None:
             raise ProtocolError(f"context {message.context.hex()} was named before it was sent")
+        if message.count is not None and message.count < 0:
+            raise ProtocolError(f"job {message.job} has {message.count} items")
+        if not all(0 < amount < math.inf for amount in message.resources.values()):
+            raise ProtocolError(f"job {message.job} needs {message.resources}: an amount is a number above 0")
         client.highest = message.job
         job = Job(scheduler.next_key(), client, message.job, message, context, scheduler.now, count=message.count)
         parts = [*message.functions, *Supply.parts(context)]
@@ -139,33 +147,37 @@ class ClientSide:
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = job
         client.open_jobs += 1
+        client.sending[message.job] = job
         scheduler.telling.watch(client, message.job, job)
         scheduler.settle(job)
 
     def _page(self, client: Client, message: Page, buffers: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
-        job = self._own(client, message.job)
-        if job is None or job.over:
-            # It was cancelled while the page was on its way.
+        job = self._sending(client, message.job)
+        if job is None:
             return
-        job.add_page(message, buffers)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
-        if job.cancel_all:
-            self._cancel_range(job, message.first, job.arrived)
+        job.add_page(message, buffers)
+        if job.cancel_from is not None:
+            self._cancel_range(job, job.cancel_from, job.arrived)
+        if job.arrived == job.count:
+            del client.sending[job.number]
         scheduler.leasing.pending(job)
         scheduler.settle(job)
 
     def _close_job(self, client: Client, message: CloseJob, _: tuple[Buffer, ...]) -> None:
-        job = self._own(client, message.job)
+        job = self._sending(client, message.job)
         if job is not None and job.count is None:
             if message.count != job.arrived:
                 raise ProtocolError(f"job {message.job} closed at {message.count}, but {job.arrived} items came")
             self._input_ended(job, message.count, message.error)
 
     def _input_ended(self, job: Job, count: int, error: str) -> None:
+        """No more items will come than these, fewer perhaps than were promised."""
         job.count = count
         job.input_error = f"input ended after {count} items: {error}" if error else ""
+        job.owner.sending.pop(job.number, None)
         self._scheduler.telling.tell(job, CloseJob(job.number, count, job.input_error))
         self._scheduler.settle(job)
 
@@ -176,15 +188,14 @@ class ClientSide:
         job = client.jobs.get(message.job)
         if job is None or job.over:
             return
-        stop = job.arrived if message.stop is None else min(message.stop, job.arrived)
-        if message.stop is None and message.start == 0:
-            job.cancel_all = True
-        self._cancel_range(job, message.start, stop)
-        if job.cancel_all and job.count is None:
-            self._input_ended(job, job.arrived, "")
-        if job.cancel_all and job.count is not None and job.count > job.arrived:
-            # Pages that are still on their way won't be looked at.
-            self._cancel_missing(job)
+        if message.stop is not None:
+            self._cancel_range(job, message.start, min(message.stop, job.arrived))
+        else:
+            before = job.cancel_from
+            job.cancel_from = message.start if before is None else min(before, message.start)
+            self._cancel_range(job, message.start, job.arrived)
+            if job.arrived >= job.cancel_from and job.number in job.owner.sending:
+                self._cancel_input(job)
         scheduler.settle(job)
 
     def _cancel_range(self, job: Job, start: int, stop: int) -> None:
@@ -195,12 +206,16 @@ class ClientSide:
             if lease.left.overlap(start, stop):
                 scheduler.leasing.revoke(lease, 0)
 
-    def _cancel_missing(self, job: Job) -> None:
-        assert job.count is not None
-        missing = [(job.arrived, job.count)]
-        job.spans.finished.add(*missing[0])
-        job.cancelled.add(*missing[0])
-        self._scheduler.telling.tell(job, Cancelled(job.number, missing))
+    def _cancel_input(self, job: Job) -> None:
+        """What of a job's items hasn't come yet is cancelled unseen: pages on their way won't be looked at."""
+        if job.count is None:
+            self._input_ended(job, job.arrived, "")
+            return
+        del job.owner.sending[job.number]
+        missing = (job.arrived, job.count)
+        job.spans.finished += job.count - job.arrived
+        job.cancelled.add(*missing)
+        self._scheduler.telling.tell(job, Cancelled(job.number, [missing]))
 
     def cancelled(self, job: Job, ranges: list[Range]) -> None:
         """These items won't start."""
@@ -288,7 +303,8 @@ class ClientSide:
     def _everywhere(self, client: Client, request: int, question: Everywhere) -> None:
         scheduler = self._scheduler
         context = client.contexts.get(question.context)
-        if context is None or question.function not in client.blobs:
+        known = context is not None and all(part in client.blobs for part in Supply.parts(context))
+        if context is None or not known or question.function not in client.blobs:
             raise ProtocolError("everywhere names a context or a function that was not sent")
         scheduler.steps.begin(client, request, question, context)
 
@@ -311,10 +327,9 @@ class ClientSide:
         if client.hello.owner and client.hello.owner == self._scheduler.identity.owner:
             self._scheduler.end("closed by its owner")
 
-    def _own(self, client: Client, number: int) -> Job | None:
-        job = client.jobs.get(number)
-        if job is not None and job.owner is not client:
-            raise ProtocolError(f"job {number} is another client's")
+    def _sending(self, client: Client, number: int) -> Job | None:
+        """A job that a client may send items of; None for one that was cancelled while they were on their way."""
+        job = client.sending.get(number)
         if job is None and number > client.highest:
             raise ProtocolError(f"job {number} was named before it was opened")
         return job

@@ -4,7 +4,7 @@ Owns: the order. Fairness is counted in slot-seconds: between clients, then betw
 submit isn't stuck behind its own client's map of ten million. Must not know: leases, workers beyond what fits them.
 """
 
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,78 +20,85 @@ Lane = list[tuple[float, int, "Job"]]
 
 
 class ReadyJobs:
-    """Jobs that have pending items: priority -> client -> needs -> heap by slot-seconds."""
+    """Jobs that have pending items: priority -> client -> needs -> heap by slot-seconds.
 
-    __slots__ = ("_clock", "_lanes")
+    The job that is picked stays where it is; `charge` moves it behind those that have had less. A job without pending
+    items is dropped when its turn comes, not searched for.
+    """
+
+    __slots__ = ("_clock", "_lanes", "_picked", "_priorities")
 
     def __init__(self) -> None:
         self._lanes: dict[int, dict[Client, dict[Needs, Lane]]] = {}
+        self._priorities: list[int] = []
+        self._picked: Lane = []
         self._clock = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._lanes)
+        return bool(self._priorities)
 
     def priorities(self) -> list[int]:
         """Of the jobs here, the highest first."""
-        return sorted(self._lanes, reverse=True)
+        return self._priorities
 
-    def add(self, job: "Job") -> None:
-        """A job has pending items. One that is here already stays where it is."""
+    def add(self, job: "Job") -> bool:
+        """A job has pending items; returns whether it is new here."""
         if job.queued:
-            return
+            return False
         job.queued = True
-        owner = job.owner
-        clients = self._lanes.setdefault(job.info.priority, {})
+        owner, priority = job.owner, job.info.priority
+        clients = self._lanes.get(priority)
+        if clients is None:
+            clients = self._lanes[priority] = {}
+            self._priorities = sorted(self._lanes, reverse=True)
         if owner not in clients:
             # Who comes, or comes back, starts at the present: time away earns nothing.
             owner.usage = max(owner.usage, self._clock)
         job.usage = max(job.usage, owner.clock)
-        lane = clients.setdefault(owner, {}).setdefault(job.resources, [])
+        lane = clients.setdefault(owner, {}).setdefault(job.needs, [])
         heappush(lane, (job.usage, job.key, job))
+        return True
 
     def pick(self, priority: int, fits: "Callable[[Needs], bool]") -> "Job | None":
-        """Take out the job of this priority whose turn it is, among those whose needs fit."""
+        """The job of this priority whose turn it is, among those whose needs fit."""
         clients = self._lanes.get(priority)
         if clients is None:
             return None
         for client in list(clients) if len(clients) == 1 else sorted(clients, key=lambda c: c.usage):
             if client.blocked:
                 continue
-            job = self._pick_of(clients[client], fits)
-            if not clients[client]:
-                del clients[client]
-            if job is not None:
+            lanes = clients[client]
+            lane = self._next_lane(lanes, fits)
+            if lane is not None:
+                self._picked = lane
+                usage, _, job = lane[0]
                 self._clock = max(self._clock, client.usage)
-                client.clock = max(client.clock, job.usage)
-                if not clients:
-                    self._lanes.pop(priority, None)
+                client.clock = max(client.clock, usage)
                 return job
+            if not lanes:
+                del clients[client]
         if not clients:
-            self._lanes.pop(priority, None)
+            del self._lanes[priority]
+            self._priorities = sorted(self._lanes, reverse=True)
         return None
 
     @staticmethod
-    def _pick_of(lanes: "dict[Needs, Lane]", fits: "Callable[[Needs], bool]") -> "Job | None":
+    def _next_lane(lanes: "dict[Needs, Lane]", fits: "Callable[[Needs], bool]") -> "Lane | None":
         best: Lane | None = None
         for needs in list(lanes):
             lane = lanes[needs]
-            # Jobs whose items were cancelled or taken since are dropped here, not searched for there.
             while lane and not lane[0][2].spans.pending:
                 heappop(lane)[2].queued = False
             if not lane:
                 del lanes[needs]
-            elif fits(needs) and (best is None or lane[0][0] < best[0][0]):
+            elif fits(needs) and (best is None or lane[0] < best[0]):
                 best = lane
-        if best is None:
-            return None
-        job = heappop(best)[2]
-        job.queued = False
-        if not best:
-            del lanes[job.resources]
-        return job
+        return best
 
-    @staticmethod
-    def charge(job: "Job", seconds: float) -> None:
-        """A job was given slot-seconds. Call it while the job is out of the queue."""
+    def charge(self, job: "Job", seconds: float) -> None:
+        """The job that was picked last was given slot-seconds."""
         job.usage += seconds
         job.owner.usage += seconds
+        lane = self._picked
+        if lane and lane[0][2] is job:
+            heapreplace(lane, (job.usage, job.key, job))

@@ -13,6 +13,7 @@ from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.core.spans import Pace, Spans
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import PAGE_ITEMS
 from twistcluster.wire.messages import (
     Cancelled,
     CloseJob,
@@ -27,7 +28,7 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.core.clients import Client
-    from twistcluster.core.workers import Worker
+    from twistcluster.core.workers import Needs, Worker
 
 __all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State"]
 
@@ -57,7 +58,17 @@ class PageRecord:
     unfinished: int
     failed: int = 0
     workers: "set[Worker]" = field(default_factory=set)
-    """Who has it."""
+    """Who was sent it."""
+    first: int = field(init=False)
+    stop: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first = self.message.first
+        self.stop = self.first + self.message.count
+
+    def share(self, start: int, stop: int) -> int:
+        """How many of these items are in it."""
+        return min(stop, self.stop) - max(start, self.first)
 
 
 LogMessage = Results | Failed | Cancelled | Output | CloseJob
@@ -74,6 +85,11 @@ class Entry:
 
 ENTRY_BYTES = 100
 """What an entry without buffers counts for."""
+
+
+def nbytes(buffer: Buffer) -> int:
+    """How long it is."""
+    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
 
 
 class Log:
@@ -94,10 +110,14 @@ class Log:
 
     def append(self, message: LogMessage, buffers: tuple[Buffer, ...]) -> Entry:
         """Add an entry."""
-        entry = Entry(message, buffers, ENTRY_BYTES + sum(len(memoryview(b).cast("B")) for b in buffers))
+        entry = Entry(message, buffers, ENTRY_BYTES + sum(map(nbytes, buffers)))
         self.entries.append(entry)
         self.nbytes += entry.nbytes
         return entry
+
+    def skip(self) -> None:
+        """An entry was told to everybody, and isn't kept."""
+        self.base += 1
 
     def drop_until(self, position: int) -> int:
         """Drop the entries before a position; returns their bytes."""
@@ -119,6 +139,10 @@ class Job:
     info: OpenJob
     context: Context
     created: float
+    needs: "Needs" = field(init=False)
+    """What an item needs of a worker's resources, as a key."""
+    load: "tuple[int, Needs]" = field(init=False)
+    """Its priority and needs: what a worker counts its leases by."""
     spans: "Spans[Worker]" = field(default_factory=Spans)
     pace: Pace = field(default_factory=Pace)
     state: State = "pending"
@@ -132,7 +156,8 @@ class Job:
     cancelled: RangeSet = field(default_factory=RangeSet)
     cancelling: RangeSet = field(default_factory=RangeSet)
     """Items that shall not start, whose leases were asked back."""
-    cancel_all: bool = False
+    cancel_from: int | None = None
+    """This item and all after it, those too that are still to come, shall not start."""
     crashes: dict[int, int] = field(default_factory=dict)
     """How often an item's slot died on it."""
     lost_once: RangeSet = field(default_factory=RangeSet)
@@ -143,11 +168,17 @@ class Job:
     log: Log = field(default_factory=Log)
     watchers: "dict[Client, list[int]]" = field(default_factory=dict)
     """Who is told: client -> [its number for the job, its position in the log]."""
+    workers: "dict[Worker, None]" = field(default_factory=dict)
+    """Who was told of it."""
     usage: float = 0.0
     """Slot-seconds, on the owner's clock of them."""
     queued: bool = False
     told: tuple[int, str] = (0, "")
     """The progress that the watchers know: running, waiting."""
+
+    def __post_init__(self) -> None:
+        self.needs = tuple(sorted(self.info.resources.items()))
+        self.load = self.info.priority, self.needs
 
     @property
     def id(self) -> str:
@@ -155,14 +186,9 @@ class Job:
         return f"{self.owner.id}-{self.number}"
 
     @property
-    def resources(self) -> tuple[tuple[str, float], ...]:
-        """What an item needs, as a key."""
-        return tuple(sorted(self.info.resources.items()))
-
-    @property
     def complete(self) -> bool:
         """Every item has met its fate, and no more will come."""
-        return self.count is not None and len(self.spans.finished) == self.count
+        return self.count is not None and self.spans.finished == self.count
 
     @property
     def over(self) -> bool:
@@ -175,53 +201,52 @@ class Job:
 
     def add_page(self, page: Page, buffers: tuple[Buffer, ...]) -> None:
         """The next page came."""
-        if page.first != self.arrived or page.count <= 0 or self.over:
+        if page.first != self.arrived or not 0 < page.count <= PAGE_ITEMS:
             raise ProtocolError(
                 f"job {self.number}: a page of {page.count} items at {page.first}, {self.arrived} expected"
             )
         if self.count is not None and page.first + page.count > self.count:
             raise ProtocolError(f"job {self.number}: items beyond its count of {self.count}")
         self.firsts.append(page.first)
-        self.pages[page.first] = PageRecord(page, buffers, page.count)
+        # Workers know the job by another number than its client does.
+        sent = Page(self.key, page.first, page.count, page.kind, page.definitions)
+        self.pages[page.first] = PageRecord(sent, buffers, page.count)
         self.arrived += page.count
         self.spans.add(page.first, self.arrived)
 
     def pages_of(self, start: int, stop: int) -> list[PageRecord]:
-        """The pages that hold items `start` to `stop`."""
-        found = []
-        at = bisect_right(self.firsts, start) - 1
-        while at < len(self.firsts) and self.firsts[at] < stop:
-            record = self.pages.get(self.firsts[at])
-            if record is not None:
-                found.append(record)
-            at += 1
-        return found
+        """The pages that are still needed and hold items `start` to `stop`."""
+        firsts = self.firsts
+        low = bisect_right(firsts, start) - 1
+        high = low + 1
+        while high < len(firsts) and firsts[high] < stop:
+            high += 1
+        return [self.pages[first] for first in firsts[low:high] if first in self.pages]
 
     def finished(self, ranges: list[Range], *, failed: bool = False) -> list[PageRecord]:
         """Items met their fate; returns the pages that no worker needs any more."""
         unneeded = []
         for start, stop in ranges:
             for page in self.pages_of(start, stop):
-                first, count = page.message.first, page.message.count
-                items = min(stop, first + count) - max(start, first)
+                items = page.share(start, stop)
                 page.unfinished -= items
                 if failed:
                     page.failed += items
                 if page.unfinished == 0:
                     unneeded.append(page)
                     if not page.failed:
-                        del self.pages[first]
+                        del self.pages[page.first]
         return unneeded
 
     def reopen_failed(self) -> None:
         """The failed items shall run again."""
         for start, stop in self.failed.clear():
             for page in self.pages_of(start, stop):
-                first, count = page.message.first, page.message.count
-                items = min(stop, first + count) - max(start, first)
+                items = page.share(start, stop)
                 page.unfinished += items
                 page.failed -= items
             self.spans.reopen(start, stop)
+            self.cancelling.remove(start, stop)
             for index in [i for i in self.crashes if start <= i < stop]:
                 del self.crashes[index]
             self.lost_once.remove(start, stop)
@@ -239,7 +264,7 @@ class Job:
 
     def status(self, asker: "Client | None", now: float) -> JobStatus:
         """For people."""
-        done = len(self.spans.finished) - len(self.failed) - len(self.cancelled)
+        done = self.spans.finished - len(self.failed) - len(self.cancelled)
         return JobStatus(
             id=self.id,
             label=self.info.label,

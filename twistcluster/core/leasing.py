@@ -29,7 +29,18 @@ STEAL_S = 0.01
 class Leasing:
     """Fills workers with leases."""
 
-    __slots__ = ("_effects", "_next_lease", "_stretch", "_supply", "ready", "roomy", "slots", "workers")
+    __slots__ = (
+        "_effects",
+        "_leased",
+        "_next_lease",
+        "_roomy",
+        "_stretch",
+        "_supply",
+        "_unfilled",
+        "ready",
+        "slots",
+        "workers",
+    )
 
     def __init__(self, effects: list[Effect], supply: Supply) -> None:
         self._effects = effects
@@ -38,8 +49,12 @@ class Leasing:
         self._stretch = 1
         self.ready = ReadyJobs()
         self.workers: dict[int, Worker] = {}
-        self.roomy: dict[Worker, None] = {}
-        """Workers that had room when they were last filled."""
+        self._unfilled: dict[Worker, None] = {}
+        """Workers that may have room, to be looked at."""
+        self._roomy: dict[Worker, None] = {}
+        """Workers that have room for which nothing fitted when they were looked at."""
+        self._leased: dict[int, int] = {}
+        """How many leases there are of each priority."""
         self.slots = 0
         """Of all workers."""
 
@@ -59,82 +74,96 @@ class Leasing:
         """A worker joined."""
         self.workers[worker.peer] = worker
         self.slots += worker.slots
-        self.roomy[worker] = None
+        self._unfilled[worker] = None
 
     def remove(self, worker: Worker) -> None:
         """A worker is gone; its leases are the caller's to see to."""
         del self.workers[worker.peer]
         self.slots -= worker.slots
-        self.roomy.pop(worker, None)
+        self._unfilled.pop(worker, None)
+        self._roomy.pop(worker, None)
+        for job, _ in worker.leases.values():
+            self._ended(job)
 
     def resize(self, worker: Worker, slots: int) -> None:
         """A worker has another number of slots."""
         self.slots += slots - worker.slots
         worker.slots = slots
-        self.roomy[worker] = None
+        self._unfilled[worker] = None
 
     def pending(self, job: Job) -> None:
         """A job may have pending items."""
-        if job.spans.pending and not job.over:
-            new_priority = job.info.priority
-            self.ready.add(job)
-            if len(self.roomy) < len(self.workers):
+        if job.spans.pending and not job.over and self.ready.add(job):
+            self.look_again()
+            priority = job.info.priority
+            if any(other < priority for other in self._leased):
                 # Workers full of work of a lower priority have room for this one.
-                for worker in self.workers.values():
-                    if worker not in self.roomy and all(p < new_priority for p, _ in worker.loads):
-                        self.roomy[worker] = None
+                self._unfilled.update(dict.fromkeys(self.workers.values()))
+
+    def look_again(self) -> None:
+        """There may be work for the workers that have room."""
+        if self._roomy:
+            self._unfilled.update(self._roomy)
+            self._roomy.clear()
 
     def fill(self) -> None:
         """Lease what is pending to the workers that have room."""
-        if not self.ready or not self.roomy:
-            return
-        for worker in list(self.roomy):
-            if self._fill(worker):
-                del self.roomy[worker]
-            if not self.ready:
+        unfilled, ready = self._unfilled, self.ready
+        while unfilled and ready:
+            worker = next(iter(unfilled))
+            full = self._fill(worker)
+            if not full and not ready:
                 return
+            del unfilled[worker]
+            if not full:
+                self._roomy[worker] = None
 
     def _fill(self, worker: Worker) -> bool:
         """Fill one worker; returns whether it is full."""
-        target = self.target_s
+        target, slots = self.target_s, worker.slots
+        full_s = target * slots / 2
         for priority in self.ready.priorities():
-            while True:
-                room_s, places = worker.room(priority, (), target)
-                if room_s < target * worker.slots / 2 and places <= 0:
+            room_s, places = worker.room(priority, target)
+
+            def fits(needs: Needs, priority: int = priority) -> bool:
+                if not needs:
                     return True
+                seconds, free = worker.room_for(needs, priority, target)
+                return free > 0 or seconds >= max(target * worker.width(needs) / 2, 1e-9)
 
-                def fits(needs: Needs, priority: int = priority) -> bool:
-                    if not needs:
-                        return True
-                    seconds, free = worker.room(priority, needs, target)
-                    return worker.width(needs) > 0 and (free > 0 or seconds >= target * worker.width(needs) / 2)
-
+            while places > 0 or room_s >= full_s:
+                if not slots:
+                    return True
                 job = self.ready.pick(priority, fits)
                 if job is None:
                     break
-                self._lease(worker, job, target)
-                if job.spans.pending:
-                    self.ready.add(job)
+                items, unit = self._lease(worker, job, target, room_s, places)
+                room_s -= items * unit
+                places -= items
+            else:
+                return True
         return False
 
-    def _lease(self, worker: Worker, job: Job, target: float) -> None:
-        needs, priority = job.resources, job.info.priority
-        seconds, places = worker.room(priority, needs, target)
+    def _lease(self, worker: Worker, job: Job, target: float, room_s: float, places: int) -> tuple[int, float]:
+        """Lease items of a job to a worker; returns how many, and how long each is taken to need."""
+        needs, priority, spans = job.needs, job.info.priority, job.spans
+        width = worker.slots
+        if needs:
+            width = worker.width(needs)
+            room_s, places = worker.room_for(needs, priority, target)
         unit = job.pace.unit(otherwise=target)
-        width = worker.width(needs)
-        fair = (
-            -(-len(job.spans.pending) * width // (2 * self.slots)) if job.count is not None else len(job.spans.pending)
-        )
-        count = max(min(job.pace.size(max(seconds, unit)), fair), places, 1)
+        pending = len(spans.pending)
+        fair = pending if job.count is None else -(-pending * width // (2 * self.slots))
+        count = max(min(job.pace.size(max(room_s, unit)), fair), places, 1)
         if job.lost_once:
             count = self._cautious(job, count)
         number = self._next_lease
-        self._next_lease += 1
-        lease = job.spans.take(number, worker, count, unit)
-        if lease is None:
-            return
+        self._next_lease = number + 1
+        lease = spans.take(number, worker, count, unit)
+        assert lease is not None, "a job that is picked has pending items"
         self._supply.lease(worker, job, lease.start, lease.stop)
         worker.leases[number] = job, lease
+        self._leased[priority] = self._leased.get(priority, 0) + 1
         items = lease.stop - lease.start
         worker.charge(job, items, unit)
         self.ready.charge(job, items * unit)
@@ -143,6 +172,7 @@ class Leasing:
         self._effects.append(Send(worker.peer, Lease(number, job.key, lease.start, lease.stop)))
         if len(worker.loads) > 1:
             self._take_back_below(worker, priority)
+        return items, unit
 
     @staticmethod
     def _cautious(job: Job, count: int) -> int:
@@ -172,26 +202,36 @@ class Leasing:
         job, lease = worker.leases[number]
         worker.charge(job, -items, lease.unit_s)
         if not lease.left:
-            worker.leases.pop(number, None)
-        if worker not in self.roomy:
-            room_s, places = worker.room(job.info.priority, (), self.target_s)
-            if places > 0 or room_s >= self.target_s * worker.slots / 2:
-                self.roomy[worker] = None
+            del worker.leases[number]
+            self._ended(job)
+        self._unfilled[worker] = None
+
+    def _ended(self, job: Job) -> None:
+        priority = job.info.priority
+        self._leased[priority] -= 1
+        if not self._leased[priority]:
+            del self._leased[priority]
 
     def idle(self) -> list[Worker]:
         """Workers that have places and nothing pending to put there."""
-        return [w for w in self.roomy if w.slots and w.room(-(1 << 62), (), self.target_s)[1] > 0]
+        lowest = -(1 << 70)
+        return [w for w in {**self._roomy, **self._unfilled} if w.slots and w.room(lowest, self.target_s)[1] > 0]
+
+    @property
+    def hungry(self) -> bool:
+        """Whether there may be idle workers, and others from which to steal for them."""
+        return len(self.workers) > 1 and bool(self._roomy or self._unfilled)
 
     def steal(self, jobs: Iterable[Job]) -> None:
         """Ask the longest leases back by half, for the workers that are idle."""
-        idle = self.idle()
-        if not idle or len(self.workers) < 2:
+        idle = self.idle() if self.hungry else []
+        if not idle:
             return
         candidates = [
             (len(lease.left) * job.pace.unit(self.target_s), lease.number, lease)
             for job in jobs
             for lease in job.spans.leases.values()
-            if not lease.revoked and not lease.fruitless and len(lease.left) > lease.holder.width(job.resources)
+            if not lease.revoked and not lease.fruitless and len(lease.left) > lease.holder.width(job.needs)
         ]
         candidates.sort(key=lambda c: c[:2], reverse=True)
         for seconds, _, lease in candidates[: len(idle)]:

@@ -30,10 +30,12 @@ class RangeSet:
 
     __slots__ = ("_count", "_starts", "_stops")
 
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-        self._count = 0
+    def __init__(self, start: int = 0, stop: int = 0) -> None:
+        """A set of `start` to `stop`; empty without."""
+        filled = start < stop
+        self._starts: list[int] = [start] if filled else []
+        self._stops: list[int] = [stop] if filled else []
+        self._count = stop - start if filled else 0
 
     def __len__(self) -> int:
         """How many numbers, not how many ranges."""
@@ -98,12 +100,16 @@ class RangeSet:
             return []
         first, last = starts[low], stops[high - 1]
         if high - low == 1:
-            gone = [(max(first, start), min(last, stop))]
-            if start <= first and stop < last:
-                # The usual case: the front of a range is taken.
-                starts[low] = stop
-                self._count -= stop - first
-                return gone
+            if start <= first:
+                # The usual cases: the front of a range is taken, or all of it.
+                if stop < last:
+                    starts[low] = stop
+                    self._count -= stop - first
+                    return [(first, stop)]
+                del starts[low], stops[low]
+                self._count -= last - first
+                return [(first, last)]
+            gone = [(start, min(last, stop))]
         else:
             gone = [(max(a, start), min(b, stop)) for a, b in zip(starts[low:high], stops[low:high], strict=True)]
         kept = [(a, b) for a, b in ((first, start), (stop, last)) if a < b]
@@ -111,6 +117,25 @@ class RangeSet:
         stops[low:high] = [b for _, b in kept]
         self._count -= sum(b - a for a, b in gone)
         return gone
+
+    def withdraw(self, start: int, stop: int) -> bool:
+        """Remove `start` to `stop` if all of it is in the set; else change nothing and return False."""
+        starts, stops = self._starts, self._stops
+        at = bisect_right(starts, start) - 1
+        if at < 0 or stop > stops[at] or start >= stop:
+            return False
+        last = stops[at]
+        if start > starts[at]:
+            stops[at] = start
+            if stop < last:
+                starts.insert(at + 1, stop)
+                stops.insert(at + 1, last)
+        elif stop < last:
+            starts[at] = stop
+        else:
+            del starts[at], stops[at]
+        self._count -= stop - start
+        return True
 
     def take(self, count: int) -> Range | None:
         """Remove and return up to `count` numbers from the front of the lowest range."""

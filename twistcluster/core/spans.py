@@ -4,14 +4,16 @@ Owns: which items may be leased, who holds which, how many to give at once. It s
 items to workers, a worker leases what it was leased, in bites, to its slots. Nothing in it belongs to either.
 
 Rules:
-- An item is in exactly one of: not here, pending, leased (in the `left` of exactly one lease), finished.
+- An item is in exactly one place: not here yet, pending, leased (in the `left` of exactly one lease), or finished. What
+  is finished is only counted: it is what is in none of the others, and a set of it would be in as many fragments as
+  there are leases.
 - A range is leased again only after its holder gave it back (`release`) or was lost (`lose`).
-- The first report of an item counts, from whichever lease; what was finished stays finished.
+- Only what a lease still holds can be reported or given back under it: nobody speaks for another's items.
 
 Must not know: messages, clocks, why a holder was lost, what an item is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from twistcluster.core.ranges import Range, RangeSet
@@ -65,6 +67,11 @@ class Pace:
         self._running_items = items
         self._running_seconds = seconds
 
+    def more_running(self, items: int, seconds: float) -> None:
+        """The same, as a change: for who hears from each of several holders in turn."""
+        self._running_items += items
+        self._running_seconds = max(0.0, self._running_seconds + seconds) if self._running_items > 0 else 0.0
+
     def unit(self, otherwise: float) -> float:
         """Seconds an item; `otherwise` where nothing is known yet."""
         items = self._items + self._running_items
@@ -93,7 +100,7 @@ class LeasedSpan(Generic[HolderT]):
     stop: int
     unit_s: float
     """Seconds an item was taken to need when it was leased."""
-    left: RangeSet = field(default_factory=RangeSet)
+    left: RangeSet
     """What of it is neither reported nor given back."""
     revoked: bool = False
     """It was asked back, and the answer hasn't come."""
@@ -111,7 +118,7 @@ class Spans(Generic[HolderT]):
         >>> lease.start, lease.stop, len(spans.pending)
         (0, 10, 90)
         >>> spans.report(1, 0, 4), spans.release(1, 8, 10), spans.lose(1)
-        ([(0, 4)], [(8, 10)], [(4, 8)])
+        (True, [(8, 10)], [(4, 8)])
         >>> len(spans.pending)
         96
     """
@@ -120,7 +127,8 @@ class Spans(Generic[HolderT]):
 
     def __init__(self) -> None:
         self.pending = RangeSet()
-        self.finished = RangeSet()
+        self.finished = 0
+        """How many items are."""
         self.leases: dict[int, LeasedSpan[HolderT]] = {}
 
     def add(self, start: int, stop: int) -> None:
@@ -132,30 +140,27 @@ class Spans(Generic[HolderT]):
         got = self.pending.take(count)
         if got is None:
             return None
-        lease = LeasedSpan(number, holder, got[0], got[1], unit_s)
-        lease.left.add(*got)
-        self.leases[number] = lease
+        start, stop = got
+        lease = self.leases[number] = LeasedSpan(number, holder, start, stop, unit_s, RangeSet(start, stop))
         return lease
 
-    def report(self, number: int, start: int, stop: int) -> list[Range]:
-        """Items were finished under a lease, known or long gone; returns those that are news."""
+    def report(self, number: int, start: int, stop: int) -> bool:
+        """Items were finished under a lease. False, and nothing happens, unless it holds all of them."""
         lease = self.leases.get(number)
-        if lease is not None:
-            left = lease.left
-            left.remove(start, stop)
-            if not left:
-                del self.leases[number]
-        else:
-            self.pending.remove(start, stop)
-        return self.finished.add(start, stop)
+        if lease is None or not lease.left.withdraw(start, stop):
+            return False
+        self.finished += stop - start
+        if not lease.left:
+            del self.leases[number]
+        return True
 
     def owns(self, number: int, index: int) -> bool:
         """Whether that lease owns that item now: only then does its failure count."""
         lease = self.leases.get(number)
-        return lease is not None and index in lease.left and index not in self.finished
+        return lease is not None and index in lease.left
 
     def release(self, number: int, start: int, stop: int) -> list[Range]:
-        """A holder gives items back; they are pending again, but for those that were finished meanwhile."""
+        """A holder gives items back; returns those that are pending again."""
         lease = self.leases.get(number)
         if lease is None:
             return []
@@ -171,27 +176,18 @@ class Spans(Generic[HolderT]):
         return [] if lease is None else self._pend(lease.left.clear())
 
     def finish(self, start: int, stop: int) -> list[Range]:
-        """Pending items of this range won't run (cancelled); returns them. Leased ones stay with their holders."""
+        """Pending items of this range won't run; returns them. Leased ones stay with their holders."""
         gone = self.pending.remove(start, stop)
         for a, b in gone:
-            self.finished.add(a, b)
+            self.finished += b - a
         return gone
 
     def reopen(self, start: int, stop: int) -> None:
-        """Finished items shall run again."""
-        for a, b in self.finished.remove(start, stop):
-            self.pending.add(a, b)
+        """Finished items, all of them, shall run again."""
+        self.finished -= stop - start
+        self.pending.add(start, stop)
 
     def _pend(self, ranges: list[Range]) -> list[Range]:
-        back = []
         for start, stop in ranges:
-            at = start
-            for a, b in self.finished.overlap(start, stop):
-                if at < a:
-                    back.append((at, a))
-                at = b
-            if at < stop:
-                back.append((at, stop))
-        for a, b in back:
-            self.pending.add(a, b)
-        return back
+            self.pending.add(start, stop)
+        return ranges

@@ -22,7 +22,7 @@ class BlobRecord:
     data: Buffer
     users: int = 0
     """Clients that count on it being here, and jobs."""
-    workers: set[Worker] = field(default_factory=set)
+    workers: dict[Worker, None] = field(default_factory=dict)
 
 
 class Supply:
@@ -43,10 +43,13 @@ class Supply:
 
     def use(self, digests: Iterable[bytes]) -> None:
         """A job needs these."""
+        records = []
         for digest in digests:
             record = self._blobs.get(digest)
             if record is None:
                 raise ProtocolError(f"blob {digest.hex()} was named before it was sent")
+            records.append(record)
+        for record in records:
             record.users += 1
 
     def leave(self, digests: Iterable[bytes]) -> None:
@@ -73,7 +76,7 @@ class Supply:
         for digest in digests:
             if digest not in worker.blobs:
                 record = self._blobs[digest]
-                record.workers.add(worker)
+                record.workers[worker] = None
                 worker.blobs.add(digest)
                 self._effects.append(Send(worker.peer, Blob(digest), (record.data,)))
 
@@ -86,58 +89,59 @@ class Supply:
 
     def lease(self, worker: Worker, job: Job, start: int, stop: int) -> None:
         """See to it that a worker has all that items `start` to `stop` need."""
-        have = worker.pages.get(job.key)
-        if have is None:
-            have = worker.pages[job.key] = set()
-            self.context(worker, job.context)
-            self.blobs(worker, job.info.functions)
-            info = job.info
-            self._effects.append(
-                Send(
-                    worker.peer,
-                    OpenJob(
-                        job=job.key,
-                        functions=info.functions,
-                        context=info.context,
-                        label=info.label,
-                        named=info.named,
-                        priority=info.priority,
-                        resources=info.resources,
-                    ),
-                )
-            )
-        unneeded = worker.unneeded.pop(job.key, None)
-        if unneeded:
-            self._effects.append(Send(worker.peer, DropPages(job.key, unneeded)))
-        for record in job.pages_of(start, stop):
-            page = record.message
-            if page.first not in have:
-                have.add(page.first)
-                record.workers.add(worker)
-                self.blobs(worker, page.definitions)
-                sent = type(page)(job.key, page.first, page.count, page.kind, page.definitions)
-                self._effects.append(Send(worker.peer, sent, record.buffers))
+        drops = worker.jobs.get(job)
+        if drops is None:
+            self._open(worker, job)
+        elif drops:
+            self._effects.append(Send(worker.peer, DropPages(job.key, drops)))
+            worker.jobs[job] = []
+        for page in job.pages_of(start, stop):
+            if worker not in page.workers:
+                page.workers.add(worker)
+                self.blobs(worker, page.message.definitions)
+                self._effects.append(Send(worker.peer, page.message, page.buffers))
+
+    def _open(self, worker: Worker, job: Job) -> None:
+        worker.jobs[job] = []
+        job.workers[worker] = None
+        self.context(worker, job.context)
+        self.blobs(worker, job.info.functions)
+        info = job.info
+        told = OpenJob(
+            job=job.key,
+            functions=info.functions,
+            context=info.context,
+            label=info.label,
+            named=info.named,
+            priority=info.priority,
+            resources=info.resources,
+        )
+        self._effects.append(Send(worker.peer, told))
 
     @staticmethod
     def unneeded(job: Job, pages: Iterable[PageRecord]) -> None:
         """No item of these pages is left to run: the workers are told with their next lease."""
         for page in pages:
-            first = page.message.first
             for worker in page.workers:
-                have = worker.pages.get(job.key)
-                if have is not None:
-                    have.discard(first)
-                    worker.unneeded.setdefault(job.key, []).append(first)
+                worker.jobs[job].append(page.first)
             page.workers.clear()
 
-    def end_job(self, job: Job, workers: Iterable[Worker]) -> None:
+    def end_job(self, job: Job) -> None:
         """No item of this job is left to run."""
-        for worker in workers:
-            if worker.pages.pop(job.key, None) is not None:
-                worker.unneeded.pop(job.key, None)
-                self._effects.append(Send(worker.peer, EndJob(job.key)))
+        for worker in job.workers:
+            del worker.jobs[job]
+            self._effects.append(Send(worker.peer, EndJob(job.key)))
+        job.workers.clear()
+        for page in job.pages.values():
+            page.workers.clear()
 
     def lost(self, worker: Worker) -> None:
         """A worker is gone with all that it had."""
         for digest in worker.blobs:
-            self._blobs[digest].workers.discard(worker)
+            self._blobs[digest].workers.pop(worker, None)
+        worker.blobs.clear()
+        for job in worker.jobs:
+            job.workers.pop(worker, None)
+            for page in job.pages.values():
+                page.workers.discard(worker)
+        worker.jobs.clear()

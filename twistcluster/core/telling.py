@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from twistcluster.core.clients import Client
 from twistcluster.core.effects import Effect, Send
-from twistcluster.core.jobs import Entry, Job, LogMessage
+from twistcluster.core.jobs import Job, LogMessage
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import OUTPUT_JOB_BYTES
 from twistcluster.wire.messages import Notice, Output
@@ -36,17 +36,28 @@ class Telling:
             if printed > OUTPUT_JOB_BYTES:
                 return
             self._printed[job] = printed
-        entry = job.log.append(message, buffers)
+        log = job.log
+        if not self.retain and not log.entries and all(c.peer is not None and not c.paused for c in job.watchers):
+            # Everybody who wants to know hears it at once, and nobody can ask later.
+            log.skip()
+            for client, watching in job.watchers.items():
+                watching[1] = log.base
+                self._send(client, watching[0], message, buffers)
+            return
+        behind = log.end
+        entry = log.append(message, buffers)
         self._account(job, entry.nbytes)
-        behind = job.log.end - 1
         for client, watching in job.watchers.items():
             if client.peer is not None and not client.paused and watching[1] == behind:
-                self._send(client, watching[0], entry)
+                self._send(client, watching[0], message, buffers)
                 watching[1] += 1
         self._trim(job)
 
     def watch(self, client: Client, number: int, job: Job) -> None:
         """From here on a client is told of a job, beginning with all that is held of it."""
+        before = job.watchers.pop(client, None)
+        if before is not None:
+            del client.jobs[before[0]]
         job.watchers[client] = [number, job.log.base]
         client.jobs[number] = job
         self.resume_job(client, job)
@@ -56,6 +67,7 @@ class Telling:
         watching = job.watchers.pop(client, None)
         if watching is not None:
             client.jobs.pop(watching[0], None)
+            self._trim(job)
 
     def resume(self, client: Client) -> None:
         """A client's link takes more again."""
@@ -69,7 +81,8 @@ class Telling:
             return
         log = job.log
         while watching[1] < log.end:
-            self._send(client, watching[0], log.entries[watching[1] - log.base])
+            entry = log.entries[watching[1] - log.base]
+            self._send(client, watching[0], entry.message, entry.buffers)
             watching[1] += 1
         self._trim(job)
 
@@ -91,18 +104,19 @@ class Telling:
         """More is held than there is room for."""
         return self.held_bytes > self._limit_bytes
 
-    def _send(self, client: Client, number: int, entry: Entry) -> None:
+    def _send(self, client: Client, number: int, message: LogMessage, buffers: tuple[Buffer, ...]) -> None:
         assert client.peer is not None
-        message = entry.message
         if message.job != number:
             message = replace(message, job=number)
-        self._effects.append(Send(client.peer, message, entry.buffers))
+        self._effects.append(Send(client.peer, message, buffers))
 
     def _trim(self, job: Job) -> None:
-        if not self.retain and job.watchers:
-            told = min(w[1] for w in job.watchers.values())
-            if told > job.log.base:
-                self._account(job, -job.log.drop_until(told))
+        """Let go of what all have been told; of everything, where nobody is left to be told."""
+        log = job.log
+        if not self.retain and log.entries:
+            told = min((w[1] for w in job.watchers.values()), default=log.end)
+            if told > log.base:
+                self._account(job, -log.drop_until(told))
 
     def _account(self, job: Job, nbytes: int) -> None:
         self.held_bytes += nbytes

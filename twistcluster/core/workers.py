@@ -12,7 +12,10 @@ from twistcluster.wire.messages import Hello, WorkerStatus
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
 
-__all__ = ["Needs", "Worker"]
+__all__ = ["SLOTS_AT_MOST", "Needs", "Worker"]
+
+SLOTS_AT_MOST = 1 << 20
+"""No worker has more, whatever it says."""
 
 Needs = tuple[tuple[str, float], ...]
 """What an item needs of a worker's resources."""
@@ -40,12 +43,12 @@ class Worker:
     crashes: int = 0
     loads: dict[tuple[int, Needs], Load] = field(default_factory=dict)
     leases: "dict[int, tuple[Job, LeasedSpan[Worker]]]" = field(default_factory=dict)
+    running: "dict[Job, tuple[int, float]]" = field(default_factory=dict)
+    """By job: how many of its items run for long here, and their seconds so far, as last said."""
     blobs: set[bytes] = field(default_factory=set)
     contexts: set[bytes] = field(default_factory=set)
-    pages: dict[int, set[int]] = field(default_factory=dict)
-    """By job: the pages (by first item) that it has."""
-    unneeded: dict[int, list[int]] = field(default_factory=dict)
-    """By job: the pages to drop, told with the next lease."""
+    jobs: "dict[Job, list[int]]" = field(default_factory=dict)
+    """The jobs that it was told of, and of each the pages (by first item) that it may drop, told with the next lease."""
     fits_cache: dict[Needs, int] = field(default_factory=dict)
 
     @property
@@ -60,38 +63,42 @@ class Worker:
         known = self.fits_cache.get(needs)
         if known is None:
             have = self.hello.resources
-            known = int(min(have.get(name, 0.0) // amount for name, amount in needs if amount > 0))
-            self.fits_cache[needs] = known
+            places = min(have.get(name, 0.0) / amount for name, amount in needs)
+            known = self.fits_cache[needs] = int(min(places + 1e-9, SLOTS_AT_MOST))
         return min(known, self.slots)
 
-    def room(self, priority: int, needs: Needs, target_s: float) -> tuple[float, int]:
+    def room(self, priority: int, target_s: float) -> tuple[float, int]:
         """Seconds of work of this priority that would fill it up to its target, and how many idle places there are.
 
         Leases of a lower priority don't count: they wait.
         """
-        width = self.width(needs)
-        all_seconds = mine_seconds = 0.0
-        all_items = mine_items = 0
-        for (other, other_needs), load in self.loads.items():
+        seconds, places = target_s * self.slots, self.slots
+        for (other, _), load in self.loads.items():
             if other >= priority:
-                all_seconds += load.seconds
-                all_items += load.items
-                if other_needs == needs:
-                    mine_seconds += load.seconds
-                    mine_items += load.items
-        seconds = min(target_s * self.slots - all_seconds, target_s * width - mine_seconds)
-        return seconds, min(self.slots - all_items, width - mine_items)
+                seconds -= load.seconds
+                places -= load.items
+        return seconds, places
+
+    def room_for(self, needs: Needs, priority: int, target_s: float) -> tuple[float, int]:
+        """The same of work with such needs: as many at once as its resources allow."""
+        width = self.width(needs)
+        seconds, places = target_s * width, width
+        for (other, other_needs), load in self.loads.items():
+            if other >= priority and other_needs == needs:
+                seconds -= load.seconds
+                places -= load.items
+        room_s, free = self.room(priority, target_s)
+        return min(seconds, room_s), min(places, free)
 
     def charge(self, job: "Job", items: int, unit_s: float) -> None:
         """`items` were leased (or, if negative, have left)."""
-        key = job.info.priority, job.resources
-        load = self.loads.get(key)
+        load = self.loads.get(job.load)
         if load is None:
-            load = self.loads[key] = Load()
+            load = self.loads[job.load] = Load()
         load.items += items
         load.seconds += items * unit_s
         if load.items <= 0:
-            del self.loads[key]
+            del self.loads[job.load]
 
     def status(self, now: float) -> WorkerStatus:
         """For people."""

@@ -40,14 +40,18 @@ __all__ = ["CRASHES_AT_MOST", "WorkerSide"]
 CRASHES_AT_MOST = 3
 """How often an item may be running when its slot, or its worker, dies."""
 
+LONGEST_S = 1e12
+"""No item takes longer: 30,000 years."""
+
 
 class WorkerSide:
     """Workers' messages."""
 
-    __slots__ = ("_handlers", "_scheduler")
+    __slots__ = ("_by_process", "_handlers", "_scheduler")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
+        self._by_process: dict[str, Worker] = {}
         self._handlers = {
             Report: self._report,
             Failure: self._failure,
@@ -63,12 +67,12 @@ class WorkerSide:
     def joined(self, peer: int, hello: Hello, *, local: bool) -> None:
         """A worker was welcomed."""
         scheduler = self._scheduler
-        for other in list(scheduler.leasing.workers.values()):
-            if other.hello.process == hello.process:
-                # The newest link of a process wins.
-                scheduler.effects.append(Close(other.peer, "the same worker connected again"))
-                self.lost(other)
-        worker = Worker(peer, hello, local, scheduler.now, hello.slots)
+        other = self._by_process.get(hello.process)
+        if other is not None:
+            # The newest link of a process wins.
+            scheduler.effects.append(Close(other.peer, "the same worker connected again"))
+            self.lost(other)
+        worker = self._by_process[hello.process] = Worker(peer, hello, local, scheduler.now, hello.slots)
         scheduler.leasing.add(worker)
         scheduler.log("info", "worker joined", worker=worker.name, slots=hello.slots, resources=hello.resources)
         if not local:
@@ -83,8 +87,12 @@ class WorkerSide:
         """A worker's link is gone."""
         scheduler = self._scheduler
         scheduler.leasing.remove(worker)
+        del self._by_process[worker.hello.process]
         scheduler.supply.lost(worker)
         scheduler.steps.lost(worker)
+        for job, (items, seconds) in worker.running.items():
+            job.pace.more_running(-items, -seconds)
+        worker.running.clear()
         leases = list(worker.leases.values())
         worker.leases.clear()
         scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
@@ -111,25 +119,24 @@ class WorkerSide:
             return
         job, lease = entry
         start, stop = message.start, message.start + message.count
-        if message.count <= 0 or start < lease.start or stop > lease.stop:
-            raise ProtocolError(f"lease {message.lease}: a report of items that aren't in it")
+        check_seconds(message.seconds)
+        if not job.spans.report(message.lease, start, stop):
+            raise ProtocolError(f"lease {message.lease}: a report of items {start} to {stop}, which it doesn't hold")
         scheduler = self._scheduler
-        before = len(lease.left)
-        news = job.spans.report(message.lease, start, stop)
         lease.fruitless = False
         job.pace.measured(message.count, message.seconds)
-        scheduler.leasing.reported(worker, message.lease, before - len(lease.left))
-        if news:
-            scheduler.supply.unneeded(job, job.finished(news))
-            told = Results(job.number, start, message.count, message.kind, message.definitions)
-            scheduler.telling.tell(job, told, buffers)
-            scheduler.settle(job)
+        scheduler.leasing.reported(worker, message.lease, message.count)
+        scheduler.supply.unneeded(job, job.finished([(start, stop)]))
+        told = Results(job.number, start, message.count, message.kind, message.definitions)
+        scheduler.telling.tell(job, told, buffers)
+        scheduler.settle(job)
 
     def _failure(self, worker: Worker, message: Failure, buffers: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
         if entry is None:
             return
         job, lease = entry
+        check_seconds(message.seconds)
         if job.spans.owns(message.lease, message.index):
             job.pace.measured(1, message.seconds)
             self._fail(job, lease, message.index, message.error, buffers, message.definitions)
@@ -165,7 +172,9 @@ class WorkerSide:
     def _printed(self, worker: Worker, message: Printed, _: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
         if entry is not None:
-            job = entry[0]
+            job, lease = entry
+            if not lease.start <= message.index < lease.stop:
+                raise ProtocolError(f"lease {message.lease}: output of item {message.index}, which isn't in it")
             self._scheduler.telling.tell(job, Output(job.number, message.index, message.text, message.dropped_bytes))
 
     def _released(self, worker: Worker, message: Released, _: tuple[Buffer, ...]) -> None:
@@ -221,8 +230,7 @@ class WorkerSide:
                         f"Item {index} of {job.info.label} was on a worker {CRASHES_AT_MOST} times when that was lost, "
                         f"the last time on {worker.name}. Run it alone to see why, or leave it out."
                     )
-                    if job.spans.pending.remove(index, index + 1):
-                        job.spans.finished.add(index, index + 1)
+                    if job.spans.finish(index, index + 1):
                         self._failed(job, index, ErrorInfo("lost", "WorkerLost", text))
             twice = job.lost_once.remove(start, stop)
             for a, b in twice:
@@ -237,15 +245,16 @@ class WorkerSide:
     def _running(self, worker: Worker, message: Running, _: tuple[Buffer, ...]) -> None:
         running: dict[Job, tuple[int, float]] = {}
         for number, _index, seconds in message.items:
+            check_seconds(seconds)
             entry = worker.leases.get(number)
             if entry is not None:
                 items, total = running.get(entry[0], (0, 0.0))
                 running[entry[0]] = items + 1, total + seconds
-        for job, (items, total) in running.items():
-            job.pace.running(items, total)
-        for job, _lease in worker.leases.values():
-            if job not in running:
-                job.pace.running(0, 0.0)
+        for job in {**worker.running, **running}:
+            items, total = running.get(job, (0, 0.0))
+            items_before, total_before = worker.running.get(job, (0, 0.0))
+            job.pace.more_running(items - items_before, total - total_before)
+        worker.running = running
 
     def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
         if min(message.slots, message.ready, message.busy, message.crashes) < 0:
@@ -259,3 +268,9 @@ class WorkerSide:
 
     def _goodbye(self, worker: Worker, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
         self._scheduler.log("info", "worker leaves", worker=worker.name)
+
+
+def check_seconds(seconds: float) -> None:
+    """A duration is a number that is not negative: a worker's clock is believed, but not that it stands on its head."""
+    if not 0.0 <= seconds < LONGEST_S:
+        raise ProtocolError(f"{seconds} is no duration")

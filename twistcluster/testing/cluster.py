@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from twistcluster.core.effects import Close, EndCluster, Send
+from twistcluster.core.effects import Close, Effect, EndCluster, Send
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.testing.clock import StepClock, Timer
 from twistcluster.testing.invariants import check_scheduler
@@ -97,7 +97,7 @@ class SimulatedCluster:
         item_seconds: Callable[[int, int], float] = lambda _job, _index: 0.01,
         results_held_bytes: int = 1 << 30,
     ) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - a simulation's, not a secret
+        self.random = random.Random(seed)
         self.clock = StepClock()
         self.item_seconds = item_seconds
         self.links: dict[int, SimulatedLink] = {}
@@ -115,7 +115,7 @@ class SimulatedCluster:
 
     # ---- events and effects ----
 
-    def event(self, happen: Callable[..., list[object]], *args: object) -> None:
+    def event(self, happen: Callable[..., list[Effect]], *args: object) -> None:
         """Something happens to the scheduler now; its effects are carried out."""
         effects = happen(*args, self.clock.now)
         for effect in effects:
@@ -186,7 +186,7 @@ class SimulatedCluster:
 
     def add_worker(self, slots: int = 2, resources: dict[str, float] | None = None) -> "Seat":
         """A worker joins that takes leases and gives results, without slots of its own."""
-        from twistcluster.testing.workers import LeaseWorker  # noqa: PLC0415 - the two know each other
+        from twistcluster.testing.workers import LeaseWorker
 
         worker = LeaseWorker(self, slots)
         self.connect(worker, self.hello("worker", slots, resources))

@@ -26,29 +26,32 @@ def check_scheduler(scheduler: Scheduler) -> None:
 
 def _check_items(job: Job) -> None:
     """Every item that came is pending, leased or finished: one of the three."""
-    seen = RangeSet()
     spans = job.spans
+    seen = RangeSet()
     for name, ranges in [
-        ("pending", list(spans.pending)),
-        ("finished", list(spans.finished)),
-        *((f"lease {n}", _unfinished(lease.left, spans.finished)) for n, lease in spans.leases.items()),
+        ("pending", spans.pending),
+        *((f"lease {number}", lease.left) for number, lease in spans.leases.items()),
     ]:
         for start, stop in ranges:
-            news = seen.add(start, stop)
-            assert sum(b - a for a, b in news) == stop - start, f"{job.id}: {start}-{stop} is {name} and something else"
-    for start, stop in [(0, job.arrived)] * bool(job.arrived):
-        assert seen.overlap(start, stop) == [(start, stop)], f"{job.id}: items are nowhere: {seen}, {job.arrived} came"
-    assert len(job.failed) + len(job.cancelled) <= len(spans.finished)
-    assert job.over == job.complete, f"{job.id} is {job.state} with {len(spans.finished)} of {job.count} finished"
-
-
-def _unfinished(left: RangeSet, finished: RangeSet) -> list[tuple[int, int]]:
-    rest = RangeSet()
-    for start, stop in left:
-        rest.add(start, stop)
-        for a, b in finished.overlap(start, stop):
-            rest.remove(a, b)
-    return list(rest)
+            assert 0 <= start < stop <= job.arrived, f"{job.id}: {start}-{stop} is {name}, {job.arrived} came"
+            assert seen.add(start, stop) == [(start, stop)], f"{job.id}: {start}-{stop} is {name} and something else"
+    unseen = (job.count or 0) - job.arrived if job.cancelled and job.number not in job.owner.sending else 0
+    total = len(seen) + spans.finished
+    assert total == job.arrived + unseen, f"{job.id}: {job.arrived} items came, {total} are somewhere"
+    for name, fate in [("failed", job.failed), ("cancelled", job.cancelled)]:
+        for start, stop in fate:
+            assert not seen.overlap(start, stop), f"{job.id}: {start}-{stop} is {name} and not finished"
+    for start, stop in job.cancelled:
+        assert not job.failed.overlap(start, stop), f"{job.id}: {start}-{stop} failed and was cancelled"
+    assert len(job.failed) + len(job.cancelled) <= spans.finished
+    assert job.over == job.complete, f"{job.id} is {job.state} with {spans.finished} of {job.count} finished"
+    for page in job.pages.values():
+        open_items = sum(b - a for a, b in seen.overlap(page.first, page.stop))
+        assert page.unfinished == open_items, (
+            f"{job.id}: page {page.first} says {page.unfinished} open, {open_items} are"
+        )
+        failed = sum(b - a for a, b in job.failed.overlap(page.first, page.stop))
+        assert page.failed == failed, f"{job.id}: page {page.first} says {page.failed} failed, {failed} did"
 
 
 def _check_leases(scheduler: Scheduler, job: Job) -> None:

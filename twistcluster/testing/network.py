@@ -37,7 +37,7 @@ class SimulatedLink:
         """Seat the ends."""
         self.ends = {False: left, True: right}
 
-    def send(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:  # noqa: FBT001
+    def send(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
         """Say something to an end. What comes later arrives later, however long the first takes."""
         if self.up:
             due = max(self._clock.now + self._delay(), self._free[to_right])
@@ -51,6 +51,6 @@ class SimulatedLink:
             for end in self.ends.values():
                 self._clock.at(self._clock.now, end.lost)
 
-    def _deliver(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...]) -> None:  # noqa: FBT001
+    def _deliver(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...]) -> None:
         if self.up:
             self.ends[to_right].received(message, buffers)

@@ -22,7 +22,19 @@ from pathlib import Path
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.wire.limits import PAGE_ITEMS
-from twistcluster.wire.messages import PROTOCOL, Context, Hello, Lease, Message, OpenJob, Page, Report, Results, Revoke
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    Context,
+    Hello,
+    Lease,
+    Message,
+    OpenJob,
+    Page,
+    Released,
+    Report,
+    Results,
+    Revoke,
+)
 
 __all__ = ["Comparison", "Figures", "LeaseSimulation", "compare", "main", "simulate"]
 
@@ -81,7 +93,7 @@ class LeaseSimulation:
         self.pending_bytes = 0
         self.peak_bytes = 0
         self._random = random.Random(seed)
-        self._due: list[tuple[float, int, int, Report]] = []
+        self._due: list[tuple[float, int, int, Report | Released]] = []
         self._sequence = 0
         self._free_at: dict[int, float] = {}
         """When a worker's slots have run all that it was leased."""
@@ -139,11 +151,11 @@ class LeaseSimulation:
         client = role == "client"
         return Hello(PROTOCOL, "client" if client else "worker", PYTHON, "0", f"{peer:032x}", 1, "h", peer, slots=slots)
 
-    def _next_batch(self) -> list[tuple[int, Report]]:
+    def _next_batch(self) -> list[tuple[int, Message]]:
         """Reports that are due next. None can cause another one among them: a round takes longer than they span."""
         due = self._due
         horizon = due[0][0] + self.seconds * (1 - SPREAD) / 2
-        batch: list[tuple[int, Report]] = []
+        batch: list[tuple[int, Message]] = []
         while due and due[0][0] < horizon and len(batch) < BATCH:
             self.now, _, peer, report = heappop(due)
             batch.append((peer, report))
@@ -172,7 +184,8 @@ class LeaseSimulation:
                 elif isinstance(message, Results):
                     self.finished += message.count
                 elif isinstance(message, Revoke):
-                    raise AssertionError("items that run can't be taken back, and nothing else is leased")
+                    self._sequence += 1
+                    heappush(self._due, (self.now, self._sequence, effect.peer, Released(message.lease, 0, 0)))
 
     def _run(self, peer: int, lease: Lease) -> None:
         at = max(self.now, self._free_at[peer])
@@ -231,7 +244,9 @@ def compare(*, items: int, slots: int, slots_per_worker: int, seconds: float) ->
 def show(figures: Figures) -> None:
     """Print figures for people."""
     print(f"{figures.items:,} items on {figures.slots:,} slots of {figures.workers:,} workers")
-    print(f"  scheduler   {figures.lease_us:.1f} us a lease, {figures.item_us:.2f} us an item, {figures.leases:,} leases")
+    print(
+        f"  scheduler   {figures.lease_us:.1f} us a lease, {figures.item_us:.2f} us an item, {figures.leases:,} leases"
+    )
     print(f"  memory      {figures.pending_mb:.1f} MB for the pending job, {figures.peak_mb:.1f} MB at most in all")
     print(f"  duration    {figures.virtual_s:.2f} s simulated, {figures.ideal_s:.2f} s ideal")
 

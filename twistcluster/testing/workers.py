@@ -5,6 +5,7 @@ Must not know: the scheduler's records.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,8 @@ class LeaseWorker:
         self.alive = True
         self.runs: list[tuple[int, int]] = []
         """Items that were started: (job, index)."""
-        self.fails = lambda _job, _index: False
-        self.crashes = lambda _job, _index: False
+        self.fails: Callable[[int, int], bool] = lambda _job, _index: False
+        self.crashes: Callable[[int, int], bool] = lambda _job, _index: False
 
     def received(self, message: Message, _buffers: "tuple[Buffer, ...]") -> None:
         """The scheduler said something."""
