@@ -262,7 +262,7 @@ def test_a_start_that_fails_shows_the_last_lines_of_its_log(monkeypatch, tmp_pat
 
 def test_a_start_that_cannot_have_its_folder_says_why():
     Path(os.environ["XDG_RUNTIME_DIR"], "twistcluster").mkdir(mode=0o755)
-    with pytest.raises(ClusterUnreachable, match="open to other users .* chmod 700"):
+    with pytest.raises(ClusterUnreachable, match="open to other users .* `chmod 700"):
         start_local("lab")
 
 
@@ -288,4 +288,5 @@ def test_a_stopped_cluster_is_told_from_an_unknown_one(clusters):
 
 def test_it_is_ready_soon(clusters, connect):
     running = clusters.local("")
-    assert isinstance(Plain(running.connection.socket).greet(owner=running.owner), Welcome)
+    with Plain(running.connection.socket) as owner:
+        assert isinstance(owner.greet(owner=running.owner), Welcome)

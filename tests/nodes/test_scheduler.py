@@ -111,6 +111,15 @@ def test_a_bug_in_handling_a_message_costs_nobody_else(house, monkeypatch):
     assert isinstance(client.heard[-1], Answer)
 
 
+def test_a_bug_in_a_tick_does_not_end_time(house, monkeypatch):
+    monkeypatch.setattr(house.machine, "tick", lambda _: 1 / 0)
+    house.pass_time(3)
+    monkeypatch.undo()
+    house.worked += 1
+    house.pass_time(3)
+    assert house.machine.now == pytest.approx(6, abs=1.1)
+
+
 def test_the_owners_end_is_the_clusters_end():
     house = House(owner="secret")
     guest = Peer(house, owner="guessed")

@@ -1,47 +1,23 @@
-"""What a cluster occupies on its host, and the way its process runs and ends.
+"""What a cluster occupies on its host, and who it is.
 
-Owns: the order in which name, folder, socket and connection file are taken and given back; the signals that end a
-node's process; the exit codes. Must not know: what runs in it.
+Owns: the order in which name, folder, socket path and connection file are taken and given back. Must not know: what runs
+there.
 """
 
 import contextlib
 import datetime as dt
 import os
 import platform
-import signal
 import uuid
-from collections.abc import Callable
-from typing import Any, Final
-
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.error import ReactorNotRunning
+from typing import Any
 
 from twistcluster.core.scheduler import Identity
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
 from twistcluster.net.version import VERSION
-from twistcluster.nodes.logging import log_event
 
-__all__ = [
-    "EXIT_FAILED",
-    "EXIT_OK",
-    "NameTaken",
-    "Premises",
-    "new_cluster_id",
-    "new_identity",
-    "python_version",
-    "run_until_ended",
-    "stop_reactor",
-]
-
-EXIT_OK: Final = 0
-"""It ended as asked: by SIGTERM, SIGINT, its owner, a client's stop, or for idleness."""
-EXIT_FAILED: Final = 1
-"""It could not start."""
-
-GOODBYE_SECONDS: Final = 3.0
-"""How long links and slots may take to end."""
+__all__ = ["NameTaken", "Premises", "new_cluster_id", "new_identity", "python_version"]
 
 
 class NameTaken(TwistclusterError):  # noqa: N818 (an outcome that callers ask about)
@@ -125,36 +101,6 @@ def new_identity(cluster: str, name: str, owner: str = "") -> Identity:
     )
 
 
-def stop_reactor(reactor: Any) -> None:
-    """End the process in good order; does nothing if it is ending."""
-    with contextlib.suppress(ReactorNotRunning):
-        reactor.stop()
-
-
 def python_version() -> str:
     """The minor version, as `Hello` says it."""
     return ".".join(platform.python_version_tuple()[:2])
-
-
-def run_until_ended(reactor: Any, end: Callable[[], Deferred[None]]) -> None:
-    """Run the reactor until it is stopped, by SIGTERM, SIGINT, SIGHUP or `reactor.stop()`.
-
-    Args:
-        reactor: the process's.
-        end: ends the node; it has `GOODBYE_SECONDS` until its Deferred fires.
-    """
-
-    async def ending() -> None:
-        ended = end()
-        ended.addTimeout(GOODBYE_SECONDS, reactor)
-        try:
-            await ended
-        except Exception as error:
-            log_event("warning", "did not end in time", {"error": repr(error)})
-
-    def hang_up(_signal: int, _frame: object) -> None:
-        reactor.callFromThread(stop_reactor, reactor)
-
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: ensureDeferred(ending()))
-    reactor.callWhenRunning(signal.signal, signal.SIGHUP, hang_up)
-    reactor.run()

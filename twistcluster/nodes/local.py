@@ -24,15 +24,8 @@ from twistcluster.errors import TwistclusterError
 from twistcluster.net.memory import memory_pair
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.cores import usable_cores
-from twistcluster.nodes.hosting import (
-    EXIT_FAILED,
-    EXIT_OK,
-    NameTaken,
-    Premises,
-    new_identity,
-    run_until_ended,
-    stop_reactor,
-)
+from twistcluster.nodes.hosting import NameTaken, Premises, new_identity
+from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.scheduler import SchedulerNode
 from twistcluster.nodes.worker import WorkerNode
@@ -106,6 +99,7 @@ class LocalCluster:
 
 def main(arguments: list[str]) -> int:
     """Run a local cluster until it is ended; return the exit code."""
+    exit_on_signals()
     options = msgspec.json.decode(arguments[0], type=Options)
     owner = os.environ.pop("TWISTCLUSTER_OWNER", "")
     start_logging()
@@ -130,11 +124,16 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     cluster = LocalCluster(reactor, options, owner, premises)
-    cluster.open()
-    fields = premises.publish(kind="local", slots=cluster.slots, idle_timeout=cluster.idle_timeout_s, log=options.log)
-    log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
-    _say(options.ready_fd, fields)
-    run_until_ended(reactor, cluster.end)
+
+    def begin() -> None:
+        cluster.open()
+        fields = premises.publish(
+            kind="local", slots=cluster.slots, idle_timeout=cluster.idle_timeout_s, log=options.log
+        )
+        log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
+        _say(options.ready_fd, fields)
+
+    run_until_ended(reactor, begin, cluster.end)
 
 
 def _failed(ready_fd: int, error: Exception) -> int:

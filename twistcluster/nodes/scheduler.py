@@ -18,15 +18,8 @@ from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.link import Channel
 from twistcluster.net.turn import Turn
 from twistcluster.net.unix import listen
-from twistcluster.nodes.hosting import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Premises,
-    new_cluster_id,
-    new_identity,
-    run_until_ended,
-    stop_reactor,
-)
+from twistcluster.nodes.hosting import Premises, new_cluster_id, new_identity
+from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.wire.frames import Buffer
@@ -212,27 +205,29 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
+    exit_on_signals()
     start_logging()
-    turn = Turn(reactor)
     cluster = new_cluster_id()
     try:
         premises = Premises(cluster, name)
     except (TwistclusterError, OSError, ValueError) as error:
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
-    try:
-        machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
-        node = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor))
+    machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
+    node = SchedulerNode(reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor))
+
+    def begin() -> None:
         node.listen(premises.socket)
         fields = premises.publish(kind="scheduler", slots=0, idle_timeout=idle_timeout_s, log="")
         log_event("info", "scheduler is ready", {"name": name, "socket": premises.socket})
         ready(fields["connection_file"])
 
-        def end() -> Deferred[None]:
-            node.end("the scheduler was stopped")
-            return node.all_gone()
+    def end() -> Deferred[None]:
+        node.end("the scheduler was stopped")
+        return node.all_gone()
 
-        run_until_ended(reactor, end)
+    try:
+        run_until_ended(reactor, begin, end)
     except (CannotListenError, OSError) as error:
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED

@@ -1,0 +1,76 @@
+"""The life of a node's process: from its first signal handler to its exit code.
+
+Owns: signals, and how the reactor is run and ended. Must not know: what runs.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ReactorNotRunning
+
+from twistcluster.nodes.logging import log_event
+
+__all__ = ["EXIT_FAILED", "EXIT_OK", "exit_on_signals", "run_until_ended", "stop_reactor"]
+
+EXIT_OK: Final = 0
+"""It ended as asked: by a signal, its owner, a client's stop, or for idleness."""
+EXIT_FAILED: Final = 1
+"""It could not start."""
+
+GOODBYE_SECONDS: Final = 3.0
+"""How long links and slots may take to end."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def exit_on_signals() -> None:
+    """Until the reactor runs a signal unwinds the stack, so that `finally` gives back what was taken."""
+
+    def leave(_signal: int, _frame: object) -> None:
+        sys.exit(EXIT_OK)
+
+    for number in _SIGNALS:
+        signal.signal(number, leave)
+
+
+def run_until_ended(reactor: Any, begin: Callable[[], None], end: Callable[[], Deferred[None]]) -> None:
+    """Run the reactor until it is stopped, by SIGTERM, SIGINT, SIGHUP or `stop_reactor`.
+
+    Args:
+        reactor: the process's.
+        begin: called once the reactor runs; what it raises ends the reactor and is raised here.
+        end: ends the node, in whatever state it is; `GOODBYE_SECONDS` later the process ends anyway.
+    """
+    failed: list[Exception] = []
+
+    def started() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, lambda _signal, _frame: reactor.callFromThread(stop_reactor, reactor))
+        try:
+            begin()
+        except Exception as error:
+            failed.append(error)
+            stop_reactor(reactor)
+
+    async def ending() -> None:
+        ended = end()
+        ended.addTimeout(GOODBYE_SECONDS, reactor)
+        try:
+            await ended
+        except Exception as error:
+            log_event("warning", "did not end in time", {"error": repr(error)})
+
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: ensureDeferred(ending()))
+    reactor.callWhenRunning(started)
+    reactor.run()
+    if failed:
+        raise failed[0]
+
+
+def stop_reactor(reactor: Any) -> None:
+    """End the process in good order; does nothing if it is ending."""
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
