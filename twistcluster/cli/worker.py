@@ -1,0 +1,76 @@
+"""`twistcluster worker`, and the script `twistcluster-worker`.
+
+Owns: that command. Must not know: what a worker does.
+"""
+
+import sys
+from typing import Any
+
+import click
+
+from twistcluster.cli.common import example
+from twistcluster.nodes.worker import run_worker
+
+__all__ = ["command", "main"]
+
+
+class _Resource(click.ParamType):
+    name = "resource"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[tuple[str, float]]:
+        return [self._one(part, param, ctx) for part in str(value).split(",")]
+
+    def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        name, _, amount = text.partition("=")
+        try:
+            number = float(amount)
+        except ValueError:
+            number = -1.0
+        if not name.strip() or not 0 <= number < float("inf"):
+            self.fail(f"{text!r} is not NAME=AMOUNT, such as gpu=1", param, ctx)
+        return name.strip(), number
+
+
+@click.command(
+    "worker",
+    epilog=example(
+        "twistcluster-worker --join lab --slots 2",
+        "twistcluster-worker --join lab --slots 1 --resources gpu=1,disk=100",
+    ),
+)
+@click.option("--join", required=True, metavar="CLUSTER", help="Its name or id, or the path of its connection file.")
+@click.option("-n", "--slots", type=click.IntRange(0), help="Items that run at a time; one a core if not given.")
+@click.option("--name", default="", help="For people; the host's name and the process's number if not given.")
+@click.option(
+    "--resources",
+    type=_Resource(),
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    help="What items may ask for beside a slot; with commas between, or given several times.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of the lines on standard error.",
+)
+def command(
+    join: str,
+    slots: int | None,
+    name: str,
+    resources: tuple[list[tuple[str, float]], ...],
+    log_level: str,
+) -> None:
+    """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end."""
+
+    def ready() -> None:
+        click.echo(f"The worker has joined {join}. End it: Ctrl-C")
+
+    offered = dict(pair for pairs in resources for pair in pairs)
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready))
+
+
+def main() -> None:
+    """Entry point of the script."""
+    command(prog_name="twistcluster-worker")
