@@ -19,7 +19,18 @@ from twistcluster.wire.frames import FrameDecoder
 from twistcluster.wire.functions import dump_function
 from twistcluster.wire.limits import FRAME_BYTES
 from twistcluster.wire.messages import Bite, BiteDone, Blob, Context, OpenJob, Page, Ready, SlotToWorker
-from twistcluster.wire.pages import ARGS, CALL, FRAMED, ONE, FramedPacker, all_plain, framed_items, pack_plain, unpack_plain, Packed
+from twistcluster.wire.pages import (
+    ARGS,
+    CALL,
+    FRAMED,
+    ONE,
+    FramedPacker,
+    Packed,
+    all_plain,
+    framed_items,
+    pack_plain,
+    unpack_plain,
+)
 from twistcluster.wire.values import Definitions, dumps, loads
 
 __all__ = ["NONE", "RealSlot", "real_slot"]
@@ -35,7 +46,13 @@ class RealSlot:
         self.words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:16].cast("Q")
         self.words[0] = self.words[1] = NONE
         life, self.life = os.pipe()
-        command = [sys.executable, "-m", "twistcluster.nodes.slot", *map(str, (theirs.fileno(), page_fd, life)), str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "twistcluster.nodes.slot",
+            *map(str, (theirs.fileno(), page_fd, life)),
+            str(folder),
+        ]
         self.process = subprocess.Popen(
             command, pass_fds=(theirs.fileno(), page_fd, life), start_new_session=True, stdin=subprocess.DEVNULL
         )

@@ -140,7 +140,7 @@ def choose(jobs: Iterable[WorkerJob], suits: Callable[[WorkerJob], bool]) -> Wor
     """The job that is next: of the highest priority, and of those the one that waited longest for a slot."""
     best: WorkerJob | None = None
     for job in jobs:
-        if best is None or (job.priority, -job.turn) > (best.priority, -best.turn):
-            if suits(job):
-                best = job
+        better = best is None or (job.priority, -job.turn) > (best.priority, -best.turn)
+        if better and suits(job):
+            best = job
     return best

@@ -19,15 +19,22 @@ __all__ = ["LineLog", "log_event", "start_logging"]
 LINE_CHARACTERS: Final = 8192
 """A longer text is cut: what a peer said must not fill the disk."""
 _LEVELS: Final = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn, "error": LogLevel.error}
-_WRITTEN: Final = {LogLevel.info: "info", LogLevel.warn: "warning", LogLevel.error: "error", LogLevel.critical: "error"}
+_WRITTEN: Final = {
+    LogLevel.debug: "debug",
+    LogLevel.info: "info",
+    LogLevel.warn: "warning",
+    LogLevel.error: "error",
+    LogLevel.critical: "error",
+}
 _logger = Logger(namespace="twistcluster")
 
 
 class LineLog:
-    """An observer of Twisted's logger that writes lines to a file descriptor."""
+    """An observer of Twisted's logger that writes lines to a file descriptor, those of `level` and above."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, level: str = "info") -> None:
         self._fd = fd
+        self._least = _LEVELS[level]
         self.dropped = 0
         self._whole = True
 
@@ -35,7 +42,9 @@ class LineLog:
         """Write an event."""
         level = _WRITTEN.get(event.get("log_level", LogLevel.info))
         namespace = str(event.get("log_namespace", ""))
-        if level is None or (level == "info" and not namespace.startswith("twistcluster")):
+        if level is None or (level in {"debug", "info"} and not namespace.startswith("twistcluster")):
+            return
+        if event.get("log_level", LogLevel.info) < self._least:
             return
         self._write(_line(level, event))
 
@@ -57,9 +66,9 @@ class LineLog:
         self._whole = True
 
 
-def start_logging(fd: int = 2) -> LineLog:
-    """Write this process's events to `fd` from now on."""
-    observer = LineLog(fd)
+def start_logging(fd: int = 2, level: str = "info") -> LineLog:
+    """Write this process's events to `fd` from now on, those of `level` ("debug", "info", "warning", "error") and above."""
+    observer = LineLog(fd, level)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)  # type: ignore[list-item]
     return observer
 

@@ -171,7 +171,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    from twistcluster.nodes import slot
+    from twistcluster.nodes import slot  # noqa: PLW0406 (what runs is the module, not this `__main__`)
 
     # Without clean-up: threads that items left behind must not keep a slot alive whose worker has let go of it.
     os._exit(slot.main(sys.argv[1:]))

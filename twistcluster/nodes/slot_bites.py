@@ -4,6 +4,7 @@ Owns: how a bite is run, from its pages to its results, failures and end. Must n
 surroundings are made.
 """
 
+import contextlib
 import time
 from collections.abc import Coroutine
 from types import CoroutineType
@@ -187,11 +188,9 @@ class Biter:
         info = describe(error, why)
         buffers: list[Buffer] = []
         definitions: tuple[bytes, ...] = ()
-        try:
+        with contextlib.suppress(BaseException):  # its text must do
             encoded = dumps(error, self._store.definitions, name="the exception")
             buffers, definitions = [encoded.data, *encoded.buffers], encoded.definitions
-        except BaseException:
-            pass  # its text must do
         self._results.fail(index, info, seconds, buffers, definitions)
 
     def _refuse(self, bite: Bite, broken: ContextError) -> int:

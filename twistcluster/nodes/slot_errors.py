@@ -43,7 +43,9 @@ def own_frame(name: object) -> bool:
 def describe(error: BaseException, why: Why = "raised") -> ErrorInfo:
     """Everything about an error that can be told in text."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         message = str(error)
     except Exception as second:

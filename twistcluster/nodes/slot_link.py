@@ -161,7 +161,9 @@ class Results:
             self._emit(now)
             self._link.write_old(now)
 
-    def fail(self, index: int, error: ErrorInfo, seconds: float, buffers: Sequence[Buffer], definitions: Sequence[bytes]) -> None:
+    def fail(
+        self, index: int, error: ErrorInfo, seconds: float, buffers: Sequence[Buffer], definitions: Sequence[bytes]
+    ) -> None:
         """An item failed; the run was closed before."""
         with self._link.lock:
             self._link.put(Failure(self._bite, index, seconds, error, [*definitions]), buffers)
@@ -207,7 +209,9 @@ class Results:
             first = self._first + self._sent
             definitions = [*self._definitions]
             self._definitions.clear()
-            self._link.put(Report(self._bite, first, page.count, page.kind, now - self._since, definitions), page.buffers)
+            self._link.put(
+                Report(self._bite, first, page.count, page.kind, now - self._since, definitions), page.buffers
+            )
             self._first += page.count
             self._since = now
             self._packer = FramedPacker()

@@ -1,0 +1,34 @@
+"""The versions of packages that peers compare, as a difference may change results or keep them from loading.
+
+Owns: which. Must not know: who compares.
+"""
+
+import functools
+import importlib.metadata
+from typing import Final
+
+__all__ = ["COMPARED", "packages"]
+
+COMPARED: Final = (
+    "cloudpickle",
+    "numpy",
+    "pandas",
+    "pillow",
+    "polars",
+    "pyarrow",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+)
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """The versions of those that are installed here; none is imported."""
+    found = {}
+    for name in COMPARED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
