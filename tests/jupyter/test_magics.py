@@ -1,0 +1,194 @@
+"""The magics in a real kernel, on a real cluster."""
+
+import pytest
+
+from tests.jupyter.kernel import Kernel
+from tests.tools import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    kernel = Kernel(tmp_path)
+    kernel.do("%load_ext twistcluster")
+    yield kernel
+    kernel.run("%cluster stop --force")
+    kernel.close()
+
+
+@pytest.fixture
+def started(kernel):
+    kernel.do("%cluster start -n 2")
+    return kernel
+
+
+def message(ran):
+    assert not ran.ok
+    text = ran.error.strip()
+    assert len(text.splitlines()) <= 5, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_loading_starts_nothing_and_what_needs_a_cluster_says_how_to_start_one(kernel):
+    assert "%cluster start" in message(kernel.run("%cluster status"))
+    assert "You run no cluster" in kernel.do("%cluster list").stdout
+    assert "%cluster submit" in kernel.do("%cluster help").stdout
+    assert "--priority" in kernel.do("%cluster help submit").stdout
+    assert "%cluster" in message(kernel.run("%cluster submit abs(-1)"))
+    assert kernel.value("'twisted.internet.reactor' in __import__('sys').modules") == "False"
+
+
+def test_start_binds_cluster_and_status_lists_it(started):
+    assert started.value("type(cluster).__name__, cluster.name") == "('Cluster', 'default')"
+    again = started.do("%cluster start").stdout
+    assert "'default'" in again
+    assert started.value("len(cluster.status().clients)") == "1"
+    assert "default" in started.do("%cluster list").stdout
+    assert "this machine" in started.do("%cluster status").stdout
+    assert "slots=2" in message(started.run("%cluster start -n 1"))
+
+
+def test_start_leaves_a_variable_alone_that_holds_something_else(kernel):
+    kernel.do("cluster = [1]")
+    said = kernel.do("%cluster start -n 1").stdout
+    assert "holds a list" in said and "--as VAR" in said
+    assert kernel.value("cluster") == "[1]"
+    kernel.do("%cluster start --as mine")
+    assert kernel.value("mine.name") == "'default'"
+
+
+def test_submit_runs_on_a_worker_and_takes_values_along(started):
+    started.do("import os\nk = 3\ndef f(s, x):\n    return sorted(s), x * k")
+    started.do("fut = %cluster submit f({2, 1}, '{k} $k')")
+    assert started.value("fut.result()") == repr(([1, 2], "{k} $k" * 3))
+    started.do("%cluster submit --wait -o pid os.getpid()")
+    assert started.value("pid.result() != os.getpid() and pid.done()") == "True"
+    assert "pid" in started.value("list(k for k in globals() if k == 'pid')")
+
+
+def test_submit_shows_its_future_live_and_once(started):
+    ran = started.do("%cluster submit sum(range(10))")
+    until(lambda: "1 of 1 done" in ran.shown, 20, "the view to show the end")
+    assert "Future" not in ran.result
+    assert "sum-1" in started.do("%cluster jobs").stdout
+
+
+def test_a_missing_name_is_an_error_at_once_and_nothing_is_sent(started):
+    started.do("paths = [1]")
+    text = message(started.run("%cluster submit len(pathz)"))
+    assert text.startswith("NameError") and "'paths'" in text
+    assert "No jobs yet" in started.do("%cluster jobs").stdout
+
+
+def test_names_are_looked_up_when_the_line_runs(started):
+    started.do("import time\ngo = 1\nfut = %cluster submit (time.sleep(0.3), go)[1]\ngo = 2")
+    assert started.value("fut.result()") == "1"
+
+
+def test_a_magic_in_a_function_sees_its_variables(started):
+    started.do("def run(inner):\n    fut = %cluster submit inner + 1\n    return fut.result()")
+    assert started.value("run(41)") == "42"
+
+
+def test_map_evaluates_items_here_and_the_body_there(started):
+    started.do("import os\nseen = []\ndef items():\n    for x in range(6):\n        seen.append(x)\n        yield x")
+    started.do("job = %cluster map (x * x, os.getpid()) for x in items() if x % 2")
+    assert started.value("[r[0] for r in job.results()], seen") == "([1, 9, 25], [0, 1, 2, 3, 4, 5])"
+    assert started.value("os.getpid() in {r[1] for r in job.results()}") == "False"
+    started.do("%cluster map -o pairs --wait --name two a + b for a, b in zip('ab', 'cd')")
+    assert started.value("pairs.name, pairs.results()") == "('two', ['ac', 'bd'])"
+
+
+def test_a_cell_runs_on_a_worker_and_its_names_stay_there(started):
+    started.do("base = 10\nresult = 'mine'")
+    started.do("%%cluster submit -o fut\nimport os\nbase = base + 1\nresult = [base, os.getpid()]\nresult")
+    assert started.value("fut.result()[0], fut.result()[1] != __import__('os').getpid()") == "(11, True)"
+    assert started.value("base, result") == "(10, 'mine')"
+    assert "Line 2" in message(started.run("%%cluster submit\n!ls"))
+
+
+def test_a_remote_traceback_shows_the_cells_own_lines(started):
+    started.do("%%cluster submit -o fut\nnothing = 0\n1 / nothing")
+    text = started.run("fut.result()").error
+    assert "1 / nothing" in text and "ZeroDivisionError" in text
+    started.do("def inner(x):\n    return [][x]")
+    started.do("fut = %cluster submit inner(5)")
+    assert "return [][x]" in started.run("fut.result()").error
+
+
+def test_everywhere_defines_names_for_what_runs_there(started):
+    said = started.do(
+        "%%cluster everywhere\nimport math\ndef model(x):\n    return math.floor(x) + offset\noffset = 100"
+    ).stdout
+    assert "2 slots" in said and "model" in said
+    started.do("def use(x):\n    return model(x)")
+    started.do("job = %cluster map use(x) + offset for x in [1.5, 2.5]")
+    assert started.value("job.results()") == "[201, 202]"
+    started.do("%cluster scale 3")
+    started.do("job = %cluster map (use(x), __import__('time').sleep(0.1)) for x in range(9)")
+    assert started.value("[r[0] for r in job.results()] == [100 + x for x in range(9)]") == "True"
+
+
+def test_jobs_are_found_and_handled_by_name(started):
+    started.do("def half(x):\n    print('item', x)\n    return 1 / (x % 2)")
+    started.do("job = %cluster map half(x) for x in range(4)")
+    started.do("job.wait()")
+    assert "failed" in started.do("%cluster jobs").stdout
+    errors = started.do("%cluster errors half-1").stdout
+    assert errors.count("ZeroDivisionError") == 2 and "%cluster retry half-1" in errors
+    assert "item 3" in started.do("%cluster logs half-1").stdout
+    assert started.do("%cluster logs half-1 2").stdout.strip() == "item 2"
+    assert "2 items" in started.do("%cluster retry half-1").stdout
+    ran = started.do("%cluster job half-1")
+    until(lambda: "half-1" in ran.shown, 20, "the job to be shown")
+    started.do("import time\nslow = %cluster map time.sleep(0.2) for x in range(200)")
+    assert "sleep-1" in started.do("%cluster cancel sleep-1").stdout
+    started.do("slow.wait(20)")
+    assert started.value("slow.state") == "'cancelled'"
+    assert "%cluster jobs" in message(started.run("%cluster job nope"))
+
+
+def test_restart_and_scale(started):
+    assert "3 slots" in started.do("%cluster scale 3").stdout
+    started.do("%cluster restart")
+    started.do("cluster.wait_for_workers(1, slots=3, timeout=20)")
+    assert "%cluster" in message(started.run("%cluster scale 0"))
+
+
+def test_reloading_keeps_the_cluster_and_unloading_takes_the_magic_away(started):
+    started.do("%reload_ext twistcluster")
+    assert "'default'" in started.do("%cluster status").stdout
+    started.do("%unload_ext twistcluster")
+    assert "not found" in started.run("%cluster status").error
+    assert started.complete("%cluster st")["matches"] != ["start", "status", "stop"]
+    started.do("%load_ext twistcluster")
+    assert "'default'" in started.do("%cluster status").stdout
+
+
+def test_completion_gives_exactly_our_items(started):
+    def matches(code):
+        return started.complete(code)["matches"]
+
+    assert matches("%cluster st") == ["start", "status", "stop"]
+    assert matches("fut = %cluster submit --w") == ["--wait"]
+    assert matches("%cluster connect ") == ["default"]
+    started.do("paths = []\njob = %cluster map abs(x) for x in [1]")
+    assert matches("%cluster cancel a") == ["abs-1"]
+    assert "paths" in matches("%cluster map len(p) for p in pat")
+    assert matches("%%cluster e") == ["everywhere"]
+
+
+def test_magics_do_not_block(started):
+    started.do("import time")
+    started.do(
+        "begun = time.monotonic()\njob = %cluster map time.sleep(0.5) for x in range(8)\ntook = time.monotonic() - begun"
+    )
+    assert started.value("took < 1 and not job.done()") == "True"
+
+
+def test_stop_ends_it_for_everyone(started):
+    assert "stopped" in started.do("%cluster stop").stdout
+    assert "You run no cluster" in started.do("%cluster list").stdout
+    assert "%cluster start" in message(started.run("%cluster status"))
