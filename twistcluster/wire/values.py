@@ -8,9 +8,7 @@ pages, jobs, links.
 
 import pickle
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
@@ -34,12 +32,11 @@ OUT_OF_BAND_BYTES: Final = 4 * KIB
 BUFFERS_PER_VALUE: Final = BUFFERS_PER_FRAME // 4
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A value's pickle, its out-of-band buffers, and the digests of all class definitions that it needs."""
 
     data: bytes
-    buffers: list[Buffer] = field(default_factory=list)
+    buffers: Sequence[Buffer] = ()
     definitions: tuple[bytes, ...] = ()
 
 
@@ -57,10 +54,12 @@ def dumps(value: object, definitions: Definitions | None = None, *, name: str = 
     """
     buffers: list[Buffer] = []
     taker = _buffer_taker(buffers, copy)
-    with suppress(Exception):  # cloudpickle may do better; if not, its error is reported
+    try:
         data = pickle.dumps(value, PROTOCOL, buffer_callback=taker)
-        if not needs_by_value(data):
-            return Encoded(data, buffers)
+    except Exception:
+        data = b""  # cloudpickle may do better; if not, its error is reported
+    if data and not needs_by_value(data):
+        return Encoded(data, buffers)
     buffers.clear()
     return _dumps_by_value(value, definitions, buffers, taker, name)
 

@@ -1,0 +1,239 @@
+"""From items to pages: in one go, or pulled from a lazy source ahead of what is finished.
+
+Owns: how many items make a page, and the threads that pull a source. Must not know: jobs, links; pages are handed to a
+callback.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any, Final
+
+from twistcluster.errors import NotPicklable
+from twistcluster.wire.definitions import Definitions
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PULL_AHEAD_BYTES
+from twistcluster.wire.pages import ARGS, ONE, PLAIN_TYPES, FramedPacker, Packed, pack_plain
+from twistcluster.wire.values import dumps
+
+__all__ = ["PagePacker", "Puller", "plain_pages"]
+
+GROWTH: Final = 4
+"""Blocks of items that are taken from a source at a time grow by this factor, so that large or slow items aren't hoarded."""
+BLOCK_BYTES: Final = 4 * PAGE_BYTES
+BLOCK_SECONDS: Final = 0.02
+"""A block shall not take longer to pull; what was pulled when it does is handed on."""
+ITEM_BYTES: Final = 32
+"""What an item costs beside its own bytes, counted when a source is pulled ahead."""
+
+
+def plain_pages(values: list[Any], shape: int = ONE) -> Iterator[Packed]:
+    """Pack plain values into pages of at most `PAGE_ITEMS` items, and of about `PAGE_BYTES`."""
+    for start in range(0, len(values), PAGE_ITEMS):
+        part = values if len(values) <= PAGE_ITEMS else values[start : start + PAGE_ITEMS]
+        packed = pack_plain(part, shape)
+        if packed.nbytes > 2 * PAGE_BYTES and len(part) > 1:  # long strings: as many as fit on average
+            step = max(1, len(part) * PAGE_BYTES // packed.nbytes)
+            for at in range(0, len(part), step):
+                yield pack_plain(part[at : at + step], shape)
+        else:
+            yield packed
+
+
+class PagePacker:
+    """Packs items of one shape (`ONE` or `ARGS`) into pages.
+
+    Args:
+        shape: Whether an item is one argument or a tuple of them.
+        definitions: This process's book.
+        also: Digests of definitions that every page shall name beside those of its items (the function's).
+    """
+
+    def __init__(self, shape: int, definitions: Definitions, also: tuple[bytes, ...] = ()) -> None:
+        self.count = 0
+        """Items packed so far."""
+        self.nbytes = 0
+        self._shape = shape
+        self._definitions = definitions
+        self._also = also
+        self._block = 1
+
+    def pages(self, items: Iterable[Any]) -> Iterator[Packed]:
+        """Yield the pages of all these items, each as soon as it is full.
+
+        Raises:
+            NotPicklable: An item can't travel; those before it were yielded.
+        """
+        iterator = iter(items)
+        while block := list(islice(iterator, self._block)):
+            yield from self.pack(block)
+
+    def pack(self, items: list[Any]) -> Iterator[Packed]:
+        """Yield the pages of these items."""
+        before = self.count, self.nbytes
+        for packed in plain_pages(items, self._shape) if self._plain(items) else self._framed(items):
+            self.count += packed.count
+            self.nbytes += packed.nbytes
+            yield replace(packed, definitions=self._named(packed)) if self._also else packed
+        mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
+        self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
+
+    @property
+    def block_items(self) -> int:
+        """How many items to take at a time, as far as their bytes matter."""
+        return self._block
+
+    def _plain(self, items: list[Any]) -> bool:
+        parts = chain.from_iterable(items) if self._shape == ARGS else items
+        return PLAIN_TYPES.issuperset(map(type, parts))
+
+    def _framed(self, items: list[Any]) -> Iterator[Packed]:
+        packer = FramedPacker()
+        named: dict[bytes, None] = {}
+        for index, item in enumerate(items, self.count):
+            try:
+                encoded = dumps(item, self._definitions, name="item")
+            except NotPicklable as error:
+                if packer.count:
+                    yield packer.packed(self._shape, tuple(named))
+                raise NotPicklable(f"Item {index} can't be sent: {error}") from error.__cause__
+            if packer.count and (packer.nbytes + len(encoded.data) > PAGE_BYTES or packer.full(len(encoded.buffers))):
+                yield packer.packed(self._shape, tuple(named))
+                packer, named = FramedPacker(), {}
+            packer.add(encoded.data, encoded.buffers)
+            if encoded.definitions:
+                named.update(dict.fromkeys(encoded.definitions))
+        if packer.count:
+            yield packer.packed(self._shape, tuple(named))
+
+    def _named(self, packed: Packed) -> tuple[bytes, ...]:
+        return tuple(dict.fromkeys((*self._also, *packed.definitions)))
+
+
+class Puller:
+    """Pulls a lazy source in a thread of its own, ahead of what is finished.
+
+    A second thread hands on what a slow source has given so far: an item that was pulled never waits for the next one.
+    Both are daemons, as a source may block for ever.
+
+    Args:
+        items: The source.
+        packer: Packs what it gives.
+        on_page: Called with each page, in order, in a thread of the puller.
+        on_end: Called once, after the last page, with the number of items and the error that ended the source early, if
+            one did. Not called after `stop`.
+        ahead_bytes: How far to pull ahead.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any],
+        packer: PagePacker,
+        on_page: Callable[[Packed], None],
+        on_end: Callable[[int, BaseException | None], None],
+        ahead_bytes: int = PULL_AHEAD_BYTES,
+    ) -> None:
+        self._items = items
+        self._packer = packer
+        self._on_page = on_page
+        self._on_end = on_end
+        self._ahead_bytes = ahead_bytes
+        self._finished = 0
+        self._stopped = False
+        self._over = False
+        self._pulling = True
+        self._failed: BaseException | None = None
+        self._pulled: deque[Any] = deque()
+        self._handing = threading.Lock()  # held while pages are packed and handed on: it keeps their order
+        self._changed = threading.Condition()
+
+    def start(self) -> None:
+        """Begin to pull."""
+        threading.Thread(target=self._pull, name="twistcluster-pull", daemon=True).start()
+        threading.Thread(target=self._watch, name="twistcluster-pull-watch", daemon=True).start()
+
+    def finished(self, items: int) -> None:
+        """So many more items are finished (or cancelled): as much more may be pulled."""
+        with self._changed:
+            self._finished += items
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Pull nothing more, and hand nothing on. Returns at once; a source that blocks is left alone."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _pull(self) -> None:
+        error: BaseException | None = None
+        block = 1
+        try:
+            iterator = iter(self._items)
+            self._items = ()  # the iterator holds what it needs
+            while self._may_pull():
+                block = min(block * GROWTH, self._packer.block_items)
+                began = time.perf_counter()
+                self._pulled.append(next(iterator))
+                self._pulled.extend(islice(iterator, block - 1))
+                self._hand_on(mine=True)
+                if self._failed is not None:
+                    break
+                taken = time.perf_counter() - began
+                if taken > BLOCK_SECONDS:
+                    block = max(1, int(block * BLOCK_SECONDS / taken) // GROWTH)
+                time.sleep(0)  # let go of the interpreter: the reactor's turn
+        except StopIteration:
+            pass
+        except BaseException as raised:
+            error = raised
+        self._end(error)
+
+    def _may_pull(self) -> bool:
+        with self._changed:
+            if not self._stopped and self._ahead() >= self._ahead_bytes:
+                self._pulling = False
+                self._changed.wait_for(lambda: self._stopped or self._ahead() < self._ahead_bytes)
+                self._pulling = True
+                self._changed.notify_all()
+            return not self._stopped
+
+    def _ahead(self) -> float:
+        """Bytes of items that aren't finished, taking all for equally large."""
+        packer = self._packer
+        if not packer.count:
+            return 0
+        return (packer.nbytes / packer.count + ITEM_BYTES) * (packer.count - self._finished)
+
+    def _hand_on(self, *, mine: bool) -> None:
+        with self._handing:
+            if mine:  # nobody adds meanwhile
+                items = list(self._pulled)
+                self._pulled.clear()
+            else:
+                items = [self._pulled.popleft() for _ in range(len(self._pulled))]
+            if self._failed is not None or not items:
+                return
+            try:
+                for page in self._packer.pack(items):
+                    if self._stopped:
+                        return
+                    self._on_page(page)
+            except BaseException as error:
+                self._failed = error
+
+    def _watch(self) -> None:
+        while not self._over and not self._stopped:
+            if self._pulled:
+                self._hand_on(mine=False)
+            with self._changed:
+                self._changed.wait(BLOCK_SECONDS if self._pulling else None)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._hand_on(mine=True)
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        if not self._stopped:
+            self._on_end(self._packer.count, self._failed or error)
