@@ -19,7 +19,7 @@ DEFAULT_NAME = "default"
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4, and not before
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:

@@ -5,7 +5,6 @@ help, so `twistcluster --help` imports nothing but click. Must not know: what th
 """
 
 import importlib
-import sys
 from typing import Final
 
 import click
@@ -83,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

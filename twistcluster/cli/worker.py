@@ -14,7 +14,7 @@ from twistcluster.nodes.worker import run_worker
 __all__ = ["command", "main"]
 
 
-class _Resource(click.ParamType):
+class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4, and not before
     name = "resource"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[tuple[str, float]]:
