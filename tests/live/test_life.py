@@ -282,7 +282,7 @@ def test_a_stopped_cluster_is_told_from_an_unknown_one(clusters):
     assert running.process.wait(10) == 0
     with pytest.raises(ClusterUnreachable, match="has ended"):
         find(running.connection.connection_file)
-    with pytest.raises(ClusterUnreachable, match="twistcluster start --name lab"):
+    with pytest.raises(ClusterUnreachable, match="twistcluster start lab"):
         find("lab")
 
 

@@ -128,5 +128,5 @@ def find(target: str) -> dict[str, Any]:
     names = ", ".join(sorted(fields["name"] for fields in running if fields["name"]))
     raise ClusterUnreachable(
         f"no cluster named {target!r} runs here ({f'there are: {names}' if names else 'none does'}); "
-        f"`twistcluster start --name {target}` starts it"
+        f"`twistcluster start {target}` starts it"
     )

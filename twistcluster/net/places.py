@@ -12,7 +12,8 @@ import re
 import shutil
 import stat
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from twistcluster.errors import AccessDenied
 
@@ -31,6 +32,9 @@ __all__ = [
 SOCKET_PATH_BYTES: Final = 107
 """A longer path doesn't fit a Unix socket's address."""
 LOGS_KEPT: Final = 20
+TRIES: Final = 10
+T = TypeVar("T")
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -91,10 +95,7 @@ class Place:
     """
 
     def __init__(self, cluster: str) -> None:
-        self.folder = runtime_folder() / cluster
-        if len(os.fsencode(self.folder / "socket")) > SOCKET_PATH_BYTES:
-            self.folder = _fallback_folder() / cluster
-        private_folder(self.folder)
+        self.folder = _while_others_end(lambda: private_folder(_place_for(cluster)))
         self.socket = str(self.folder / "socket")
 
     def remove(self) -> None:
@@ -102,6 +103,21 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
+
+
+def _place_for(cluster: str) -> pathlib.Path:
+    folder = runtime_folder() / cluster
+    if len(os.fsencode(folder / "socket")) > SOCKET_PATH_BYTES:
+        return _fallback_folder() / cluster
+    return folder
+
+
+def _while_others_end(make: Callable[[], T]) -> T:
+    """Make something in the runtime folder, which the last cluster to end removes: perhaps just now."""
+    for _ in range(TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return make()
+    return make()
 
 
 def connection_folder() -> pathlib.Path:
@@ -145,9 +161,9 @@ class Lock:
 
 def lock_name(name: str) -> Lock | None:
     """Take the name for this process's life; None: a living cluster has it (or is just starting with it)."""
-    path = runtime_folder() / f"{check_name(name)}.lock"
+    check_name(name)
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        path, fd = _while_others_end(lambda: _open_lock(name))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -158,6 +174,13 @@ def lock_name(name: str) -> Lock | None:
             if os.path.samestat(path.lstat(), os.fstat(fd)):
                 return Lock(path, fd)
         os.close(fd)
+
+
+def _open_lock(name: str) -> tuple[pathlib.Path, int]:
+    path = runtime_folder() / f"{name}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(fd, 0o600)  # a umask may have taken our own rights away
+    return path, fd
 
 
 def is_locked(fd: int) -> bool:

@@ -9,6 +9,7 @@ import pathlib
 
 __all__ = ["usable_cores"]
 
+_OWN = pathlib.Path("/proc/self/cgroup")
 _V2 = pathlib.Path("/sys/fs/cgroup")
 _V1 = pathlib.Path("/sys/fs/cgroup/cpu")
 
@@ -23,7 +24,7 @@ def usable_cores() -> int:
 def _quota() -> float | None:
     """The tightest quota of this process's cgroup and those above it, in cores; None: there is none."""
     try:
-        lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = _OWN.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     quotas = []

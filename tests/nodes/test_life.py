@@ -1,0 +1,77 @@
+"""Signals and exit codes, in processes of their own."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import sys, time
+from twisted.internet import defer, reactor
+from twistcluster.nodes.life import EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
+
+how = sys.argv[1]
+exit_on_signals()
+
+def say(text):
+    print(text, flush=True)
+
+def begin():
+    say("begin")
+    if how == "fails":
+        raise OSError("no room")
+    if how == "stops":
+        stop_reactor(reactor)
+        stop_reactor(reactor)
+
+def end():
+    say("end")
+    return defer.Deferred() if how == "hangs" else defer.succeed(None)
+
+try:
+    if how == "early":
+        say("begin")
+        time.sleep(60)
+    if how == "hangs":
+        import twistcluster.nodes.life as life
+        life.GOODBYE_SECONDS = 0.05
+    run_until_ended(reactor, begin, end)
+    say("after")
+except OSError as error:
+    say(error)
+finally:
+    say("released")
+sys.exit(EXIT_OK)
+"""
+
+
+def run(how, number=None):
+    child = subprocess.Popen([sys.executable, "-c", CODE, how], stdout=subprocess.PIPE, text=True)
+    said = [child.stdout.readline().strip()]
+    if number is not None:
+        child.send_signal(number)
+    rest, _ = child.communicate(timeout=30)
+    return said + rest.split("\n")[:-1], child.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(number):
+    assert run("runs", number) == (["begin", "end", "after", "released"], 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_it_runs_gives_back_what_was_taken(number):
+    assert run("early", number) == (["begin", "released"], 0)
+
+
+def test_a_stop_from_within():
+    assert run("stops") == (["begin", "end", "after", "released"], 0)
+
+
+def test_what_fails_at_the_beginning_is_raised():
+    assert run("fails") == (["begin", "end", "no room", "released"], 0)
+
+
+def test_an_end_that_hangs_is_not_waited_for():
+    assert run("hangs", signal.SIGTERM) == (["begin", "end", "after", "released"], 0)
