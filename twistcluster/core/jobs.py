@@ -49,6 +49,11 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 """Job states. Any other event in a state is a bug, and raises."""
 
 
+def nbytes(buffer: Buffer) -> int:
+    """How long it is."""
+    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
+
+
 @dataclass(slots=True, eq=False)
 class PageRecord:
     """A page that is still needed, and how much of it is unfinished."""
@@ -61,10 +66,12 @@ class PageRecord:
     """Who was sent it."""
     first: int = field(init=False)
     stop: int = field(init=False)
+    nbytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.first = self.message.first
         self.stop = self.first + self.message.count
+        self.nbytes = sum(map(nbytes, self.buffers))
 
     def share(self, start: int, stop: int) -> int:
         """How many of these items are in it."""
@@ -85,11 +92,6 @@ class Entry:
 
 ENTRY_BYTES = 100
 """What an entry without buffers counts for."""
-
-
-def nbytes(buffer: Buffer) -> int:
-    """How long it is."""
-    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
 
 
 class Log:

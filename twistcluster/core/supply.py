@@ -16,6 +16,9 @@ from twistcluster.wire.messages import Blob, Context, DropPages, EndJob, Forget,
 
 __all__ = ["Supply"]
 
+UNNEEDED_BYTES = 1 << 20
+"""Pages that a worker may drop are told to it once they are more than this together."""
+
 
 @dataclass(slots=True, eq=False)
 class BlobRecord:
@@ -92,9 +95,10 @@ class Supply:
         drops = worker.jobs.get(job)
         if drops is None:
             self._open(worker, job)
-        elif drops:
+        elif drops and worker.unneeded_bytes > UNNEEDED_BYTES:
             self._effects.append(Send(worker.peer, DropPages(job.key, drops)))
             worker.jobs[job] = []
+            worker.unneeded_bytes = 0
         for page in job.pages_of(start, stop):
             if worker not in page.workers:
                 page.workers.add(worker)
@@ -120,10 +124,11 @@ class Supply:
 
     @staticmethod
     def unneeded(job: Job, pages: Iterable[PageRecord]) -> None:
-        """No item of these pages is left to run: the workers are told with their next lease."""
+        """No item of these pages is left to run: the workers are told with a later lease."""
         for page in pages:
             for worker in page.workers:
                 worker.jobs[job].append(page.first)
+                worker.unneeded_bytes += page.nbytes
             page.workers.clear()
 
     def end_job(self, job: Job) -> None:

@@ -48,7 +48,9 @@ class Worker:
     blobs: set[bytes] = field(default_factory=set)
     contexts: set[bytes] = field(default_factory=set)
     jobs: "dict[Job, list[int]]" = field(default_factory=dict)
-    """The jobs that it was told of, and of each the pages (by first item) that it may drop, told with the next lease."""
+    """The jobs that it was told of, and of each the pages (by first item) that it may drop and was not told of."""
+    unneeded_bytes: int = 0
+    """Of these pages."""
     fits_cache: dict[Needs, int] = field(default_factory=dict)
 
     @property

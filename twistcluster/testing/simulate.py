@@ -41,7 +41,7 @@ __all__ = ["Comparison", "Figures", "LeaseSimulation", "compare", "main", "simul
 PYTHON = "3.11"
 CLIENT = 0
 SLICES = 10
-BATCH = 256
+BATCH = 32
 """Events that are given to the machine between two readings of the CPU clock, which costs as much as a small event."""
 SPREAD = 0.1
 CONTEXT = Context(b"c" * 16, b"b" * 16, "/")
