@@ -35,7 +35,7 @@ class JupyterBackend:
 
     def __init__(self, fps: float = FPS) -> None:
         self.fps = fps
-        self.shell = Shell(get_ipython())  # type: ignore[no-untyped-call]
+        self.shell = Shell(get_ipython())
         self._stage: Stage | None = None
         self._pid = os.getpid()
 

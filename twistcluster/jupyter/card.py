@@ -62,7 +62,7 @@ THEMES: Final = {
     ),
     "dark": Theme(
         page=(17, 17, 17),
-        card=(30, 30, 32),
+        card=(17, 17, 17),
         edge=(66, 66, 70),
         text=(232, 234, 237),
         muted=(168, 172, 178),
@@ -71,7 +71,7 @@ THEMES: Final = {
         failed=(239, 118, 113),
         cancelled=(128, 128, 128),
         failed_tile=(66, 36, 36),
-        box=(40, 41, 44),
+        box=(38, 39, 42),
     ),
 }
 
@@ -143,6 +143,8 @@ def draw_card(
     theme = THEMES[theme_name]
     inner = WIDTH - 2 * PADDING
     indices = sorted(tiles)[:SHEET_TILES]
+    more = f"{len(tiles) - SHEET_TILES} more tiles are not in this picture" if len(tiles) > SHEET_TILES else ""
+    note = " · ".join(word for word in (more, card.note) if word)
     grid = _Grid.of(len(indices), inner)
     plot_height = round(inner * plot.height / plot.width) if plot else 0
     parts = [
@@ -151,7 +153,7 @@ def draw_card(
         plot_height + 12 if plot else 0,
         len(card.errors) * 19 + 10 if card.errors else 0,
         len(card.lines) * 16 + 26 if card.lines else 0,
-        26 if card.note else 0,
+        26 if note else 0,
     ]
     height = math.ceil(sum(parts) + 2 * PADDING - 8)
     pen = _Pen(height, theme, scale)
@@ -174,8 +176,8 @@ def draw_card(
         for number, line in enumerate(card.lines):
             pen.text(PADDING + 8, y + 15 + 16 * number, line, 11, theme.text, "DejaVuSansMono", inner - 16)
         y += parts[4]
-    if card.note:
-        pen.text(PADDING, y + 8, card.note, 11, theme.muted, width=inner)
+    if note:
+        pen.text(PADDING, y + 8, note, 11, theme.muted, width=inner)
     return _png(pen.image, final=scale > 1), WIDTH, height
 
 
@@ -191,14 +193,22 @@ def _header(pen: _Pen, card: Card, inner: int) -> None:
 
 def _bar(pen: _Pen, parts: Sequence[float], x: float, y: float, width: float) -> None:
     theme = pen.theme
-    pen.box(x, y, width, 8, theme.track, 4)
-    whole = min(1.0, sum(parts))
-    # From the last part to the first, each as long as all up to it: so only the ends are round.
-    colors = (theme.done, theme.failed, theme.cancelled)
-    for place in range(len(parts) - 1, -1, -1):
-        if parts[place] > 0:
-            length = min(whole, sum(parts[: place + 1])) * width
-            pen.box(x, y, max(8, length), 8, colors[place], 4)
+    fine = 4  # drawn larger and made smaller: Pillow's shapes have hard edges
+    size = (round(width * pen.scale), 8 * pen.scale)
+    bar = Image.new("RGB", size, theme.track)
+    draw = ImageDraw.Draw(bar)
+    start = 0.0
+    for part, color in zip(parts, (theme.done, theme.failed, theme.cancelled), strict=False):
+        if part > 0:
+            # At least 2 pixels: one failure in ten thousand shows.
+            left = min(start, 1 - 2 / width) * size[0]
+            draw.rectangle(
+                (round(left), 0, round(max(left + 2 * pen.scale, (start + part) * size[0])), size[1]), fill=color
+            )
+        start += part
+    mask = Image.new("L", (size[0] * fine, size[1] * fine))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 4 * pen.scale * fine, fill=255)
+    pen.image.paste(bar, (round(x * pen.scale), round(y * pen.scale)), mask.resize(size, Image.Resampling.BOX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,10 @@ def _sheet(pen: _Pen, tiles: Sequence[tuple[int, CardTile]], grid: _Grid, top: f
 
 def _words(pen: _Pen, tile: CardTile, x: float, y: float, grid: _Grid, size: int) -> None:
     color = pen.theme.failed if tile.failed else pen.theme.muted
+    if grid.columns > 10:
+        # No room for words: they stand in the list of errors.
+        pen.text(x + grid.width / 2 - 4, y + grid.picture / 2, "✕" if tile.failed else "…", 12, color)
+        return
     face = _font(size * pen.scale)
     room = (grid.width - 8) * pen.scale
     lines: list[str] = []

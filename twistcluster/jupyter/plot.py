@@ -1,23 +1,33 @@
 """A plot: the user's draw function over the results of a job. Runs in the render process.
 
-Owns: the figure, the state handed to each call, what is shown when the function raises. Must not know: the kernel, the
-link. Draws with `Figure` and `FigureCanvasAgg`, never pyplot: no global state, no user's rcParams.
+Owns: the figure, the state handed to each call, what is shown when the function raises. Must not know: the link, the
+kernel. Draws with `Figure` and `FigureCanvasAgg`, never pyplot: no global state, no user's rcParams.
 """
 
 import io
-import linecache
-import traceback
+import time
 from collections.abc import Callable
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-__all__ = ["HEIGHT_INCHES", "WIDTH_INCHES", "Plot", "told"]
+from twistcluster.jupyter.card import draw_card
+from twistcluster.jupyter.inbox import Answer, Inbox, told
+from twistcluster.jupyter.render_messages import Draw, Frame, Picture, Snapshot
+from twistcluster.wire.definitions import Definitions
+from twistcluster.wire.functions import load_function
+from twistcluster.wire.pages import Packed
 
-WIDTH_INCHES = 6.8
-HEIGHT_INCHES = 3.8
+__all__ = ["Plot", "PlotCanvas"]
+
+WIDTH_INCHES = 7.88
+HEIGHT_INCHES = 4.4
 DPI = 100
+"""788 x 440 CSS pixels: the width of the still picture without its margins."""
+DECODE_SECONDS = 0.5
+"""How long one `Draw` decodes results before it draws what it has."""
 
 
 class Plot:
@@ -50,29 +60,76 @@ class Plot:
             self.axes.clear()
             image = self._image(ratio)
         if palette:
-            image = image.quantize(64, dither=0)
+            image = image.quantize(64, dither=Image.Dither.NONE)
         out = io.BytesIO()
         image.save(out, "PNG", compress_level=1 if palette else 6)
         return out.getvalue(), round(WIDTH_INCHES * DPI), round(HEIGHT_INCHES * DPI)
 
-    def _image(self, ratio: float) -> Any:
-        from PIL import Image
-
+    def _image(self, ratio: float) -> Image.Image:
         self.figure.set_dpi(DPI * ratio)
-        self.canvas.draw()
+        self.canvas.draw()  # type: ignore[no-untyped-call]
         width, height = self.canvas.get_width_height()
-        return Image.frombuffer("RGBA", (width, height), self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+        pixels = self.canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        return Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1).convert("RGB")
 
 
-def told(error: BaseException) -> str:
-    """An exception of the user's function in two lines: what, and on which line of theirs."""
-    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    headline = text[-1] if text else type(error).__name__
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    linecache.checkcache()
-    if not frames:
-        return headline
-    # The first frame outside this file is the draw function's own.
-    return f"{headline}\nline {frames[0].lineno} of {frames[0].name}" + (
-        f": {frames[0].line}" if frames[0].line else ""
-    )
+class PlotCanvas:
+    """A user's draw function and its figure."""
+
+    def __init__(self, view: int, definitions: Definitions, function: bytes) -> None:
+        self.view = view
+        self.inbox = Inbox(definitions)
+        self.plot: Plot | None = None
+        self._function = function
+        self._definitions = definitions
+        self._error = ""
+
+    def take(self, first: int, packed: Packed) -> None:
+        """Keep results until the next `draw`."""
+        self.inbox.add(first, packed)
+
+    def failed(self, index: int, reason: str) -> None:
+        """A plot is of results only."""
+
+    def draw(self, request: Draw) -> Answer:
+        """Hand the function what came, draw the figure."""
+        plot = self._opened()
+        if plot is None:
+            return Frame(self.view, request.request, 0, 0, self._error), []
+        new = self._decoded()
+        if new:
+            plot.add(new)
+        png, width, height = plot.png(request.ratio, palette=True)
+        return Frame(self.view, request.request, width, height, plot.error or self._error, bool(self.inbox)), [png]
+
+    def _opened(self) -> Plot | None:
+        if self.plot is None and not self._error:
+            try:
+                self.plot = Plot(load_function(self._function, self._definitions))
+            except Exception as error:
+                self._error = f"the draw function could not be loaded: {told(error)}"
+        return self.plot
+
+    def _decoded(self) -> list[Any]:
+        until = time.monotonic() + DECODE_SECONDS
+        values: list[Any] = []
+        while self.inbox and time.monotonic() < until:
+            page = self.inbox.rest_of_page()
+            if page is not None:
+                values.extend(page)
+                continue
+            index, value, error = self.inbox.next()
+            if error:
+                self._error = f"result {index} {error}"
+            else:
+                values.append(value)
+        return values
+
+    def still(self, snapshot: Snapshot, last_plot: bytes) -> Answer:
+        """The figure, larger."""
+        image = None
+        if self.plot is not None:
+            data, _, _ = self.plot.png(snapshot.scale, palette=False)
+            image = Image.open(io.BytesIO(data))
+        png, width, height = draw_card(snapshot.card, {}, image, snapshot.theme, snapshot.scale)
+        return Picture(self.view, snapshot.request, width, height), [png]

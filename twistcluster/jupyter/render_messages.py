@@ -18,6 +18,7 @@ __all__ = [
     "Draw",
     "FailedItem",
     "Frame",
+    "MAX_TILES",
     "KernelToRender",
     "OpenGallery",
     "OpenPlot",
@@ -29,6 +30,9 @@ __all__ = [
     "Tile",
     "Tiles",
 ]
+
+MAX_TILES = 600
+"""A gallery shows the first of a job's items."""
 
 
 # ---- kernel to render process -----------------------------------------------------------------------------------------
@@ -99,8 +103,6 @@ class Card(Message):
     errors: list[str]
     lines: list[str]
     note: str = ""
-    count: int | None = None
-    shown: int = 0
 
 
 class Snapshot(Message, tag=True):

@@ -64,7 +64,7 @@ class Renderer:
             folder = os.getcwd()  # noqa: PTH109 - a removed folder makes both forms raise, this one needs no object
         except OSError:
             folder = "/"
-        now = Surroundings(folder, [entry for entry in sys.path if isinstance(entry, str)])
+        now = Surroundings(folder, list(sys.path))
         if now != self._surroundings:
             self._surroundings = now
             self.send(now)

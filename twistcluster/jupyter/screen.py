@@ -16,7 +16,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from twistcluster.jupyter.widget import ViewWidget
 from twistcluster.wire.frames import Buffer
@@ -53,9 +53,7 @@ class Shell:
         self.busy = False
         self.idle_since = time.monotonic()
 
-    def publish(
-        self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool
-    ) -> None:
+    def publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool) -> None:
         """Show or update a display."""
         contextvars.Context().run(
             self.ip.display_pub.publish,
@@ -87,7 +85,7 @@ class Screen:
         self.widget: ViewWidget | None = None
         self.live = False
         """Frames go to the widget."""
-        self.theme = "light"
+        self.theme: Literal["light", "dark"] = "light"
         self.ratio = 1.0
         self._wake = wake
         self._frame_seconds = 1 / min(30.0, fps)
@@ -119,8 +117,8 @@ class Screen:
         self._answered = True
         if threading.current_thread() is not threading.main_thread():
             self._answers_while_busy = True
-        if content.get("theme") in {"light", "dark"}:
-            self.theme = content["theme"]
+        if "theme" in content:
+            self.theme = "dark" if content["theme"] == "dark" else "light"
         ratio = content.get("ratio")
         if isinstance(ratio, int | float) and 0.5 <= ratio <= 4:
             self.ratio = float(ratio)

@@ -132,10 +132,11 @@ class Stage:
         timeout = None if until == float("inf") else max(0.001, until - time.monotonic())
         for key, events in self._selector.select(timeout):
             if key.fileobj is self._ears:
-                self._rung = False
                 with contextlib.suppress(BlockingIOError):
                     while self._ears.recv(4096):
                         pass
+                # Only now: whoever rings meanwhile is heard in the turn that follows, without a byte of theirs.
+                self._rung = False
             else:
                 self._served(events)
         if self._asked and time.monotonic() - self._working_since >= self.hang_seconds:
@@ -217,5 +218,3 @@ class Stage:
                 view.render_lost(f"{subject} {what}" if view is blamed else "", now)
             except Exception as error:
                 view.give_up(error)
-
-

@@ -61,7 +61,7 @@ export default () => {
       || (document.documentElement.getAttribute("theme") === null && matchMedia("(prefers-color-scheme: dark)").matches);
   };
 
-  const looking = () => [...views].some((view) => view.visible);
+  const looking = () => [...views].some((view) => view.visible !== false);
   const about = () => ({ theme: dark() ? "dark" : "light", ratio: Math.min(2, window.devicePixelRatio || 1), visible: looking() });
 
   function initialize({ model }) {
@@ -77,7 +77,11 @@ export default () => {
           model.send({ kind: "ack", n: newest, ...about() });
         }
       };
-      if (!views.size) return acknowledge();
+      if (!views.size) {
+        acknowledge();
+        model.send({ kind: "visible", ...about() });
+        return;
+      }
       if (scheduled) return;
       scheduled = true;
       requestAnimationFrame(() => {
@@ -147,10 +151,10 @@ function openView(el, store, dark) {
   const note = make("div", "tc-note", root);
   const plot = make("div", "tc-plot", root);
   const plotImage = make("img", "", plot, { alt: "" });
-  const plotError = make("pre", "tc-plot-error", root, { role: "status" });
+  const plotError = make("div", "tc-plot-error", root, { role: "status" });
   const gallery = openGallery(root, store);
   const errors = make("ul", "tc-errors", root, { "aria-label": "Errors" });
-  const output = make("pre", "tc-output", root, { tabindex: "0", "aria-label": "What the items printed" });
+  const output = make("div", "tc-output", root, { tabindex: "0", "aria-label": "What the items printed" });
 
   const set = (node, text) => {
     node.hidden = !text;
@@ -158,7 +162,7 @@ function openView(el, store, dark) {
   };
 
   const view = {
-    visible: false,
+    visible: null, // until it is known
     fresh: new Set(),
     paint() {
       const status = store.status;
@@ -227,7 +231,11 @@ function openGallery(root, store) {
   const box = make("div", "tc-gallery", root, { role: "listbox", "aria-label": "Results" });
   const foot = make("div", "tc-foot", root);
   const count = make("span", "tc-count", foot);
-  const words = make("span", "tc-about", foot, { "aria-live": "off" });
+  const words = make("span", "tc-about", foot);
+  const preview = make("div", "tc-preview", root);
+  const large = make("img", "", preview, { alt: "" });
+  const largeWords = make("div", "", preview);
+  preview.hidden = true;
   const nodes = [];
   let chosen = 0;
   let touched = false;
@@ -263,9 +271,28 @@ function openGallery(root, store) {
       face.replaceChildren(image);
     } else {
       const text = make("div", "tc-words", null);
-      text.textContent = tile.text;
+      // No room for words among many tiles: they are in the tile's label, and in the list of errors.
+      text.textContent = box.classList.contains("tc-dense") ? (tile.failed ? "✕" : "…") : tile.text;
       face.replaceChildren(text);
     }
+  }
+
+  function look(open) {
+    const tile = store.tiles.get(chosen);
+    preview.hidden = !open || !tile;
+    if (preview.hidden) return;
+    const node = nodes[chosen];
+    const below = node.offsetTop - box.scrollTop + node.offsetHeight;
+    preview.style.left = `${box.offsetLeft + Math.max(0, Math.min(node.offsetLeft, box.clientWidth - 244))}px`;
+    // Under the tile, in the upper half of the gallery; over it in the lower.
+    const under = below < box.clientHeight / 2 || box.clientHeight < 300;
+    preview.style.top = under ? `${box.offsetTop + below + 4}px` : "auto";
+    preview.style.bottom = under ? "auto" : `${root.clientHeight - (box.offsetTop + below - node.offsetHeight) + 4}px`;
+    large.hidden = !tile.url;
+    if (tile.url) large.src = tile.url;
+    large.className = tile.url && Math.max(tile.width, tile.height) < 64 ? "tc-sharp" : "";
+    large.alt = `Result of item ${chosen}`;
+    largeWords.textContent = told(chosen);
   }
 
   function choose(index, focus) {
@@ -282,20 +309,28 @@ function openGallery(root, store) {
     nodes[chosen].classList.add("tc-chosen");
     nodes[chosen].setAttribute("aria-selected", "true");
     words.textContent = told(chosen);
+    if (!preview.hidden) look(true);
     if (focus) nodes[chosen].focus({ preventScroll: false });
   }
 
   box.addEventListener("keydown", (event) => {
     const columns = Math.max(1, getComputedStyle(box).gridTemplateColumns.split(" ").length);
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -chosen, End: nodes.length, PageDown: 4 * columns, PageUp: -4 * columns };
-    if (!(event.key in steps)) return;
+    const opens = event.key === "Enter" || event.key === " ";
+    const closes = event.key === "Escape" && !preview.hidden;
+    if (!(event.key in steps) && !opens && !closes) return;
+    // The notebook has its own keys.
     event.preventDefault();
     event.stopPropagation();
-    choose(chosen + steps[event.key], true);
+    if (opens || closes) look(opens && preview.hidden);
+    else choose(chosen + steps[event.key], true);
   });
   box.addEventListener("click", (event) => {
     const node = event.target.closest(".tc-tile");
-    if (node) choose(Number(node.dataset.index), true);
+    if (!node) return;
+    const again = Number(node.dataset.index) === chosen && !preview.hidden;
+    choose(Number(node.dataset.index), true);
+    look(!again);
   });
   box.addEventListener("focusin", (event) => {
     const node = event.target.closest(".tc-tile");
@@ -308,7 +343,10 @@ function openGallery(root, store) {
       box.hidden = foot.hidden = !status.gallery;
       if (!status.gallery) return;
       const many = status.tiles;
-      box.style.setProperty("--tc-tile", many <= 40 ? "112px" : many <= 150 ? "88px" : "72px");
+      // As card.py's _Grid: 6 columns of a full width for 18 tiles, 16 for more than 144.
+      const columns = many <= 18 ? 6 : many <= 40 ? 8 : many <= 80 ? 10 : many <= 144 ? 12 : 16;
+      box.style.setProperty("--tc-tile", `${Math.floor((788 - 6 * (columns - 1)) / columns)}px`);
+      box.classList.toggle("tc-dense", columns > 10);
       const before = nodes.length;
       while (nodes.length < many) addNode(nodes.length);
       if (before !== nodes.length) for (let index = before; index < nodes.length; index++) fill(index);
@@ -322,7 +360,7 @@ function openGallery(root, store) {
       if (!touched && fresh.size && nodes[farthest]) {
         const node = nodes[farthest];
         const low = node.offsetTop + node.offsetHeight - box.clientHeight + 4;
-        if (low > box.scrollTop) box.scrollTop = low;
+        if (box.scrollHeight > box.clientHeight && low > box.scrollTop) box.scrollTop = low;
       }
     },
   };

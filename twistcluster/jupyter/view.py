@@ -19,8 +19,17 @@ from typing import Any
 
 from twistcluster.client.views import JobFeed, Progress
 from twistcluster.jupyter import progress as words
-from twistcluster.jupyter.render import MAX_TILES
-from twistcluster.jupyter.render_messages import Card, Draw, FailedItem, Frame, Picture, Results, Snapshot, Tiles
+from twistcluster.jupyter.render_messages import (
+    MAX_TILES,
+    Card,
+    Draw,
+    FailedItem,
+    Frame,
+    Picture,
+    Results,
+    Snapshot,
+    Tiles,
+)
 from twistcluster.jupyter.screen import Screen
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo, Message
@@ -186,7 +195,9 @@ class View:
         if self.phase is Phase.SETTLING and self._settled(now):
             self.phase = Phase.STILL
 
-    def requests(self, now: float, number: Callable[[], int]) -> list[tuple[Message, tuple[Buffer, ...], tuple[bytes, ...]]]:
+    def requests(
+        self, now: float, number: Callable[[], int]
+    ) -> list[tuple[Message, tuple[Buffer, ...], tuple[bytes, ...]]]:
         """What to send to the render process now: messages, their buffers, the definitions that they name."""
         outbox, self._outbox = self._outbox, []
         if self.phase is Phase.FINISHED:
