@@ -6,7 +6,7 @@ batch leaves. Owns: the open batch. Must not know: links, who closes it.
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twistcluster.client.futures import Future
 from twistcluster.client.packing import plain_pages
@@ -19,7 +19,11 @@ __all__ = ["Batch", "BatchRecord"]
 
 Call = tuple[int, tuple[Any, ...], dict[str, Any]]
 
+FINDABLE: Final = 64
+"""How many futures of a batch are found by name after their end."""
+
 _plain = PLAIN_TYPES.issuperset
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
 
 
 class BatchRecord(JobRecord):
@@ -27,8 +31,11 @@ class BatchRecord(JobRecord):
 
     def __init__(self, line: Line, number: int, id: str) -> None:  # noqa: A002
         super().__init__(line, number, id, "", shows_errors=False)
-        self.names: list[tuple[str, int]] = []
+        # Two numbers an item, and no object: a loop of submits shall not busy the garbage collector.
+        self.bases: list[str] = []
+        self.numbers: list[int] = []
         self.members: list[weakref.ref[Future[Any]]] = []
+        """Of its first items: what somebody may ask for by name was not submitted by the thousand."""
 
     def close(self, count: int) -> None:
         """No more calls join it."""
@@ -37,15 +44,16 @@ class BatchRecord(JobRecord):
 
     def name_of(self, index: int) -> str:
         """Each item is called by its own function's name."""
-        base, number = self.names[index]
-        return f"{base}-{number}"
+        return f"{self.bases[index]}-{self.numbers[index]}"
 
     def find(self, name: str) -> Future[Any] | None:
         """The future of this name, if it is still somewhere."""
-        base, _, number = name.rpartition("-")
-        if not number.isdecimal() or (base, int(number)) not in self.names:
-            return None
-        return self.members[self.names.index((base, int(number)))]()
+        base, _, digits = name.rpartition("-")
+        number = int(digits) if digits.isdecimal() else 0
+        for index in range(len(self.numbers)):
+            if self.numbers[index] == number and self.bases[index] == base:
+                return self.watched(index) or (self.members[index]() if index < len(self.members) else None)
+        return None
 
     def _store(self, arrival: Arrival) -> None:
         """Nothing: whoever wants a result has its future."""
@@ -60,41 +68,44 @@ class Batch:
         self.pages: list[Packed] = []
         self._definitions = definitions
         self._counters = counters
-        self._known: dict[int, tuple[int, str, Callable[..., Any]]] = {}
+        self._known: dict[int, tuple[int, str, Callable[..., Any], bool]] = {}
         self._calls: list[Call] = []
         self._framed: FramedPacker | None = None
         self._framed_definitions: dict[bytes, None] = {}
 
-    def knows(self, function: Callable[..., Any]) -> bool:
-        """Whether the function is in the table."""
-        return id(function) in self._known
+    def knows(self, function: Callable[..., Any], same: Callable[[Callable[..., Any]], bool]) -> bool:
+        """Whether the function is in the table as it is now, where `same` can tell; else as it was in this batch."""
+        known = self._known.get(id(function))
+        return known is not None and (not known[3] or same(function))
 
-    def learn(self, function: Callable[..., Any], digest: bytes, name: str) -> None:
+    def learn(self, function: Callable[..., Any], digest: bytes, name: str, fixed: bool) -> None:
         """Put a function into the table; it is held, so that its id stays its own."""
         if digest in self.functions:
             number = self.functions.index(digest)
         else:
             number = len(self.functions)
             self.functions.append(digest)
-        self._known[id(function)] = (number, name, function)
+        self._known[id(function)] = (number, name, function, fixed)
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Add a call of a function that the table has."""
-        number, name, _ = self._known[id(function)]
+        number, name, *_ = self._known[id(function)]
         record = self.record
-        index = len(record.names)
+        index = len(record.numbers)
         if _plain(map(type, args)) and (not kwargs or _plain(map(type, kwargs.values()))):
             if self._framed is not None:
                 self._close_framed()
-            self._calls.append((number, args, kwargs))
+            self._calls.append((number, args, kwargs or _NO_KEYWORDS))
         else:
             self._add_framed(number, args, kwargs, name)
         counters = self._counters
         count = counters[name] = counters.get(name, 0) + 1
-        record.names.append((name, count))
+        record.bases.append(name)
+        record.numbers.append(count)
         future: Future[Any] = Future(record, index)
         record.watch(index, future)
-        record.members.append(weakref.ref(future))
+        if index < FINDABLE:
+            record.members.append(weakref.ref(future))
         return future
 
     def close(self) -> list[Packed]:

@@ -14,6 +14,7 @@ Owns: that thread. Must not know: links, jobs.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -120,7 +121,7 @@ def _drain() -> None:
 
 
 def _set_up() -> None:
-    global _reactor, _wake, _thread
+    global _reactor, _wake
     loop = None if "twisted.internet.reactor" in sys.modules else _install()
     from twisted.internet import reactor as running  # here: importing it installs it
 
@@ -179,10 +180,8 @@ def _run(chosen: Any) -> None:
     if not chosen.running:
         crochet.setup()
         return
-    try:
+    with contextlib.suppress(RuntimeError):  # somebody else set crochet up before
         crochet.no_setup()  # the program runs it itself
-    except RuntimeError:
-        pass  # somebody else set crochet up before
 
 
 def _forked_error() -> TwistclusterError:

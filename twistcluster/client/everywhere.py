@@ -11,6 +11,7 @@ from twistcluster.client.opening import function_name
 from twistcluster.client.outbox import Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.results import ItemFailure
+from twistcluster.client.session import Step
 from twistcluster.wire.messages import Everywhere
 from twistcluster.wire.values import loads
 
@@ -32,15 +33,15 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
         parts = Parts(context, blobs)
         parts.blobs[digest] = blob
         _, steps = answer_of(session.ask(Everywhere(context.digest, digest, once), parts))
-        results = []
-        for number, step in enumerate(steps):
-            if step.error is not None:
-                raise ItemFailure(
-                    number, step.error, step.buffers, session.definitions, function_name(function)
-                ).exception()
-            results.append(loads(step.buffers[0], step.buffers[1:], session.definitions) if step.buffers else None)
+        return [_result(link, step, function_name(function)) for step in steps]
     except BaseException:
         if not once:
             link.contexts.remove_step(digest)
         raise
-    return results
+
+
+def _result(link: Tie, step: Step, name: str) -> Any:
+    definitions = link.session.definitions
+    if step.error is not None:
+        raise ItemFailure(0, step.error, step.buffers, definitions, f"{name} in {step.slot}").exception()
+    return loads(step.buffers[0], step.buffers[1:], definitions) if step.buffers else None

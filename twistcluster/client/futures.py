@@ -55,6 +55,19 @@ class FutureOwner(Protocol):
         """Somebody stopped waiting: it must be found again by its name."""
 
 
+class _MadeWhenAsked:
+    """A list of a future's, made when the base class (with the condition held) asks for it: few futures need one."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, future: "Future[Any]", owner: type | None = None) -> list[Any]:
+        made: list[Any] = []
+        future._heard = True  # noqa: SLF001 (one class in two)
+        setattr(future, self._name, made)  # from now on the attribute hides this
+        return made
+
+
 class Future(StandardFuture[T]):
     """The result of one item, when it comes.
 
@@ -66,7 +79,11 @@ class Future(StandardFuture[T]):
         ('pow-1', 1024)
     """
 
-    # Defaults stand in the class: they cost a submit nothing.
+    # Defaults stand in the class: they cost a submit nothing, nor the garbage collector.
+    _waiters: Any = _MadeWhenAsked()
+    _done_callbacks: Any = _MadeWhenAsked()
+    _heard = False
+    """Whether there are waiters or callbacks."""
     _result: Any = None
     _exception: BaseException | None = None
     _segment: Segment | None = None
@@ -77,8 +94,6 @@ class Future(StandardFuture[T]):
         # Not StandardFuture.__init__: see the module's docstring.
         self._condition = owner.condition
         self._state = PENDING
-        self._waiters: list[Any] = []
-        self._done_callbacks: list[Callable[[StandardFuture[T]], object]] = []
         self._owner = owner
         self._index = index
 
@@ -112,19 +127,21 @@ class Future(StandardFuture[T]):
             Cancelled: the item was cancelled.
             Detached: the wait was interrupted; the work goes on.
         """
-        self._await_end(timeout)
+        if self._state not in _OVER:
+            self._await_end(timeout)
         error = self._error()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del self, error  # a traceback that is kept must not keep them
-        result: T = self._result
-        return result
+        if error is None:
+            result: T = self._result
+            return result
+        try:
+            raise error
+        finally:
+            del self, error  # a traceback that is kept must not keep them
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what `result()` would raise, or None."""
-        self._await_end(timeout)
+        if self._state not in _OVER:
+            self._await_end(timeout)
         return self._error()
 
     def cancel(self) -> bool:
@@ -200,6 +217,10 @@ class Future(StandardFuture[T]):
 
     def _end(self, state: str) -> None:
         self._state = state
+        if self._heard:
+            self._tell(state)
+
+    def _tell(self, state: str) -> None:
         for waiter in self._waiters:
             if state != FINISHED:
                 waiter.add_cancelled(self)
@@ -211,8 +232,6 @@ class Future(StandardFuture[T]):
             _callbacks.put(self)
 
     def _await_end(self, timeout: float | None) -> None:
-        if self._state in _OVER:
-            return
         if not wait_until(self._condition, lambda: self._state in _OVER, timeout, self._interrupted):
             raise FutureTimeout(f"{self.name} isn't done after {timeout:g} s; it goes on")
 

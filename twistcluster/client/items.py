@@ -24,12 +24,15 @@ class ItemRecord(JobRecord):
         """The scheduler knows nothing of it."""
 
     def name_of(self, index: int) -> str:
+        """It is its only item."""
         return self.label
 
     def cancel(self) -> None:
+        """Cancel the future."""
         self._future.cancel()
 
     def cancel_item(self, index: int) -> None:
+        """Cancel the future."""
         self._future.cancel()
 
     def retry(self) -> int:
@@ -37,6 +40,7 @@ class ItemRecord(JobRecord):
         return 0
 
     def printed_by(self, index: int) -> str:
+        """What the call printed."""
         return self._future.logs()
 
     def _follow(self) -> None:

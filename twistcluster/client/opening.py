@@ -8,7 +8,6 @@ import functools
 import inspect
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from twistcluster.client import views
 from twistcluster.client.batches import Batch, BatchRecord
 from twistcluster.client.context import ContextBook
+from twistcluster.client.feeding import Feed
 from twistcluster.client.functions import FunctionBook
 from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Outbox, Parts
@@ -23,9 +23,8 @@ from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.session import Session
-from twistcluster.errors import InputEnded
-from twistcluster.wire.messages import CloseJob, OpenJob, Status
-from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker, Packed
+from twistcluster.wire.messages import OpenJob, Status
+from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 from twistcluster.wire.values import dumps
 
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
@@ -83,7 +82,7 @@ class Opener:
             batch = self._batch
             if batch is None:
                 batch = self._open_batch()
-            if not batch.knows(function):
+            if not batch.knows(function, self._functions.same):
                 self._learn(batch, function)
             return batch.add(function, args, kwargs)
 
@@ -100,28 +99,29 @@ class Opener:
             record = self._record(name, options, count=1, shows_errors=False)
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
-        _Feed(self._session, record).page(packer.packed(CALL, encoded.definitions))
+        Feed(self._session, record).page(packer.packed(CALL, encoded.definitions))
         return future
 
     def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
         """A call for each item."""
-        name = options.name or function_name(function)
-        packer = PagePacker(ONE if len(iterables) == 1 else ARGS, self._session.definitions)
-        source, count, lazy = _source(iterables)
-        # The first page before the job is opened: what can't be sent at all makes no job.
-        pages = iter(()) if lazy else packer.pages(source)
-        first = next(pages, None)
+        items = _sized(iterables)
+        shape = ONE if len(iterables) == 1 else ARGS
+        packer = PagePacker(shape, self._session.definitions)
+        first = [*packer.pack(items[:1])] if items else []  # before the job is opened: what can't be sent makes no job
         with self._lock:
             parts, digest = self._prepare(function)
-            record = self._record(name, options, count)
+            count = _known_count(iterables) if items is None else len(items)
+            record = self._record(options.name or function_name(function), options, count)
             self._open(record, digest, parts, options)
-        feed = _Feed(self._session, record)
-        if lazy:
+        feed = Feed(self._session, record)
+        if items is None:
+            source = iterables[0] if len(iterables) == 1 else zip(*iterables)  # noqa: B905 (as map does)
             record.input = Puller(source, packer, feed.page, feed.end)
             record.input.start()
-        elif first is not None:
-            feed.page(first)
-            feed.pages(pages)
+        elif items:
+            record.input = feed
+            feed.pages(iter(first))
+            feed.items(items, packer, shape)
         return record
 
     def find(self, name: str) -> JobRecord:
@@ -152,7 +152,8 @@ class Opener:
     def _open_batch(self) -> Batch:
         session = self._session
         session.check()
-        self._parts = self._begin()
+        self._functions.begin()
+        self._parts = None
         number = session.next_number()
         record = BatchRecord(session, number, session.id_of(number))
         batch = self._batch = Batch(record, session.definitions, self._counters)
@@ -161,10 +162,11 @@ class Opener:
         return batch
 
     def _learn(self, batch: Batch, function: Callable[..., Any]) -> None:
-        assert self._parts is not None
-        digest, blob = self._functions.blob(function)
-        self._parts.blobs[digest] = blob
-        batch.learn(function, digest, function_name(function))
+        parts, digest = self._begin(function)
+        if self._parts is not None:
+            parts.blobs.update(self._parts.blobs)
+        self._parts = parts
+        batch.learn(function, digest, function_name(function), self._functions.same(function))
 
     def _send_batch(self, outbox: Outbox) -> None:
         """On the reactor's thread, in the turn after the batch was opened."""
@@ -174,7 +176,7 @@ class Opener:
         if batch is None or parts is None:
             return
         record = batch.record
-        count = len(record.names)
+        count = len(record.numbers)
         record.close(count)
         if not count:  # its only call could not be pickled
             return
@@ -185,17 +187,19 @@ class Opener:
             outbox.page(record.number, first, packed)
             first += packed.count
 
-    def _begin(self) -> Parts:
-        """What holds for the next job: the context as it is now; functions and classes are looked at again."""
+    def _begin(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
+        """A function as it is now, its digest, and the context that it finds."""
+        digest, blob = self._functions.blob(function)
+        self._contexts.expect(self._functions.imports_of(function))
         context, blobs = self._contexts.current()
-        return Parts(context, blobs)
+        parts = Parts(context, blobs)
+        parts.blobs[digest] = blob
+        return parts, digest
 
     def _prepare(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         self._session.check()
-        parts = self._begin()
-        digest, blob = self._functions.blob(function)
-        parts.blobs[digest] = blob
-        return parts, digest
+        self._functions.begin()
+        return self._begin(function)
 
     def _record(self, name: str, options: JobOptions, count: int | None, *, shows_errors: bool = True) -> JobRecord:
         session = self._session
@@ -239,40 +243,6 @@ class Opener:
             record.input_ended(0)
 
 
-class _Feed:
-    """Hands the pages of a job to the outbox."""
-
-    def __init__(self, session: Session, record: JobRecord) -> None:
-        self._session = session
-        self._number = record.number
-        self._label = record.label
-        self._record = weakref.ref(record)
-        self._first = 0
-
-    def page(self, packed: Packed) -> None:
-        """The next page."""
-        number, first = self._number, self._first
-        self._first += packed.count
-        self._session.do(lambda outbox: outbox.page(number, first, packed))
-
-    def pages(self, pages: Iterable[Packed]) -> None:
-        """All further pages; if one can't be packed, the job is cancelled."""
-        try:
-            for packed in pages:
-                self.page(packed)
-        except BaseException:
-            self._session.cancel(self._number, 0, None)
-            raise
-
-    def end(self, count: int, error: BaseException | None) -> None:
-        """A lazy source ended."""
-        text = "" if error is None else f"{type(error).__name__}: {error}"
-        self._session.do(lambda outbox: outbox.send(CloseJob(self._number, count, text)))
-        record = self._record()
-        if record is not None and (record.count is None or error is not None):
-            record.input_ended(count, "" if error is None else _input_error(self._label, count, error))
-
-
 def function_name(function: Callable[..., Any]) -> str:
     """What people call a function."""
     while isinstance(function, functools.partial):
@@ -300,25 +270,19 @@ def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method:
         )
 
 
-def _source(iterables: tuple[Iterable[Any], ...]) -> tuple[Iterable[Any], int | None, bool]:
-    """The items, their number where known, and whether they are pulled lazily.
+def _sized(iterables: tuple[Iterable[Any], ...]) -> list[Any] | None:
+    """The items as they are now, where each iterable has a length; None: they are pulled as the work goes on.
 
-    What has a length is taken as it is now; a `range` has one too, but may be too long to hold.
+    A `range` has a length too, but may be too long to hold.
     """
+    if not all(isinstance(each, Sized) and not isinstance(each, range) for each in iterables):
+        return None
+    if len(iterables) > 1:
+        return [*zip(*iterables)]  # noqa: B905
+    return iterables[0] if type(iterables[0]) is list else [*iterables[0]]
+
+
+def _known_count(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many items lazy iterables will give, where all say it."""
     sizes = [len(each) for each in iterables if isinstance(each, Sized)]
-    known = len(sizes) == len(iterables)
-    if known and not any(isinstance(each, range) for each in iterables):
-        items = [*iterables[0]] if len(iterables) == 1 else [*zip(*iterables)]  # noqa: B905 (as map does)
-        return items, len(items), False
-    if len(iterables) == 1:
-        return iterables[0], sizes[0] if known else None, True
-    return zip(*iterables), min(sizes) if known else None, True  # noqa: B905
-
-
-def _input_error(label: str, count: int, error: BaseException) -> BaseException:
-    ended = InputEnded(
-        f"the input of {label} raised {type(error).__name__} after {count:,} items: {error}\n"
-        'job.results(errors="skip") gives what came before'
-    )
-    ended.__cause__ = error
-    return ended
+    return min(sizes) if len(sizes) == len(iterables) else None

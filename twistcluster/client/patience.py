@@ -8,6 +8,7 @@ Owns: waiting. Must not know: what is waited for.
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -88,10 +89,8 @@ async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], Non
             woken.set_result(None)
 
     def wake() -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(arrived)
-        except RuntimeError:
-            pass  # the loop was closed meanwhile
 
     ticker: asyncio.TimerHandle | None = None
 

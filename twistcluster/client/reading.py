@@ -38,7 +38,7 @@ def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
     fate = record.fate(index)
     if isinstance(fate, Segment):
         return record.item(fate, index)
-    _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
+    return _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
 
 
 def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[int, Any]]:
@@ -46,7 +46,7 @@ def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[
     check_errors(errors)
     at = 0
     while True:
-        record.wait_for(lambda: len(record.arrivals) > at, None)
+        record.wait_for(lambda: len(record.arrivals) > at, None)  # noqa: B023 (asked before `at` changes)
         if len(record.arrivals) <= at:
             if record.lost or record.input_error:
                 _end(record, record.lost or record.input_error, errors)

@@ -231,6 +231,10 @@ class JobRecord:
                     self._tell(future, fate)
             return future
 
+    def watched(self, index: int) -> Future[Any] | None:
+        """The future of an item that isn't done, if there is one."""
+        return self._watched.get(index)
+
     def watch(self, index: int, future: Future[Any]) -> None:
         """Tell this future what becomes of the item."""
         self._watched[index] = future

@@ -46,7 +46,7 @@ class Workers(list[WorkerStatus]):
             [
                 each.name,
                 each.host,
-                each.pid,
+                str(each.pid),
                 each.slots,
                 each.busy,
                 each.crashes,
@@ -87,7 +87,9 @@ class Clusters(list[Connection]):
     def __repr__(self) -> str:
         if not self:
             return "no clusters: tc.Cluster() starts one"
-        rows = [[each.name or "(owned)", each.id, each.kind, each.slots, each.pid, each.started[:16]] for each in self]
+        rows = [
+            [each.name or "(owned)", each.id, each.kind, each.slots, str(each.pid), each.started[:16]] for each in self
+        ]
         return table(["name", "id", "kind", "slots", "pid", "started (UTC)"], rows)
 
 

@@ -81,7 +81,8 @@ class JobFeed(Protocol):
     """A job as views see it: the client's internal record of it."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """What always finds it."""
 
     @property
     def label(self) -> str:
@@ -91,7 +92,8 @@ class JobFeed(Protocol):
     def origin(self) -> object | None:
         """In a kernel: the message (a dict with its header) of the cell that opened the job, else None."""
 
-    def progress(self) -> Progress: ...
+    def progress(self) -> Progress:
+        """How far it is."""
 
     def subscribe(self, listener: JobListener) -> Callable[[], None]:
         """Tell the listener what is there, then what comes; the answer ends it."""

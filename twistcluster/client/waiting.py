@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from concurrent.futures import TimeoutError as WaitTimeout
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from twistcluster.client.futures import Future
 from twistcluster.client.jobs import Job
@@ -85,7 +85,7 @@ class _Ends:
         self._asked = asked
         self._revokes: deque[Any] = deque()
 
-    def __enter__(self) -> "_Ends":
+    def __enter__(self) -> Self:
         for each in self._asked:
             self._watch(each)
         return self
@@ -100,7 +100,7 @@ class _Ends:
                 self.came.append(each)
                 self.condition.notify_all()
 
-        if isinstance(each, Job) or isinstance(each, Future):
+        if isinstance(each, (Job, Future)):
             self._revokes.append(each.when_done(over))
         elif isinstance(each, concurrent.futures.Future):
             each.add_done_callback(over)
