@@ -41,6 +41,7 @@ PIECES: Final = 512
 """For one `sendmsg`; the system's limit is 1024."""
 
 _log = Logger()
+_OPEN: Final = LinkState.OPEN
 _UP: Final[dict[str, Codec]] = {"client": Codec(ClientToScheduler), "worker": Codec(WorkerToScheduler)}
 _HELLO: Final[Codec] = Codec(Hello)
 _EVENTS: Final[dict[type[Message], LinkEvent]] = {Hello: LinkEvent.HELLO, Welcome: LinkEvent.WELCOME}
@@ -115,7 +116,9 @@ class Link(TwistedProtocol):
         )
         self._wire: Any = None
         self._socket: socket.socket | None = None
+        self._shut = False  # closing or closed: asked for every message, where the state itself would be slow to hash
         self._pieces: list[Buffer] = []
+        self._bulky = False  # among the pieces is one that is better not copied
         self._backlog: collections.deque[memoryview] = collections.deque()
         self._backlog_bytes = 0
         self._draining = False
@@ -130,29 +133,32 @@ class Link(TwistedProtocol):
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say something: it leaves at the end of this turn. After a close it is dropped."""
-        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+        if self._shut:
             return
-        event = _EVENTS.get(type(message))
         pieces = self._codec.encode(message, buffers)
-        if event is not None:
-            self._pass(event)
+        if type(message) in _EVENTS:
+            self._pass(_EVENTS[type(message)])
         if not self._pieces:
             self._turn.unflushed(self)
         self._pieces += pieces
+        if len(pieces) > 1:
+            self._bulky = True
 
     def flush(self) -> None:
         """Let what was sent leave now."""
-        pieces, self._pieces = self._pieces, []
+        pieces, bulky = self._pieces, self._bulky
         if not pieces or self._wire is None:
-            self._pieces = pieces
             return
+        self._pieces, self._bulky = [], False
+        if not bulky and len(pieces) > 1:
+            pieces = [b"".join(pieces)]
         rest = pieces if self._draining else self._send_now(pieces)
         if rest:
             self._hold(rest)
 
     def close(self, reason: str = "closed") -> None:
         """End the link once what was sent has left. `on_lost` follows, once, in any case."""
-        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+        if self._shut:
             return
         self.flush()
         self._reason = self._reason or reason
@@ -165,7 +171,7 @@ class Link(TwistedProtocol):
 
     def refuse(self, code: str, text: str) -> None:
         """Tell the peer why, then close. Only the end that listens says anything: the other just goes."""
-        if self._listens and self.state not in {LinkState.CLOSING, LinkState.CLOSED}:
+        if self._listens and not self._shut:
             self.send(Refused(cast("Any", code), text))
         self.close(text)
 
@@ -208,10 +214,11 @@ class Link(TwistedProtocol):
     def _received(self, data: bytes) -> None:
         try:
             for frame in self._decoder.feed(data):
-                if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+                if self._shut:
                     return
                 message, buffers = self._codec.decode(frame)
-                self._check(message)
+                if self.state is not _OPEN or type(message) in _EVENTS:
+                    self._check(message)
                 self._owner.on_message(self, message, buffers)
         except ProtocolError as error:
             _log.warn("malformed input: {error}", error=str(error), link=self)
@@ -232,6 +239,7 @@ class Link(TwistedProtocol):
 
     def _pass(self, event: LinkEvent) -> None:
         self.state = next_state(self.state, event)
+        self._shut = self.state in {LinkState.CLOSING, LinkState.CLOSED}
         if event is LinkEvent.WELCOME:
             self._decoder.limit_bytes = limits.FRAME_BYTES
 
@@ -250,8 +258,8 @@ class Link(TwistedProtocol):
         if self._socket is None:
             return pieces
         for at in range(0, len(pieces), PIECES):
-            batch = pieces[at : at + PIECES]
-            size = sum(map(_nbytes, batch))
+            batch = pieces[at : at + PIECES] if at or len(pieces) > PIECES else pieces
+            size = sum(map(_nbytes, batch)) if len(batch) > 1 else _nbytes(batch[0])
             try:
                 sent = self._socket.sendmsg(batch)
             except (BlockingIOError, InterruptedError):

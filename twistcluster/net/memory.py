@@ -6,6 +6,7 @@ the turn's eventual queue, so never inside the sender's call. Must not know: nod
 
 import collections
 from collections.abc import Sequence
+from typing import Final
 
 from twisted.logger import Logger
 
@@ -19,6 +20,7 @@ from twistcluster.wire.messages import Hello, Message, Refused, Welcome
 __all__ = ["MemoryLink", "memory_pair"]
 
 _log = Logger()
+_OPEN: Final = LinkState.OPEN
 
 
 class MemoryLink:
@@ -30,7 +32,7 @@ class MemoryLink:
         self.state = LinkState.OPENING
         self._owner = owner
         self._turn = turn
-        self._inbox: collections.deque[tuple[Message, list[Buffer]]] = collections.deque()
+        self._inbox: collections.deque[tuple[Message, Sequence[Buffer]]] = collections.deque()
         self._other: MemoryLink = self
         self._called = False
 
@@ -39,35 +41,40 @@ class MemoryLink:
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say something: it is there at the end of this turn. After a close it is dropped."""
-        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
-            return
-        self._pass(message)
-        self._other._inbox.append((message, list(buffers)))  # noqa: SLF001 (the other end of the same pair)
-        self._other._call_soon()  # noqa: SLF001
+        if self.state is not _OPEN:
+            if self._shut():
+                return
+            self._pass(message)
+        other = self._other
+        other._inbox.append((message, buffers))  # noqa: SLF001 (the other end of the same pair)
+        if not other._called:  # noqa: SLF001
+            other._called = True  # noqa: SLF001
+            self._turn.soon(other._deliver)  # noqa: SLF001
 
     def flush(self) -> None:
         """Nothing is held back here."""
 
     def close(self, reason: str = "closed") -> None:
         """End the link: the other end hears it after what was sent. `on_lost` follows, once, at both."""
-        if self.state in {LinkState.CLOSING, LinkState.CLOSED}:
+        if self._shut():
             return
         self.state = next_state(self.state, LinkEvent.CLOSE)
         self._turn.soon(lambda: self._other._lost(reason))  # noqa: SLF001
         self._turn.soon(lambda: self._lost(reason))
 
-    def _call_soon(self) -> None:
-        if not self._called:
-            self._called = True
-            self._turn.soon(self._deliver)
+    def _shut(self) -> bool:
+        return self.state is LinkState.CLOSING or self.state is LinkState.CLOSED
 
     def _deliver(self) -> None:
         self._called = False
-        while self._inbox and self.state not in {LinkState.CLOSING, LinkState.CLOSED}:
+        while self._inbox:
             message, buffers = self._inbox.popleft()
-            self._pass(message)
+            if self.state is not _OPEN:
+                if self._shut():
+                    return
+                self._pass(message)
             try:
-                self._owner.on_message(self, message, buffers)
+                self._owner.on_message(self, message, [*buffers])
             except Exception:
                 # In one process nobody else can end this link: what one message does mustn't cost the others.
                 _log.failure("a message could not be handled: {message}", message=type(message).__name__)
