@@ -125,14 +125,17 @@ class World:
                 case Up(message, _):
                     self.up(message)
                 case ToSlot(number, message, _):
-                    self.slots[number].inbox.append(message)
+                    if number in self.slots:  # else it died, and the machine doesn't know yet
+                        self.slots[number].inbox.append(message)
                 case StartSlot(number, _):
                     self.slots[number] = SimulatedSlot(number)
                 case KillSlot(number):
-                    self.gone(self.slots.pop(number))
+                    if number in self.slots:
+                        self.gone(self.slots.pop(number))
                 case LimitSlot(number, ordinal, answer):
-                    self.slots[number].limit = ordinal
-                    self.slots[number].answers = int(answer)
+                    if number in self.slots:
+                        self.slots[number].limit = ordinal
+                        self.slots[number].answers = int(answer)
         self.check()
 
     def up(self, message: Any) -> None:
