@@ -4,6 +4,7 @@ Owns: the conversation with rounds.py: a line of JSON in ({"measure": key, "item
 {"error": text}). Its standard output is kept for that; what engines print goes to standard error.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -27,13 +28,13 @@ def main(key: str, slots: int, orders: IO[str], answers: IO[str]) -> None:
             try:
                 if not (started or measure.fresh):
                     engine.start(slots)
-                started = True
+                    started = True
                 answer: dict[str, object] = dict(take(measure, engine, order["items"], slots, chunksizes))
             except Exception as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), file=answers, flush=True)
     finally:
-        if started:
+        with contextlib.suppress(AttributeError):  # one that never started has nothing to stop
             engine.stop()
 
 
