@@ -599,6 +599,7 @@ SchedulerToClient = (
     | Failed
     | Cancelled
     | Output
+    | CloseJob
     | JobProgress
     | Answer
     | Declined
