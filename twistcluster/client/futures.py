@@ -283,7 +283,7 @@ class _Unasked:
         if self.asked or sys.is_finalizing():
             return
         info = self.failure.info
-        _log.error("%s failed, and nobody asked for its result:\n%s", self.name, info.traceback or info.message)
+        _log.error("%s failed, and nobody asked for its result:\n%s", self.name, self.failure.traceback or info.message)
 
 
 class _Callbacks:

@@ -194,7 +194,7 @@ class Job(Generic[T]):
         with record.condition:
             failures = sorted(record.failures.items())
         return JobErrors(
-            {i: ItemError(failure.exception(), failure.info.traceback, failure.info.why) for i, failure in failures}
+            {i: ItemError(failure.exception(), failure.traceback, failure.info.why) for i, failure in failures}
         )
 
     @overload

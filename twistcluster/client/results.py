@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from twistcluster.client.tracebacks import with_source_lines
 from twistcluster.errors import (
     Cancelled,
     NotPicklable,
@@ -130,12 +131,17 @@ class ItemFailure:
         self._label = label
         self._error: BaseException | None = None
 
+    @property
+    def traceback(self) -> str:
+        """The remote traceback, with the lines of this process's own cells; empty where there is none."""
+        return with_source_lines(self.info.traceback)
+
     def exception(self) -> BaseException:
         """The exception to raise: the item's own with the remote traceback as its cause. The same one each time."""
         if self._error is None:
             error = self._rebuilt() or self._described()
             if self.info.traceback:
-                error.__cause__ = RemoteTraceback(self.info.traceback)
+                error.__cause__ = RemoteTraceback(self.traceback)
             self._error = error
         return self._error
 
