@@ -139,10 +139,17 @@ class Future(StandardFuture[T]):
             del self, error  # a traceback that is kept must not keep them
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what `result()` would raise, or None."""
+        """Return what `result()` would raise, or None.
+
+        Raises:
+            Cancelled: the item was cancelled.
+        """
         if self._state not in _OVER:
             self._await_end(timeout)
-        return self._error()
+        error = self._error()
+        if self._state != FINISHED and error is not None:
+            raise error
+        return error
 
     def cancel(self) -> bool:
         """Cancel the item: final for this future; the item is stopped if it hasn't started. False if it is over."""

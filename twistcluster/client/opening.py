@@ -21,6 +21,7 @@ from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import answer_of
+from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
 from twistcluster.client.session import Session
 from twistcluster.wire.messages import OpenJob, Status
@@ -45,23 +46,16 @@ class JobOptions:
     name: str = ""
 
     @classmethod
-    def of(cls, priority: int, resources: dict[str, float] | None, name: str) -> "JobOptions":
-        """These, checked."""
-        if type(priority) is not int:
-            raise TypeError(f"priority is a whole number, not {priority!r}")
+    def of(cls, priority: Any, resources: Any, name: Any) -> "JobOptions":
+        """These, checked: they come from whoever typed them."""
+        count(priority, "priority", least=-(2**31))
         if not isinstance(name, str):
             raise TypeError(f"name is a text, not {name!r}")
-        amounts = {}
-        for what, amount in (resources or {}).items():
-            if (
-                not isinstance(what, str)
-                or isinstance(amount, bool)
-                or not isinstance(amount, (int, float))
-                or amount < 0
-            ):
+        amounts: dict[Any, Any] = dict(resources or {})
+        for what, amount in amounts.items():
+            if not isinstance(what, str) or type(amount) not in {int, float} or amount < 0:
                 raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}; {what!r}: {amount!r} isn\'t')
-            amounts[what] = float(amount)
-        return cls(priority, amounts, name)
+        return cls(priority, {what: float(amount) for what, amount in amounts.items()}, name)
 
 
 class Opener:
@@ -110,8 +104,8 @@ class Opener:
         first = [*packer.pack(items[:1])] if items else []  # before the job is opened: what can't be sent makes no job
         with self._lock:
             parts, digest = self._prepare(function)
-            count = _known_count(iterables) if items is None else len(items)
-            record = self._record(options.name or function_name(function), options, count)
+            known = _known_count(iterables) if items is None else len(items)
+            record = self._record(options.name or function_name(function), options, known)
             self._open(record, digest, parts, options)
         feed = Feed(self._session, record)
         if items is None:
