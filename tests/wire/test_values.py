@@ -191,6 +191,8 @@ def test_an_unknown_definition_is_an_error_of_its_own(notebook, book):
     encoded = dumps(notebook["A"](), book)
     with pytest.raises(UnknownDefinitionError, match="never came"):
         loads(encoded.data, (), Definitions())
+    with pytest.raises(UnknownDefinitionError, match="without its definition"):
+        loads(encoded.data)
     reader = Definitions()
     reader.learn(encoded.definitions[0], dumps(3).data)
     with pytest.raises(ProtocolError):
@@ -285,11 +287,3 @@ def test_exceptions_survive(book):
     error = KeyError("x")
     back = loads(dumps(error, book).data, (), book)
     assert type(back) is KeyError and back.args == ("x",)
-
-
-@given(st.binary(max_size=60))
-def test_a_foreign_reference_is_an_error(book_bytes):
-    import pickle
-
-    data = pickle.dumps("twistcluster class " + "x") + book_bytes
-    assert loads(data, (), Definitions()) == "twistcluster class x"

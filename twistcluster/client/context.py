@@ -156,7 +156,8 @@ class ContextBook:
         for name, path in sorted(self._beside.items()):
             source = self._sources.get(path)
             if source is not None:
-                modules.append(Module(name, os.path.relpath(path, folder), source.digest))
+                last = "/__init__.py" if path.endswith("/__init__.py") else ".py"
+                modules.append(Module(name, name.replace(".", "/") + last, source.digest))
                 blobs[source.digest] = source.data
         files = []
         for name, (its_digest, data) in sorted(self._files.items()):

@@ -2,12 +2,15 @@
 
 Owns: where those lie and how they are found. Must not know: `everywhere` steps, how blobs came.
 
-Modules are written into the slot's own folder, at the front of `sys.path`, so that tracebacks show their lines. The
-working folder is the client's where it is on this host, unless files were uploaded: then it is one that holds them,
-with links to what is in the client's.
+Modules are written into the slot's own folder, at the front of `sys.path`, so that tracebacks show their lines and an
+edit of the file on disk changes nothing here. Uploaded files have a folder there too, next on `sys.path`. The working
+folder is the client's where it is on this host and holds the uploaded files as they are; else it is the folder of the
+uploaded files, with links to what is in the client's. (So what an item writes beside the notebook is there afterwards,
+unless the notebook uploaded what isn't beside it.)
 """
 
 import contextlib
+import importlib
 import os
 import pathlib
 import sys
@@ -30,22 +33,42 @@ def set_up(context: Context, blob: Callable[[bytes], bytes], own: pathlib.Path) 
         OSError: something can't be written.
         ValueError: a name leads out of its folder.
     """
+    paths = []
     if context.modules:
         modules = own / "modules"
         for module in context.modules:
             _write(modules, module.path, blob(module.digest))
-        sys.path.insert(0, str(modules))
-    there = pathlib.Path(context.folder) if context.folder else None
-    usable = there is not None and there.is_dir() and os.access(there, os.R_OK | os.X_OK)
+        paths.append(str(modules))
+    there = _usable(context.folder)
     if context.files:
         work = own / "work"
         for file in context.files:
             _write(work, file.name, blob(file.digest))
-        if usable and there is not None:
-            _link_entries(there, work)
-        os.chdir(work)
-    elif usable and there is not None:
+        paths.append(str(work))
+        if there is None or not all(_holds(there / file.name, blob(file.digest)) for file in context.files):
+            if there is not None:
+                _link_entries(there, work)
+            os.chdir(work)
+        else:
+            os.chdir(there)
+    elif there is not None:
         os.chdir(there)
+    sys.path[:0] = paths
+    if there is not None:
+        sys.path.append(str(there))  # what doesn't travel: extension modules, packages' data
+    importlib.invalidate_caches()
+
+
+def _usable(folder: str) -> pathlib.Path | None:
+    there = pathlib.Path(folder)
+    return there if folder and there.is_dir() and os.access(there, os.R_OK | os.X_OK) else None
+
+
+def _holds(path: pathlib.Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _write(folder: pathlib.Path, name: str, data: bytes) -> None:

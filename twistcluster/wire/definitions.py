@@ -21,17 +21,17 @@ from twistcluster.wire.digests import digest
 from twistcluster.wire.frames import Buffer
 
 __all__ = [
+    "PROTOCOL",
     "ByValuePickler",
     "ByValueUnpickler",
     "Definitions",
     "UnknownDefinitionError",
+    "definition",
     "holds_by_value",
     "needs_by_value",
 ]
 
 PROTOCOL: Final = 5
-CLASS_MARK: Final = b"twistcluster class "
-"""What a reference to a definition begins with, in the pickle's persistent ids."""
 
 
 class UnknownDefinitionError(ProtocolError):
@@ -151,14 +151,14 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._pending = pending
         self.named: dict[bytes, None] = {}
 
-    def persistent_id(self, obj: Any) -> bytes | None:
-        """Name a class by its definition's digest."""
+    def reducer_override(self, obj: Any) -> Any:
+        """Send a class as its definition's digest (`persistent_id` would be asked about every string and number)."""
         if self._definitions is not None and isinstance(obj, type):
             name = self._definitions.name(obj, self._pending)
             if name is not None:
                 self.named[name] = None
-                return CLASS_MARK + name
-        return None
+                return definition, (name,)
+        return super().reducer_override(obj)
 
     def data(self) -> bytes:
         """Return the pickle."""
@@ -176,29 +176,24 @@ class ByValueUnpickler(pickle.Unpickler):
         self._step = step
         self.named: dict[bytes, None] = {}
         self._known: set[int] = set()
-        self._hooks: dict[str, Callable[..., Any]] = {}
+        self._hooks: dict[str, Callable[..., Any]] = {"definition": self._resolve}
         if definitions.names is None:
-            self._hooks = {
-                "_make_skeleton_class": self._make_class,
-                "_make_skeleton_enum": self._make_enum,
-                "_class_setstate": self._set_class_state,
-            }
+            self._hooks["_make_skeleton_class"] = self._make_class
+            self._hooks["_make_skeleton_enum"] = self._make_enum
+            self._hooks["_class_setstate"] = self._set_class_state
         else:
-            self._hooks = {"_make_function": self._make_function, "_function_setstate": self._set_function_state}
-
-    def persistent_load(self, pid: Any) -> type:
-        """Return the class that a digest names."""
-        if not isinstance(pid, bytes) or not pid.startswith(CLASS_MARK):
-            raise ProtocolError("a value refers to something that isn't a class definition")
-        name = pid[len(CLASS_MARK) :]
-        self.named[name] = None
-        return self._definitions.resolve(name)
+            self._hooks["_make_function"] = self._make_function
+            self._hooks["_function_setstate"] = self._set_function_state
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return a global of a module, or what stands for it here."""
-        if module == "cloudpickle.cloudpickle" and name in self._hooks:
+        if name in self._hooks and module in {"cloudpickle.cloudpickle", __name__}:
             return self._hooks[name]
         return super().find_class(module, name)
+
+    def _resolve(self, name: bytes) -> type:
+        self.named[name] = None
+        return self._definitions.resolve(name)
 
     # In a client: a class that comes back by value is the one that is there already, and stays as it is. (cloudpickle
     # would give it the attributes and methods that it had where it comes from.)
@@ -235,6 +230,13 @@ class ByValueUnpickler(pickle.Unpickler):
         own["__builtins__"] = before
 
 
+def definition(name: bytes) -> type:
+    """What a pickle calls for a class by digest; a `ByValueUnpickler` puts the class in its place."""
+    raise UnknownDefinitionError(
+        f"a value names a notebook's class, and is loaded without its definition ({name.hex()})"
+    )
+
+
 def needs_by_value(data: bytes) -> bool:
     """Whether a plain pickle refers to what the receiver can't import."""
     if b"__main__" in data:
@@ -245,7 +247,7 @@ def needs_by_value(data: bytes) -> bool:
 
 def holds_by_value(data: bytes | bytearray) -> bool:
     """Whether a pickle was made by a `ByValuePickler`, or may have been."""
-    return CLASS_MARK in data or b"cloudpickle" in data
+    return b"cloudpickle" in data or b"twistcluster.wire.definitions" in data
 
 
 def _by_value(cls: type) -> bool:
