@@ -17,6 +17,8 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "01-quickstart.ipynb"
 PAGE = ROOT / "build" / "quickstart.html"
+LOG = ROOT / "build" / "quickstart.log"
+"""What the kernel and its child processes say beside the notebook."""
 CELL_SECONDS = 300
 
 
@@ -49,11 +51,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tc-demo-", dir="/tmp") as folder:  # short: sockets live in it
         use_folders(Path(folder))
         run = Run(notebook, NOTEBOOK.parent)
-        try:
-            run.execute()
-        except nbclient.exceptions.CellExecutionError as error:
-            failure = error
-    PAGE.parent.mkdir(exist_ok=True)
+        PAGE.parent.mkdir(exist_ok=True)
+        with LOG.open("wb") as log:
+            try:
+                run.execute(stdout=log, stderr=log)
+            except nbclient.exceptions.CellExecutionError as error:
+                failure = error
     html, _ = nbconvert.HTMLExporter(embed_images=True).from_notebook_node(notebook)
     PAGE.write_text(html, encoding="utf-8")
     print_summary(notebook, run.seconds, time.monotonic() - began)
@@ -87,6 +90,8 @@ def print_summary(notebook: NotebookNode, seconds: dict[int, float], total: floa
             sections.append((title, took + seconds.get(index, 0.0), pictures + pictures_of(cell)))
     print(f"\n  {'section':<58} {'seconds':>8} {'pictures':>9}")
     for title, took, pictures in sections:
+        if not took:
+            continue
         print(f"  {title[:58]:<58} {took:8.1f} {pictures or '':>9}")
     print(f"  {'all':<58} {total:8.1f} {sum(section[2] for section in sections):9}")
 
