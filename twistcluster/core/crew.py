@@ -25,7 +25,17 @@ class Crew:
         target: how many slots there should be.
     """
 
-    __slots__ = ("_deaths_in_a_row", "_effects", "_next", "crashes", "slots", "spare", "target", "wants_spare")
+    __slots__ = (
+        "_deaths_in_a_row",
+        "_effects",
+        "_next",
+        "changed",
+        "crashes",
+        "slots",
+        "spare",
+        "target",
+        "wants_spare",
+    )
 
     def __init__(self, effects: list[WorkerEffect], target: int) -> None:
         self._effects = effects
@@ -36,6 +46,8 @@ class Crew:
         self.spare: Slot | None = None
         self.wants_spare = False
         self.crashes = 0
+        self.changed = False
+        """Something of what people are told of slots; whoever tells it resets this."""
 
     def get(self, number: int) -> Slot | None:
         """A slot, or the spare."""
@@ -45,6 +57,7 @@ class Crew:
 
     def fill(self, now: float) -> None:
         """Start what is missing."""
+        self.changed = True
         places = {slot.place for slot in self.slots.values()}
         missing = self.target - sum(slot.draining != "retire" for slot in self.slots.values())
         place = 0
@@ -55,8 +68,8 @@ class Crew:
                 missing -= 1
 
     def keep_spare(self, now: float) -> None:
-        """Start a spare process where one is wanted, once all slots are up: it must not make their start slower."""
-        if self.wants_spare and self.spare is None and self.target and all(s.ready for s in self.slots.values()):
+        """Start the spare process, once all slots are up: it must not make their start slower."""
+        if self.spare is None and self.target and all(s.ready for s in self.slots.values()):
             self.spare = self._start(0, now)
 
     def _take(self, place: int, now: float) -> Slot:
@@ -81,12 +94,14 @@ class Crew:
 
     def ready(self, slot: Slot, pid: int) -> None:
         """A process is up."""
+        self.changed = True
         slot.ready = True
         slot.pid = pid
         self._deaths_in_a_row = 0
 
     def died(self, slot: Slot, reason: str, now: float) -> None:
         """A process died; a slot gets another."""
+        self.changed = True
         if slot.ready:
             self.crashes += 1
         else:
@@ -101,6 +116,7 @@ class Crew:
 
     def end(self, slot: Slot, now: float) -> None:
         """A slot is through: end its process, and put another in its place unless it shall go."""
+        self.changed = True
         del self.slots[slot.number]
         self._effects.append(KillSlot(slot.number))
         self._succeed(slot, now)

@@ -419,7 +419,11 @@ class Worker:
         if self.pending:
             self.rebalance.look()
             self._fill()
-        self.crew.keep_spare(self.now)
+        if self.crew.changed:
+            self.crew.changed = False
+            self.status.urgent = True
+        if self.crew.wants_spare:
+            self.crew.keep_spare(self.now)
         self.status.look()
         effects = self.effects[:]
         self.effects.clear()

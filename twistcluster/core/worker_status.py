@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["WorkerStatusTeller"]
 
 OFTEN_S: Final = 0.2
-"""Between two lists of running items, and between two changes of how many slots are busy."""
+"""Between two looks at what changes often: which items run, how many slots are busy."""
+SOON_S: Final = 0.05
+"""Until the first look after a rest: a submit that is done in 0.2 ms must not pay for it."""
 AGAIN_S: Final = 1.0
 """A list that names the same items is told again so often: their time goes into the mean."""
 
@@ -22,26 +24,36 @@ AGAIN_S: Final = 1.0
 class WorkerStatusTeller:
     """Tells."""
 
-    __slots__ = ("_running", "_running_at", "_slots", "_slots_at", "_worker", "due")
+    __slots__ = ("_looked", "_running", "_running_at", "_slots", "_worker", "due", "urgent")
 
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self._slots: SlotsChanged | None = None
-        self._slots_at = 0.0
+        self._looked = 0.0
         self._running: set[tuple[int, int]] = set()
         self._running_at = 0.0
         self.due: float | None = None
+        self.urgent = True
+        """A slot came up, died or went."""
 
     def forget(self) -> None:
         """Whoever listens now knows nothing yet."""
         self._slots = None
         self._running = set()
+        self.urgent = True
 
     def look(self) -> None:
-        """Tell what changed; what changes often waits until it is due."""
-        self.due = None
+        """Something happened: tell what is urgent, and what is due."""
+        now = self._worker.now
+        if not self.urgent:
+            if self.due is None:
+                self.due = max(self._looked + OFTEN_S, now + SOON_S)
+            if now < self.due:
+                return
+        self.urgent = False
+        self._looked = now
         self._look_at_slots()
-        self._look_at_running()
+        self.due = now + OFTEN_S if self._look_at_running() else None
 
     def _look_at_slots(self) -> None:
         worker = self._worker
@@ -49,37 +61,26 @@ class WorkerStatusTeller:
         busy = sum(slot.busy for slot in slots)
         ready = sum(slot.ready for slot in slots)
         news = SlotsChanged(worker.crew.target, ready, busy, worker.crew.crashes)
-        old = self._slots
-        if news == old:
-            return
-        only_busy = old is not None and (news.slots, news.ready, news.crashes) == (old.slots, old.ready, old.crashes)
-        if only_busy and worker.now < self._slots_at + OFTEN_S:
-            self._call_at(self._slots_at + OFTEN_S)
-            return
-        self._slots, self._slots_at = news, worker.now
-        worker.up(news)
+        if news != self._slots:
+            self._slots = news
+            worker.up(news)
 
-    def _look_at_running(self) -> None:
+    def _look_at_running(self) -> bool:
+        """Tell which items run long; returns whether another look is due although nothing may happen."""
         now = self._worker.now
         running = [found for slot in self._worker.crew.slots.values() if (found := slot.running(now)) is not None]
         if not running and not self._running:
-            return
-        if now < self._running_at + OFTEN_S:
-            self._call_at(self._running_at + OFTEN_S)
-            return
+            return False
         items = [(bite.lease.number, index, seconds) for bite, index, seconds in running if not bite.job.ended]
         names = {(lease, index) for lease, index, _ in items}
         if names != self._running or now >= self._running_at + AGAIN_S:
             self._running, self._running_at = names, now
             self._worker.up(Running(items))
             self._measure([(bite.job, seconds) for bite, _, seconds in running])
-        self._call_at(now + OFTEN_S)
+        return bool(running)
 
     def _measure(self, running: list[tuple[WorkerJob, float]]) -> None:
         """The time of items that run counts in their job's mean."""
         for job in self._worker.jobs.values():
             seconds = [elapsed for other, elapsed in running if other is job]
             job.pace.running(len(seconds), sum(seconds))
-
-    def _call_at(self, when: float) -> None:
-        self.due = when if self.due is None else min(self.due, when)
