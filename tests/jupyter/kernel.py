@@ -1,6 +1,5 @@
 """A real kernel, with everything that it says kept in order, also what comes after a cell ended."""
 
-import queue
 import re
 import threading
 import time
@@ -76,11 +75,12 @@ class Kernel:
         self._reader.start()
 
     def _read(self) -> None:
+        # Not get_iopub_msg: it would make an event loop of this thread's own, and leave it open.
+        socket, session = self.client.iopub_channel.socket, self.client.session
         while not self._stop.is_set():
-            try:
-                self.messages.append(self.client.get_iopub_msg(timeout=0.1))
-            except queue.Empty:
-                continue
+            if socket.poll(100):
+                _, parts = session.feed_identities(socket.recv_multipart())
+                self.messages.append(session.deserialize(parts))
 
     def begin(self, code: str) -> Ran:
         """Send a cell; `finish` waits for it."""

@@ -11,10 +11,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 @pytest.fixture
 def kernel(tmp_path):
     kernel = Kernel(tmp_path)
-    kernel.do("%load_ext twistcluster")
-    yield kernel
-    kernel.run("%cluster stop --force")
-    kernel.close()
+    try:
+        kernel.do("%load_ext twistcluster")
+        yield kernel
+        kernel.run("%cluster stop --force")
+    finally:
+        kernel.close()
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_jobs_are_found_and_handled_by_name(started):
     assert "sleep-1" in started.do("%cluster cancel sleep-1").stdout
     started.do("slow.wait(20)")
     assert started.value("slow.state") == "'cancelled'"
-    assert "%cluster jobs" in message(started.run("%cluster job nope"))
+    assert "cluster.jobs()" in message(started.run("%cluster job nope"))
 
 
 def test_restart_and_scale(started):
