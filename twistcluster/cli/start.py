@@ -4,6 +4,7 @@ import click
 
 from twistcluster.cli.common import DEFAULT_NAME, DURATION, example
 from twistcluster.client.launch import start_local
+from twistcluster.net.places import check_name
 
 __all__ = ["command"]
 
@@ -18,9 +19,10 @@ def command(name: str, slots: int | None, idle_timeout: float | None) -> None:
     It ends when it was unused for ten minutes, or by `twistcluster stop NAME`.
     """
     try:
-        running = start_local(name, slots, idle_timeout)
+        check_name(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    running = start_local(name, slots, idle_timeout)
     found = running.connection
     done = "is ready" if running.started else "runs already"
     slots_text = f"{found.slots} slot{'' if found.slots == 1 else 's'}, " if found.kind == "local" else ""
