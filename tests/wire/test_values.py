@@ -256,6 +256,11 @@ LOCK = threading.Lock()
         (Stubborn(), "is a tests.wire.test_values.Stubborn", "__reduce__"),
         ({LOCK}, "an element of item is a _thread.lock", "make it inside"),
         (ValueError(LOCK), "item.args[0] is a _thread.lock", "make it inside"),
+        (
+            {"own": type("Job", (), {"__module__": "twistcluster.cluster", "__reduce__": Stubborn.__reduce__})()},
+            "item['own'] is a twistcluster.cluster.Job",
+            "pass the results",
+        ),
         (nested(100_000), "nested too deeply", "flatten"),
     ],
 )

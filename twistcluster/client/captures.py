@@ -124,22 +124,19 @@ def captures_of(function: object) -> Captures:
 
 def forbidden(value: object) -> str:
     """Return what a value is and what to do, if a function must not capture it; else an empty text."""
+    what = ""
+    if (
+        isinstance(value, io.IOBase)
+        and not isinstance(value, io.BytesIO | io.StringIO)
+        and all(value is not standard for standard in (sys.stdin, sys.stdout, sys.stderr))
+    ):
+        what = "an open file"
     for cls in type(value).__mro__:
-        module = cls.__module__
-        if module.startswith(("twistcluster.cluster", "twistcluster.client.", "twistcluster.jupyter.")):
+        if cls.__module__.startswith(("twistcluster.cluster", "twistcluster.client.", "twistcluster.jupyter.")):
             what = f"a twistcluster {type(value).__name__}"
-        elif module == "matplotlib.artist" and cls.__name__ == "Artist":
+        elif cls.__module__ == "matplotlib.artist" and cls.__name__ == "Artist":
             what = f"a matplotlib {type(value).__name__}"
-        elif (
-            cls is io.IOBase
-            and not isinstance(value, io.BytesIO | io.StringIO)
-            and value not in {sys.stdout, sys.stderr}
-        ):
-            what = "an open file"
-        else:
-            continue
-        return f"{what}, which can't go to a worker. What to do: {advice(value)}"
-    return ""
+    return what and f"{what}, which can't go to a worker. What to do: {advice(value)}"
 
 
 def by_reference(function: types.FunctionType) -> bool:

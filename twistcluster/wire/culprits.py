@@ -31,6 +31,9 @@ ADVICE: Final = (
     (("frame", "traceback"), "pass its text, as traceback.format_exc() makes it"),
 )
 
+WHOLE: Final = ("twistcluster.cluster.", "twistcluster.client.", "matplotlib.", "_io.")
+"""These are named themselves, whichever of their parts can't be pickled."""
+
 
 def explain(value: object, name: str, error: BaseException, picklable: Callable[[object], bool]) -> str:
     """Return what can't be pickled, as a path into the value ("item['lock'] is a _thread.lock"), why, and what to do."""
@@ -69,6 +72,8 @@ def _search(value: object, path: str, picklable: Callable[[object], bool]) -> tu
     tries = TRIES
     seen = {id(value)}
     for _ in range(DEPTH):
+        if type_name(value).startswith(WHOLE):
+            return path, value
         for step, part in islice(_parts(value), PARTS):
             if id(part) in seen or isinstance(part, (str, bytes, int, float, type(None))):
                 continue
