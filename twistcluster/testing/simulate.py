@@ -62,6 +62,8 @@ class Figures:
     """Memory for the job while it is pending."""
     peak_mb: float
     """Memory for workers and job at most, with the little that the simulation itself keeps of each."""
+    busy_share: float
+    """CPU time inside the machine over simulated time."""
     virtual_s: float
     ideal_s: float
     """items x seconds / slots."""
@@ -101,6 +103,8 @@ class LeaseSimulation:
         identity = Identity(epoch="0", cluster="0", python=PYTHON, version="0", pid=0)
         self.scheduler = Scheduler(identity, now=0.0)
         self._next_tick = 0.0
+        self._measured_at = 0.0
+        self._measured_cpu_s = 0.0
 
     def open(self) -> None:
         """Everybody joins, and the client sends its job."""
@@ -118,6 +122,7 @@ class LeaseSimulation:
             self.cpu_s += time.process_time() - before_s
             self._carry_out(effects)
         self._next_tick = self.scheduler.next_tick()
+        self._measured_cpu_s = self.cpu_s
 
     def join(self) -> None:
         """The client joins, alone."""
@@ -143,6 +148,7 @@ class LeaseSimulation:
             item_us=item_us,
             pending_mb=self.pending_bytes / 1e6,
             peak_mb=self.peak_bytes / 1e6,
+            busy_share=self.cpu_s / self.now,
             virtual_s=self.now,
             ideal_s=self.items * self.seconds / self.slots,
         )
@@ -167,6 +173,10 @@ class LeaseSimulation:
         before_s = time.process_time()
         for peer, message in batch:
             outcome.append(received(peer, message, buffers, now))
+        if now >= self._measured_at + 1.0:
+            # As a node does: the machine makes its leases longer once it is more than half busy.
+            self.scheduler.busy_share = (self.cpu_s - self._measured_cpu_s) / (now - self._measured_at)
+            self._measured_at, self._measured_cpu_s = now, self.cpu_s
         if now >= self._next_tick:
             outcome.append(self.scheduler.tick(now))
             self._next_tick = self.scheduler.next_tick()
