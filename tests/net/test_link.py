@@ -177,6 +177,26 @@ def test_a_peer_that_never_reads_cannot_keep_a_link_from_closing(server, monkeyp
     server.steps.until(lambda: owner.lost)
 
 
+def test_a_peer_that_asks_and_never_reads_is_cut_off(server, monkeypatch):
+    monkeypatch.setattr(limits, "QUEUED_MESSAGES", 50)
+    link, _ = server.client()
+    link._wire.stopReading()
+    deaf = server.owner.links[0]
+    deaf.send(Results(1, 0, 1, 0), [bytes(10 * limits.MIB)])
+    server.steps.until(lambda: server.owner.pauses == ["paused"])
+    for number in range(40):
+        link.send(Ask(number, Status()))
+    server.steps.until(lambda: len(server.owner.messages) == 41)
+    assert not server.owner.lost
+    for number in range(40):
+        link.send(Ask(number, Status()))
+    server.steps.until(lambda: server.owner.lost)
+    assert server.owner.lost == [(deaf, "it reads too slowly")]
+    assert is_served(server)
+    link.abort("the test ends")
+    server.steps.until(lambda: link.state is LinkState.CLOSED)
+
+
 def frame(head: bytes, buffers=()):
     return struct.pack(f"<II{len(buffers)}Q", len(head), len(buffers), *map(len, buffers)) + head + b"".join(buffers)
 

@@ -51,8 +51,9 @@ def run(how, number=None):
     said = [child.stdout.readline().strip()]
     if number is not None:
         child.send_signal(number)
-    rest, _ = child.communicate(timeout=30)
-    return said + rest.split("\n")[:-1], child.returncode
+    said += child.stdout.read().splitlines()
+    child.stdout.close()
+    return said, child.wait(30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -123,6 +123,7 @@ class Link(TwistedProtocol):
         self._backlog_bytes = 0
         self._draining = False
         self._paused = False
+        self._queued = 0  # messages since it was paused
         self._deadline: Timer | None = None
         self._reason = ""
 
@@ -143,6 +144,11 @@ class Link(TwistedProtocol):
         self._pieces += pieces
         if len(pieces) > 1:
             self._bulky = True
+        if self._paused and self._listens:
+            self._queued += 1
+            if self._queued > limits.QUEUED_MESSAGES:
+                _log.warn("a peer that doesn't read is cut off: {count} messages wait for it", count=self._queued)
+                self.abort("it reads too slowly")
 
     def flush(self) -> None:
         """Let what was sent leave now."""
@@ -178,6 +184,7 @@ class Link(TwistedProtocol):
     def abort(self, reason: str) -> None:
         """End the link at once; what was sent may be lost."""
         self._reason = self._reason or reason
+        self._pass(LinkEvent.CLOSE)
         if self._wire is not None:
             self._wire.abortConnection()
 
@@ -261,7 +268,7 @@ class Link(TwistedProtocol):
             batch = pieces[at : at + PIECES] if at or len(pieces) > PIECES else pieces
             size = sum(map(_nbytes, batch)) if len(batch) > 1 else _nbytes(batch[0])
             try:
-                sent = self._socket.sendmsg(batch)
+                sent = self._socket.sendmsg(batch) if len(batch) > 1 else self._socket.send(batch[0])
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -277,6 +284,7 @@ class Link(TwistedProtocol):
             self._backlog_bytes += len(view)
         if self._backlog_bytes > PAUSE_BYTES and not self._paused:
             self._paused = True
+            self._queued = 0
             self._turn.soon(self._tell_paused)
         if not self._draining:
             self._draining = True

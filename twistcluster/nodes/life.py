@@ -4,6 +4,7 @@ Owns: signals, and how the reactor is run and ended. Must not know: what runs.
 """
 
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def run_until_ended(reactor: Any, begin: Callable[[], None], end: Callable[[], D
             signal.signal(number, lambda _signal, _frame: reactor.callFromThread(stop_reactor, reactor))
         try:
             begin()
+            gc.freeze()  # what a node is made of stays: no collection needs to look at it again
         except Exception as error:
             failed.append(error)
             stop_reactor(reactor)

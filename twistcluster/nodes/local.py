@@ -27,6 +27,7 @@ from twistcluster.nodes.cores import usable_cores
 from twistcluster.nodes.hosting import NameTaken, Premises, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.packages import packages
 from twistcluster.nodes.scheduler import SchedulerNode
 from twistcluster.nodes.worker import WorkerNode
 
@@ -76,7 +77,9 @@ class LocalCluster:
             new_identity(options.id, options.name, owner), now=time.monotonic(), idle_timeout_s=self.idle_timeout_s
         )
         self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor))
-        self._worker = WorkerNode(reactor, turn, name=WORKER_NAME, slots=self.slots, folder=premises.place.folder)
+        self._worker = WorkerNode(
+            reactor, turn, name=WORKER_NAME, slots=self.slots, folder=premises.place.folder, packages=packages()
+        )
         _, lower = memory_pair(self._scheduler, self._worker, turn)
         self._worker.start(lower)
 

@@ -18,6 +18,7 @@ __all__ = [
     "PAGE_ITEMS",
     "PREALLOCATE_BYTES",
     "PULL_AHEAD_BYTES",
+    "QUEUED_MESSAGES",
     "RESULTS_HELD_BYTES",
     "UNWELCOMED_CONNECTIONS",
 ]
@@ -50,6 +51,8 @@ CONNECTIONS: Final = 4096
 """Connections to one scheduler, clients and workers together."""
 UNWELCOMED_CONNECTIONS: Final = 64
 """Connections that have not said `Hello` yet."""
+QUEUED_MESSAGES: Final = 10_000
+"""What may wait for a peer that has stopped reading; then its link is cut (results aren't sent to it at all)."""
 RESULTS_HELD_BYTES: Final = GIB
 """Results that wait in the scheduler's memory for one client; at the limit its jobs get no new leases."""
 
