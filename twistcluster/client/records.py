@@ -93,7 +93,11 @@ class JobRecord:
         origin: object | None = None,
         shows_errors: bool = True,
     ) -> None:
-        self.condition = threading.Condition()
+        lock = threading.RLock()
+        self.condition = threading.Condition(lock)
+        """Notified of whatever comes."""
+        self._over = threading.Condition(lock)
+        """Notified of the end only: who waits for that isn't woken by every message."""
         self.number = number
         self.id = id
         self.label = label
@@ -177,7 +181,7 @@ class JobRecord:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if the time was up before."""
-        return wait_until(self.condition, lambda: self._ended is not None, timeout, self.interrupted)
+        return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
 
     def wait_for(self, ready: Callable[[], bool], deadline: float | None) -> bool:
         """Wait until `ready()` or the job's end."""
@@ -461,6 +465,7 @@ class JobRecord:
         self._ended = time.monotonic()
         self._running = 0
         self.input = None
+        self._over.notify_all()
         wakes, self._wakes = self._wakes, []
         for wake in wakes:
             wake()
