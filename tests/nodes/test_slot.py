@@ -148,7 +148,7 @@ def test_a_function_is_loaded_once_until_forgotten(shared_slot: RealSlot) -> Non
 
 
 def test_an_instance_of_a_notebooks_class(shared_slot: RealSlot) -> None:
-    from types import ModuleType  # noqa: PLC0415
+    from types import ModuleType
 
     source = "class Point:\n    def __init__(self, x): self.x = x\ndef move(p):\n    p.x += 1\n    return p"
     module = ModuleType("__main__")
@@ -166,7 +166,7 @@ def test_an_instance_of_a_notebooks_class(shared_slot: RealSlot) -> None:
 
 def test_a_coroutine_function(shared_slot: RealSlot) -> None:
     async def later(x: int) -> int:
-        import asyncio  # noqa: PLC0415
+        import asyncio
 
         await asyncio.sleep(0)
         if x == 2:
@@ -206,7 +206,7 @@ def test_an_exception(shared_slot: RealSlot) -> None:
 
 
 def test_the_exception_itself_travels(shared_slot: RealSlot) -> None:
-    from twistcluster.wire.values import loads  # noqa: PLC0415
+    from twistcluster.wire.values import loads
 
     job = shared_slot.job(lambda key: {}[key])
     shared_slot.page(job, ["k"])
@@ -223,7 +223,9 @@ def test_every_item_fails(shared_slot: RealSlot) -> None:
     assert len(found) == 50
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1), MemoryError()]
+)
 def test_what_else_an_item_raises_fails_it(shared_slot: RealSlot, error: BaseException) -> None:
     def fail(x: int) -> int:
         if x:
@@ -237,7 +239,7 @@ def test_what_else_an_item_raises_fails_it(shared_slot: RealSlot, error: BaseExc
 
 def test_an_exception_whose_text_fails_and_that_cant_be_pickled(shared_slot: RealSlot) -> None:
     def fail(x: int) -> None:
-        import threading  # noqa: PLC0415
+        import threading
 
         class Odd(Exception):
             def __init__(self) -> None:
@@ -274,7 +276,7 @@ def test_an_argument_that_cant_be_unpickled_fails_that_item_only(shared_slot: Re
 
 
 def test_a_function_that_cant_be_loaded_fails_its_items(shared_slot: RealSlot) -> None:
-    import pickle  # noqa: PLC0415
+    import pickle
 
     job = shared_slot.job(pickle.dumps((b"cnothere\nnothing\n.", [], [])))
     shared_slot.page(job, [1, 2])
@@ -432,9 +434,9 @@ def test_modules_files_and_folder_of_a_context(own_slot: RealSlot, tmp_path: pat
     )
 
     def look(x: int) -> str:
-        import pathlib  # noqa: PLC0415
+        import pathlib
 
-        import lab_helper  # noqa: PLC0415
+        import lab_helper
 
         return f"{lab_helper.VALUE} {pathlib.Path('up.txt').read_text()} {pathlib.Path('beside.txt').read_text()}"
 
@@ -445,7 +447,7 @@ def test_modules_files_and_folder_of_a_context(own_slot: RealSlot, tmp_path: pat
 
 
 def test_steps_run_once_and_define_names(own_slot: RealSlot) -> None:
-    import types  # noqa: PLC0415
+    import types
 
     notebook = types.ModuleType("__main__")
     source = "def setup():\n    global model\n    model = [0]\n    return model\ndef use(x):\n    model[0] += x\n    return model[0]"
@@ -502,7 +504,7 @@ def test_it_dies_with_its_worker_even_in_code_that_never_returns(own_slot: RealS
 
 def test_its_children_die_with_it_when_the_worker_goes(own_slot: RealSlot) -> None:
     def start(x: int) -> int:
-        import subprocess  # noqa: PLC0415
+        import subprocess
 
         return subprocess.Popen(["sleep", "100"]).pid
 

@@ -84,7 +84,7 @@ class Crew:
         slot = Slot(self._next, place, now)
         self._next += 1
         over = self._deaths_in_a_row - DEATHS_IN_A_ROW
-        pause = min(2.0**over, LONGEST_PAUSE_S) if over >= 0 else 0.0
+        pause = min(2.0 ** min(over, 16), LONGEST_PAUSE_S) if over >= 0 else 0.0
         if pause:
             self._effects.append(
                 Log("error", "new slots die before they are ready; waiting before the next", {"seconds": pause})

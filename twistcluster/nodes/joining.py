@@ -25,7 +25,8 @@ LONGEST_PAUSE_S: Final = 10.0
 
 def pause_s(tries: int, chance: float) -> float:
     """How long to wait after so many tries that failed; `chance`, from 0 to 1, keeps many workers from coming at once."""
-    return float(min(FIRST_PAUSE_S * 2.0**tries, LONGEST_PAUSE_S)) * (0.5 + chance / 2)
+    doublings = min(tries, 16)  # 2.0**1024 is more than a float holds
+    return float(min(FIRST_PAUSE_S * 2.0**doublings, LONGEST_PAUSE_S)) * (0.5 + chance / 2)
 
 
 class Joining:

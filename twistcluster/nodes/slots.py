@@ -47,7 +47,7 @@ ONE_SHARE: Final = (
     "POLARS_MAX_THREADS",
 )
 """Libraries that would start a thread a core in every slot."""
-NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_")
+NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_OWNER")
 """What a notebook's kernel has in its environment and its slots must not."""
 
 _CODEC: Final = Codec(SlotToWorker)

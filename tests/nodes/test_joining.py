@@ -1,0 +1,120 @@
+"""A standalone worker: joining, coming back, ending."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tools import until
+from twistcluster.nodes.joining import pause_s
+
+SCHEDULER = "import sys; from twistcluster.nodes.scheduler import main; sys.exit(main('lab', None, print))"
+WORKER = "import sys; from twistcluster.nodes.worker import run_worker; sys.exit(run_worker('lab', 1, 'w', {'gpu': 1}))"
+
+
+class Process:
+    def __init__(self, code: str, log: pathlib.Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.popen = subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=out, start_new_session=True)
+
+    def says(self, text: str, times: int = 1) -> None:
+        until(lambda: len(re.findall(text, self.log.read_text())) >= times, 20, f"{text!r} in {self.log.name}")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(10)
+
+
+@pytest.fixture
+def start(tmp_path: pathlib.Path) -> Iterator[object]:
+    started: list[Process] = []
+
+    def start(code: str, name: str) -> Process:
+        started.append(Process(code, tmp_path / name))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait(10)
+
+
+def slots_of(pid: int) -> list[int]:
+    """Slots that have this worker as parent."""
+    found = []
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "status").read_text()
+            except OSError:
+                continue
+            if re.search(rf"^PPid:\t{pid}$", status, re.MULTILINE):
+                found.append(int(folder.name))
+    return found
+
+
+def test_pauses_grow_and_scatter() -> None:
+    assert [pause_s(tries, 1.0) for tries in range(4)] == [0.2, 0.4, 0.8, 1.6]
+    assert pause_s(2000, 1.0) == 10.0
+    assert pause_s(1, 0.0) == 0.2
+
+
+def test_nobody_to_join(start) -> None:
+    worker = start(WORKER, "worker")
+    assert worker.popen.wait(20) == 1
+    assert "no cluster named 'lab' runs here" in worker.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_its_slots(start, number: int) -> None:
+    start(SCHEDULER, "scheduler").says("scheduler is ready")
+    worker = start(WORKER, "worker")
+    worker.says("worker joined")
+    slots = until(lambda: slots_of(worker.popen.pid))
+    assert worker.end(number) == 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in slots)
+
+
+def test_it_ends_with_its_cluster(start) -> None:
+    scheduler = start(SCHEDULER, "scheduler")
+    scheduler.says("scheduler is ready")
+    worker = start(WORKER, "worker")
+    worker.says("worker joined")
+    assert scheduler.end() == 0
+    assert worker.popen.wait(10) == 0
+
+
+def test_it_comes_back_after_its_scheduler_was_killed(start) -> None:
+    scheduler = start(SCHEDULER, "scheduler")
+    scheduler.says("scheduler is ready")
+    worker = start(WORKER, "worker")
+    worker.says("worker joined")
+    scheduler.end(signal.SIGKILL)
+    worker.says("trying again")
+    again = start(SCHEDULER, "again")
+    again.says("worker joined")
+    assert again.end() == 0
+    assert worker.popen.wait(10) == 0
+
+
+def test_its_slots_die_with_it(start) -> None:
+    start(SCHEDULER, "scheduler").says("scheduler is ready")
+    worker = start(WORKER, "worker")
+    worker.says("worker joined")
+    slots = until(lambda: slots_of(worker.popen.pid))
+    worker.end(signal.SIGKILL)
+    until(lambda: not any("nodes.slot" in command(pid) for pid in slots))
+
+
+def command(pid: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
