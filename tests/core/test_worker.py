@@ -1,5 +1,7 @@
 """The worker's machine, step by step, with slots that are records."""
 
+import itertools
+
 import pytest
 
 from tests.core.fake_slots import NONE, Driver
@@ -568,7 +570,7 @@ def test_a_single_slot_goes_to_and_fro() -> None:
         for number, bites in driver.in_flight().items():
             jobs.append(bites[0][0])
             driver.run(number)
-    changes = sum(a != b for a, b in zip(jobs, jobs[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(jobs))
     assert {1, 2} <= set(jobs)
     assert 3 <= changes <= 12
 
@@ -703,9 +705,13 @@ def test_what_was_never_sent_is_a_protocol_error(message: object) -> None:
         Driver().hear(message)
 
 
+def lease_and_run(driver: Driver, lease: Lease) -> None:
+    driver.hear(lease)
+    driver.run_all()
+
+
 def test_a_lease_without_its_page_is_a_protocol_error() -> None:
     driver = Driver()
     driver.job(10)
     with pytest.raises(ProtocolError, match="page"):
-        driver.hear(Lease(2, 1, 10, 20))
-        driver.run_all()
+        lease_and_run(driver, Lease(2, 1, 10, 20))

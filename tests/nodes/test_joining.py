@@ -1,6 +1,5 @@
 """A standalone worker: joining, coming back, ending."""
 
-import os
 import pathlib
 import re
 import signal
@@ -79,7 +78,7 @@ def test_a_signal_ends_it_and_its_slots(start, number: int) -> None:
     worker.says("worker joined")
     slots = until(lambda: slots_of(worker.popen.pid))
     assert worker.end(number) == 0
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in slots)
+    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in slots)
 
 
 def test_it_ends_with_its_cluster(start) -> None:

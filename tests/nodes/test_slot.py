@@ -343,7 +343,7 @@ def test_the_page_says_what_runs_and_the_limit_ends_bites(own_slot: RealSlot, tm
     gate = tmp_path / "gate"
 
     def wait(x: int) -> int:
-        while x == 2 and not os.path.exists(str(gate)):
+        while x == 2 and not gate.exists():
             time.sleep(0.001)
         return x
 
@@ -381,7 +381,7 @@ def test_results_dont_wait_for_a_long_item(own_slot: RealSlot, tmp_path: pathlib
 
     def wait(x: int) -> object:
         print("item", x)
-        while x == 3 and not os.path.exists(str(gate)):
+        while x == 3 and not gate.exists():
             time.sleep(0.001)
         return x if result == "plain" else [x]
 
@@ -482,7 +482,7 @@ def test_a_step_of_now_only(own_slot: RealSlot) -> None:
     name = step(own_slot, b"s", os.getpid)
     own_slot.say(own_slot.context)
     own_slot.say(Step(9, own_slot.context.digest, name, once=True))
-    message, buffers = own_slot.next()
+    message, _ = own_slot.next()
     assert message.error is None
     name = step(own_slot, b"s", lambda: sys.stdout)
     own_slot.say(Step(10, own_slot.context.digest, name, once=True))

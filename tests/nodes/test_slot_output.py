@@ -53,8 +53,7 @@ def test_bounds(capture: Capture, running: list[int | None], piece: str) -> None
     while total < 3 * (HEAD_BYTES + TAIL_BYTES):
         capture.write(piece)
         total += len(piece.encode())
-        for caught in capture.take(ended=False):
-            texts.append(caught.text)
+        texts += [caught.text for caught in capture.take(ended=False)]
     for caught in capture.take(ended=True):
         texts.append(caught.text)
         dropped += caught.dropped_bytes

@@ -86,7 +86,7 @@ def test_what_waits_behind_a_long_item_runs_in_the_other_slot(worker: LiveWorker
     gate = str(tmp_path / "gate")
 
     def work(x: int) -> int:
-        while x == 20 and not os.path.exists(gate):
+        while x == 20 and not pathlib.Path(gate).exists():
             time.sleep(0.001)
         time.sleep(0.001)
         return x
@@ -138,7 +138,7 @@ def test_a_revoked_lease_gives_back_what_slots_havent_started(worker: LiveWorker
     gate = str(tmp_path / "gate")
 
     def work(x: int) -> int:
-        while not os.path.exists(gate):
+        while not pathlib.Path(gate).exists():
             time.sleep(0.001)
         return x
 
