@@ -155,6 +155,25 @@ def test_many_pieces_leave_in_order(server):
     assert owner.messages[1:] == [Answer(number) for number in range(3000)]
 
 
+def test_what_can_wait_leaves_with_the_next_message_or_a_little_later(server):
+    link, owner = server.client()
+    link.send_later(Ask(1, Status()))
+    link.send_later(Ask(2, Status()))
+    for _ in range(5):
+        server.steps.reactor.iterate(0.001)
+    assert len(server.owner.messages) == 1
+    link.send(Ask(3, Status()))
+    server.steps.until(lambda: len(owner.messages) == 4)
+    link.send_later(Ask(4, Status()))
+    server.steps.until(lambda: len(owner.messages) == 5)
+    assert owner.messages[1:] == [Answer(number) for number in (1, 2, 3, 4)]
+    link.send_later(Ask(5, Status()))
+    link.close()
+    link.send_later(Ask(6, Status()))
+    server.steps.until(lambda: server.owner.lost)
+    assert server.owner.messages[-1] == Ask(5, Status())
+
+
 def test_what_was_sent_leaves_before_a_close(server):
     link, _ = server.client()
     link.send(Blob(b"d"), [bytes(10 * limits.MIB)])

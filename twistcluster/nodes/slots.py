@@ -24,7 +24,7 @@ from twistcluster.net.unix import adopt
 from twistcluster.nodes.cores import usable_cores
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Message, SlotToWorker
+from twistcluster.wire.messages import DropPages, EndJob, Forget, Message, SlotToWorker
 
 __all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
 
@@ -51,6 +51,8 @@ NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_OWNER")
 """What a notebook's kernel has in its environment and its slots must not."""
 
 _CODEC: Final = Codec(SlotToWorker)
+
+_CAN_WAIT: Final = frozenset({EndJob, DropPages, Forget})
 
 
 def default_slots() -> int:
@@ -147,8 +149,11 @@ class SlotProcess:
         return int(self._words[0])
 
     def say(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
-        """Tell it something."""
-        self._link.send(message, buffers)
+        """Tell it something; what it may forget can wait until there is something to do."""
+        if type(message) in _CAN_WAIT:
+            self._link.send_later(message)
+        else:
+            self._link.send(message, buffers)
 
     def limit(self, ordinal: int, answer: bool) -> None:
         """Write the limit into its page; the owner hears when it holds."""
