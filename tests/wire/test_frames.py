@@ -106,6 +106,22 @@ def test_before_the_welcome_a_frame_is_small():
     assert decoder.feed(joined(b"", [bytes(limits.OPENING_FRAME_BYTES)]))
 
 
+def test_a_welcome_may_raise_the_limit_for_what_comes_right_behind_it():
+    large = joined(b"large", [b"x" * limits.OPENING_FRAME_BYTES])
+    for cut in (9, 17, 40_000):
+        decoder = FrameDecoder()
+        assert decoder.feed(joined(b"welcome") + large[:cut]) == [(b"welcome", [])]
+        decoder.limit_bytes = limits.FRAME_BYTES
+        ((head, _),) = decoder.feed(large[cut:])
+        assert head == b"large"
+        decoder = FrameDecoder()
+        decoder.feed(joined(b"no welcome") + large[:cut])
+        with pytest.raises(ProtocolError):
+            decoder.feed(large[cut:])
+    with pytest.raises(ProtocolError):
+        FrameDecoder().feed(joined(b"welcome") + b"\xff" * 8)
+
+
 def test_a_claim_within_the_limit_uses_memory_only_as_it_fills():
     # 8 GiB that never come: mapped, not zeroed.
     decoder = FrameDecoder(limits.FRAME_BYTES)

@@ -8,6 +8,7 @@ from a stream and put into one. Must not know: what a head means, what carries t
 import mmap
 import struct
 from collections.abc import Sequence
+from operator import le
 from typing import Final, TypeAlias
 
 from twistcluster.errors import ProtocolError
@@ -67,8 +68,9 @@ class FrameDecoder:
     Frames of less than `PREALLOCATE_BYTES` have buffers of their own (so that a small one that is kept never pins a
     large chunk); the buffers of longer ones are writable views into one block that was allocated for that frame.
 
-    `limit_bytes` may be set at any time and holds for frames whose prefix hasn't been read yet. After a
-    `ProtocolError` the decoder stays broken: its stream can't be cut any more.
+    `limit_bytes` may be set at any time. A frame that is too long for it, but comes right behind others that may raise
+    it (a `Welcome`), is looked at again with the next chunk. After a `ProtocolError` the decoder stays broken: its
+    stream can't be cut any more.
     """
 
     def __init__(self, limit_bytes: int = limits.OPENING_FRAME_BYTES) -> None:
@@ -108,10 +110,12 @@ class FrameDecoder:
     def _cut(self, data: bytes, at: int, frames: list[Frame]) -> None:
         """Append the frames of `data` from `at` on; keep what is left, and how much is needed to go on."""
         size = len(data)
-        prefix = PREFIX.size
+        prefix = self._need = PREFIX.size
         while size - at >= prefix:
             head_bytes, buffer_count = PREFIX.unpack_from(data, at)
             total = prefix + 8 * buffer_count + head_bytes
+            if frames and self._may_be_taken_later(head_bytes, buffer_count, total):
+                break
             self._check(head_bytes, buffer_count, total)
             table_end = at + prefix + 8 * buffer_count
             if table_end > size:
@@ -121,6 +125,8 @@ class FrameDecoder:
             if buffer_count:
                 lengths = struct.unpack_from(f"<{buffer_count}Q", data, at + prefix)
                 total += sum(lengths)
+                if frames and self._may_be_taken_later(head_bytes, buffer_count, total):
+                    break
                 self._check(head_bytes, buffer_count, total)
             if total >= limits.PREALLOCATE_BYTES:
                 self._large = _LargeFrame(head_bytes, lengths)
@@ -140,10 +146,13 @@ class FrameDecoder:
                 buffers.append(data[at : at + length])
                 at += length
             frames.append((head, buffers))
-        else:
-            self._need = prefix
         if at < size:
             self._tail += memoryview(data)[at:]
+
+    def _may_be_taken_later(self, head_bytes: int, buffer_count: int, total: int) -> bool:
+        """Whether the frames before this one may raise the limit enough: a `Welcome` does, and brings more with it."""
+        absolute = limits.HEAD_BYTES, limits.BUFFERS_PER_FRAME, limits.FRAME_BYTES
+        return total > self.limit_bytes and all(map(le, (head_bytes, buffer_count, total), absolute))
 
     def _check(self, head_bytes: int, buffer_count: int, total: int) -> None:
         if total <= self.limit_bytes and head_bytes <= limits.HEAD_BYTES and buffer_count <= limits.BUFFERS_PER_FRAME:
