@@ -705,13 +705,10 @@ def test_what_was_never_sent_is_a_protocol_error(message: object) -> None:
         Driver().hear(message)
 
 
-def lease_and_run(driver: Driver, lease: Lease) -> None:
-    driver.hear(lease)
-    driver.run_all()
-
-
 def test_a_lease_without_its_page_is_a_protocol_error() -> None:
     driver = Driver()
     driver.job(10)
     with pytest.raises(ProtocolError, match="page"):
-        lease_and_run(driver, Lease(2, 1, 10, 20))
+        driver.hear(Lease(2, 1, 10, 20))
+    driver.run_all()
+    assert driver.done() == items(0, 10)

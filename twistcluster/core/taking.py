@@ -91,15 +91,15 @@ class Taking:
         for slot in worker.crew.slots.values():
             if slot.limit is not None and not slot.draining:
                 asked += 1
-            elif slot.open and not slot.bites and worker.suits(slot, job):
+            elif slot.open and not slot.bites and worker.feeding.suits(slot, job):
                 idle += 1
-        return idle > asked and not any(worker.suits(victim, other) for other in worker.pending.values())
+        return idle > asked and not any(worker.feeding.suits(victim, other) for other in worker.pending.values())
 
     def _others_wait(self, slot: Slot, seconds: float) -> bool:
         """Whether another job that this slot could run is more urgent than what is queued in it."""
         queued = list(slot.bites.values())[-1].job
         for job in self._worker.pending.values():
-            if job is queued or not self._worker.suits(slot, job):
+            if job is queued or not self._worker.feeding.suits(slot, job):
                 continue
             if job.priority > queued.priority or (job.priority == queued.priority and seconds >= OTHERS_WAIT_S):
                 return True

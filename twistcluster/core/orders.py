@@ -1,0 +1,178 @@
+"""What the scheduler says to a worker, and what is done about it.
+
+Owns: what each message of the scheduler does. Payloads pass unread. Must not know: what slots say.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twistcluster.core.bites import WorkerJob
+from twistcluster.core.ledger import Buffers, Ledger
+from twistcluster.core.worker_effects import Ended, ToSlot
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.messages import (
+    Blob,
+    Context,
+    DropPages,
+    EndJob,
+    Forget,
+    Lease,
+    Message,
+    OpenJob,
+    Page,
+    Refused,
+    Released,
+    RestartSlots,
+    Revoke,
+    Scale,
+    Step,
+    Stop,
+    Welcome,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.core.worker import Worker
+
+__all__ = ["SLOTS_AT_MOST", "Orders"]
+
+SLOTS_AT_MOST: Final = 1024
+
+
+class Orders:
+    """The scheduler's messages."""
+
+    __slots__ = ("_handlers", "_worker")
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+        self._handlers: dict[type[Message], Callable[[Any, Buffers], None]] = {
+            Welcome: self._welcome,
+            Refused: self._refused,
+            Blob: self._blob,
+            Forget: self._forget,
+            Context: self._context,
+            OpenJob: self._open_job,
+            Page: self._page,
+            DropPages: self._drop_pages,
+            EndJob: self._end_job,
+            Lease: self._lease,
+            Revoke: self._revoke,
+            Scale: self._scale,
+            RestartSlots: self._restart_slots,
+            Step: self._step,
+            Stop: self._stop,
+        }
+
+    def received(self, message: Message, buffers: Buffers) -> None:
+        """The scheduler said something.
+
+        Raises:
+            ProtocolError: what it may not say.
+        """
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise ProtocolError(f"a scheduler doesn't say {type(message).__name__} to a worker")
+        handler(message, buffers)
+
+    def _welcome(self, _message: Welcome, _: Buffers) -> None:
+        self._worker.status.forget()
+
+    def _refused(self, message: Refused, _: Buffers) -> None:
+        self._worker.effects.append(Ended(message.message))
+
+    def _stop(self, _message: Stop, _: Buffers) -> None:
+        self._worker.effects.append(Ended("the scheduler ended it"))
+
+    def _ledgers(self) -> list[tuple[int, Ledger]]:
+        return [(slot.number, slot.ledger) for slot in self._worker.crew.slots.values()]
+
+    def _blob(self, message: Blob, buffers: Buffers) -> None:
+        self._worker.stock.keep(message, buffers)
+
+    def _forget(self, message: Forget, _: Buffers) -> None:
+        for slot, told in self._worker.stock.forget(message, self._ledgers()):
+            self._worker.effects.append(ToSlot(slot, told))
+
+    def _context(self, message: Context, _: Buffers) -> None:
+        self._worker.stock.contexts[message.digest] = message
+
+    def _open_job(self, message: OpenJob, _: Buffers) -> None:
+        context = self._worker.stock.context(message.context)
+        self._worker.jobs[message.job] = WorkerJob(message, context)
+        self._worker.rebalance.seen(context)
+
+    def _page(self, message: Page, buffers: Buffers) -> None:
+        self._job(message.job).pages.add(message, buffers)
+
+    def _drop_pages(self, message: DropPages, _: Buffers) -> None:
+        self._job(message.job).pages.drop(message.firsts)
+        for number, ledger in self._ledgers():
+            told = self._worker.stock.drop_pages(ledger, message)
+            if told is not None:
+                self._worker.effects.append(ToSlot(number, told))
+
+    def _end_job(self, message: EndJob, _: Buffers) -> None:
+        job = self._job(message.job)
+        job.ended = True
+        del self._worker.jobs[job.number]
+        self._worker.pending.pop(job.number, None)
+        for lease in job.leases.values():
+            self._worker.leases.pop(lease.number, None)
+        for slot in self._worker.crew.slots.values():
+            if any(bite.job is job and bite.span.left for bite in slot.bites.values()):
+                self._worker.taking.all_unstarted(slot)
+            told = self._worker.stock.end_job(slot.ledger, message)
+            if told is not None:
+                self._worker.tell(slot, told)
+
+    def _job(self, number: int) -> WorkerJob:
+        try:
+            return self._worker.jobs[number]
+        except KeyError:
+            raise ProtocolError(f"job {number} was named before it was opened") from None
+
+    def _lease(self, message: Lease, _: Buffers) -> None:
+        job = self._job(message.job)
+        if message.start < message.stop:
+            job.pages.covering(message.start, message.stop)  # all of them are here, or this is where it is said
+            self._worker.leases[message.lease] = job.lease(message.lease, message.start, message.stop)
+            self._worker.pending[job.number] = job
+
+    def _revoke(self, message: Revoke, _: Buffers) -> None:
+        lease = self._worker.leases.get(message.lease)
+        if lease is None:
+            self._worker.up(Released(message.lease, 0, 0))
+            return
+        job = lease.job
+        ranges = job.tail(lease, message.keep)
+        for start, stop in ranges:
+            self._worker.release(lease, start, stop)
+        if not ranges:
+            self._worker.up(Released(message.lease, 0, 0))
+        if not job.spans.pending:
+            self._worker.pending.pop(job.number, None)
+        if message.keep == 0 and lease.left:
+            lease.wanted = True
+            for slot in self._worker.crew.slots.values():
+                if any(bite.lease is lease and bite.span.left for bite in slot.bites.values()):
+                    self._worker.taking.all_unstarted(slot)
+
+    def _scale(self, message: Scale, _: Buffers) -> None:
+        crew = self._worker.crew
+        crew.target = min(max(message.slots, 0), SLOTS_AT_MOST)
+        staying = [slot for slot in crew.slots.values() if slot.draining != "retire"]
+        # Those that are idle go first, of these the ones that came last.
+        staying.sort(key=lambda slot: (len(slot.steps) + len(slot.bites), -slot.place))
+        for slot in staying[: max(0, len(staying) - crew.target)]:
+            self._worker.taking.drain(slot, "retire")
+        crew.fill(self._worker.now)
+        if not crew.target:
+            crew.drop_spare()
+
+    def _restart_slots(self, _message: RestartSlots, _: Buffers) -> None:
+        self._worker.crew.drop_spare()
+        for slot in list(self._worker.crew.slots.values()):
+            self._worker.kill(slot)
+
+    def _step(self, message: Step, _: Buffers) -> None:
+        self._worker.steps.begin(message)
