@@ -47,12 +47,39 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path):
     for _ in range(3):
         logged(log, lambda to: to.info("hello"))
     assert log.dropped == 3
-    os.close(full)
     fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
-    log._fd = fd
+    os.dup2(fd, full)
     logged(log, lambda to: to.info("there is room again"))
     os.close(fd)
+    os.close(full)
     first, second = (tmp_path / "log").read_text().splitlines()
     assert "warning 3 lines of this log could not be written" in first
     assert "there is room again" in second
     assert log.dropped == 0
+
+
+def test_a_pipe_that_nobody_reads_stops_nothing():
+    reader, writer = os.pipe()
+    log = LineLog(writer)
+    while not log.dropped:
+        logged(log, lambda to: to.info("{text}", text="x" * 1000))
+    logged(log, lambda to: to.info("lost"))
+    assert log.dropped == 2
+    before = os.read(reader, 1 << 20)
+    logged(log, lambda to: to.info("there is room again"))
+    after = os.read(reader, 1 << 20)
+    assert before.startswith(b"2") and b"2 lines of this log could not be written" in after
+    assert all(line.startswith(b"2") for line in (before + after).splitlines())
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_file_of_ours_does_not_grow_without_end(tmp_path):
+    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    log = LineLog(fd, limit_bytes=10_000)
+    for number in range(100):
+        logged(log, lambda to, number=number: to.info("{text}", text=f"{number} " + "x" * 500))
+    os.close(fd)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert (tmp_path / "log").stat().st_size <= 11_000
+    assert "the log was begun anew at 10,000 bytes" in lines[0] and " 99 x" in lines[-1]

@@ -26,7 +26,7 @@ from twistcluster.net.turn import Turn
 from twistcluster.nodes.cores import usable_cores
 from twistcluster.nodes.hosting import NameTaken, Premises, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
-from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.scheduler import SchedulerNode
 from twistcluster.nodes.worker import WorkerNode
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
     exit_on_signals()
     options = msgspec.json.decode(arguments[0], type=Options)
     owner = os.environ.pop("TWISTCLUSTER_OWNER", "")
-    start_logging()
+    start_logging(limit_bytes=LOG_BYTES if options.log else None)
     try:
         premises = Premises(options.id, options.name)
     except NameTaken as error:

@@ -7,15 +7,20 @@ what is logged.
 A line: `2026-05-01T12:00:00.000Z info worker joined name=local slots=4`; a traceback follows, indented.
 """
 
+import contextlib
 import datetime as dt
 import os
+import select
+import stat
 from collections.abc import Mapping
 from typing import Any, Final
 
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogBeginner
 
-__all__ = ["LineLog", "log_event", "start_logging"]
+__all__ = ["LOG_BYTES", "LineLog", "log_event", "start_logging"]
 
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Of a log file that is ours alone."""
 LINE_CHARACTERS: Final = 8192
 """A longer text is cut: what a peer said must not fill the disk."""
 _LEVELS: Final = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn, "error": LogLevel.error}
@@ -32,9 +37,12 @@ _logger = Logger(namespace="twistcluster")
 class LineLog:
     """An observer of Twisted's logger that writes lines to a file descriptor, those of `level` and above."""
 
-    def __init__(self, fd: int, level: str = "info") -> None:
+    def __init__(self, fd: int, level: str = "info", limit_bytes: int | None = None) -> None:
         self._fd = fd
         self._least = _LEVELS[level]
+        self._limit_bytes = limit_bytes
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
         self.dropped = 0
         self._whole = True
 
@@ -53,22 +61,43 @@ class LineLog:
         if self.dropped:
             lost = f"{_now()} warning {self.dropped} lines of this log could not be written and are lost\n"
             data = (b"" if self._whole else b"\n") + lost.encode() + data
-        try:
-            written = os.write(self._fd, data)
-        except OSError:
+        if self._limit_bytes is not None:
+            data = self._bounded(data, self._limit_bytes)
+        written = self._put(data)
+        if written == len(data):
+            self.dropped = 0
+            self._whole = True
+        else:
             self.dropped += 1
-            return
-        if written < len(data):
-            self.dropped += 1
-            self._whole = False
-            return
-        self.dropped = 0
-        self._whole = True
+            self._whole = self._whole and written == 0
+
+    def _put(self, data: bytes) -> int:
+        """Write what can be written at once: a pipe that nobody reads must not stop the node either."""
+        at = 0
+        with contextlib.suppress(OSError):
+            while at < len(data) and self._poll.poll(0):
+                at += os.write(self._fd, data[at : at + select.PIPE_BUF])
+        return at
+
+    def _bounded(self, data: bytes, limit_bytes: int) -> bytes:
+        """Begin the file anew where it would grow too large."""
+        with contextlib.suppress(OSError):
+            state = os.fstat(self._fd)
+            if stat.S_ISREG(state.st_mode) and state.st_size + len(data) > limit_bytes:
+                os.ftruncate(self._fd, 0)
+                return f"{_now()} info the log was begun anew at {limit_bytes:,} bytes\n".encode() + data
+        return data
 
 
-def start_logging(fd: int = 2, level: str = "info") -> LineLog:
-    """Write this process's events to `fd` from now on, those of `level` ("debug", "info", "warning", "error") and above."""
-    observer = LineLog(fd, level)
+def start_logging(fd: int = 2, level: str = "info", limit_bytes: int | None = None) -> LineLog:
+    """Write this process's events to a file descriptor from now on.
+
+    Args:
+        fd: standard error, if not given.
+        level: "debug", "info", "warning" or "error": of those that are written.
+        limit_bytes: at which a file, opened for appending, is begun anew.
+    """
+    observer = LineLog(fd, level, limit_bytes)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)  # type: ignore[list-item]
     return observer
 
