@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from twistcluster.client.futures import Future
 from twistcluster.client.packing import plain_pages
-from twistcluster.client.records import Arrival, JobRecord, Line
+from twistcluster.client.records import JobRecord, Line
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
 from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
 from twistcluster.wire.values import Definitions, dumps
@@ -30,7 +30,7 @@ class BatchRecord(JobRecord):
     """The job that a batch is. Its futures hold the results, nothing else does."""
 
     def __init__(self, line: Line, number: int, id: str) -> None:  # noqa: A002
-        super().__init__(line, number, id, "", shows_errors=False)
+        super().__init__(line, number, id, "", shows_errors=False, keep=False)
         # Two numbers an item, and no object: a loop of submits shall not busy the garbage collector.
         self.bases: list[str] = []
         self.numbers: list[int] = []
@@ -54,9 +54,6 @@ class BatchRecord(JobRecord):
             if self.numbers[index] == number and self.bases[index] == base:
                 return self.watched(index) or (self.members[index]() if index < len(self.members) else None)
         return None
-
-    def _store(self, arrival: Arrival) -> None:
-        """Nothing: whoever wants a result has its future."""
 
 
 class Batch:

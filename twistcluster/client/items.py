@@ -46,12 +46,7 @@ class ItemRecord(JobRecord):
     def _follow(self) -> None:
         fate = self._future.fate()
         if isinstance(fate, Segment):
-            with self.condition:
-                self.done.add(0, 1)
-                at = fate.offset + self._future.index - fate.start
-                self._store(Segment(0, 1, fate.packed, at, fate.definitions))
-                self._tell_watched(0, 1, self.arrivals[0])
-                self._notify()
+            self.succeeded(0, fate.one(self._future.index))
         elif isinstance(fate, ItemFailure):
             self.failed(0, fate.info, fate.buffers)
         elif fate is not None:

@@ -192,7 +192,7 @@ class Job(Generic[T]):
         """The failed items: index -> error, traceback, why."""
         record = self._record
         with record.condition:
-            failures = sorted(record.failures.items())
+            failures = sorted(record.fates.failures.items())
         return JobErrors(
             {i: ItemError(failure.exception(), failure.traceback, failure.info.why) for i, failure in failures}
         )
@@ -208,7 +208,7 @@ class Job(Generic[T]):
         if i is not None:
             return record.printed_by(i + len(self) if i < 0 else i)
         with record.condition:
-            return JobLogs(sorted(record.outputs.items()))
+            return JobLogs(sorted(record.fates.outputs.items()))
 
     def show(self, wait: bool | None = None) -> None:
         """Show how it goes, live.

@@ -60,12 +60,12 @@ def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[
     check_errors(errors)
     at = 0
     while True:
-        record.wait_for(lambda: len(record.arrivals) > at, None)  # noqa: B023 (asked before `at` changes)
-        if len(record.arrivals) <= at:
+        record.wait_for(lambda: len(record.fates.arrivals) > at, None)  # noqa: B023 (asked before `at` changes)
+        if len(record.fates.arrivals) <= at:
             if record.lost or record.input_error:
                 _end(record, record.lost or record.input_error, errors)
             return
-        arrival = record.arrivals[at]
+        arrival = record.fates.arrivals[at]
         at += 1
         if isinstance(arrival, Segment):
             yield from zip(range(arrival.start, arrival.stop), arrival.values(arrival.start), strict=True)

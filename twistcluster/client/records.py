@@ -1,45 +1,38 @@
-"""What a client knows of one job: its items' fates, and who waits for them.
+"""What a client knows of one job, and who waits for it.
 
-Written on the reactor's thread, read by any, both under the job's one condition. Costs a message, not an item: a chunk
-of a hundred thousand results is one entry. Owns: that. Must not know: how a job travels (session.py), what people call
-its methods (jobs.py), how it is shown.
+Written on the reactor's thread, read by any, both under the job's one lock. Owns: that meeting of threads. Must not
+know: how a job travels (session.py), what its user types (jobs.py), how it is shown.
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
 from twistcluster.client.patience import detached, wait_until
-from twistcluster.client.results import ItemFailure, Segment, Segments, cancelled_error
+from twistcluster.client.rates import Rate
+from twistcluster.client.results import ItemFailure, Segment
 from twistcluster.client.views import JobListener, JobState, Progress
-from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.core.ranges import Range
 from twistcluster.errors import Detached, InputEnded
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
-__all__ = ["Arrival", "JobRecord", "Line"]
-
-RATE_SECONDS = 3.0
-"""The rate is that of the last seconds."""
-SAMPLE_SECONDS = 0.1
-
-Arrival = Segment | ItemFailure | Range
-"""Something that came: results, a failure, cancelled items."""
+__all__ = ["Input", "JobRecord", "Line"]
 
 
 class Input(Protocol):
-    """What pulls a lazy job's items."""
+    """What gives a job its items, while they come."""
 
     def finished(self, items: int) -> None:
         """So many more items are finished."""
 
     def stop(self) -> None:
-        """Pull nothing more."""
+        """Give no more."""
 
 
 class Line(Protocol):
@@ -80,6 +73,7 @@ class JobRecord:
         count: Its number of items, where known.
         origin: The cell that opened it, for views.
         shows_errors: Its first error is shown at once (a job's; a future's is raised by `result()`).
+        keep: Whether results are held for whoever asks.
     """
 
     def __init__(
@@ -92,6 +86,7 @@ class JobRecord:
         count: int | None = None,
         origin: object | None = None,
         shows_errors: bool = True,
+        keep: bool = True,
     ) -> None:
         lock = threading.RLock()
         self.condition = threading.Condition(lock)
@@ -103,20 +98,12 @@ class JobRecord:
         self.label = label
         self.origin = origin
         self.count = count
-        self.done = RangeSet()
-        self.failures: dict[int, ItemFailure] = {}
-        self.cancelled = RangeSet()
-        self.segments = Segments()
-        self.arrivals: list[Arrival] = []
-        self.outputs: dict[int, str] = {}
+        self.fates = Fates(line.definitions, keep=keep)
+        self.input: Input | None = None
         self.input_error: BaseException | None = None
         self.lost: BaseException | None = None
         self.fetched = False
         """Somebody took all its results."""
-        self.nbytes = 0
-        """Of the results that are held."""
-        self.input: Input | None = None
-        """What pulls its items, while it goes on."""
         self._line = line
         self._watched: dict[int, Future[Any]] = {}
         self._listeners: list[JobListener] = []
@@ -126,7 +113,7 @@ class JobRecord:
         self._waiting = ""
         self._opened = time.monotonic()
         self._ended: float | None = None
-        self._samples: deque[tuple[float, int]] = deque([(self._opened, 0)])
+        self._rate = Rate(self._opened)
         self._shows_errors = shows_errors
         self._shown = False
         self._told_input = 0
@@ -137,11 +124,6 @@ class JobRecord:
     # ---- asked, from any thread ------------------------------------------------------------------------------------
 
     @property
-    def finished(self) -> int:
-        """Items that met their fate."""
-        return len(self.done) + len(self.failures) + len(self.cancelled)
-
-    @property
     def is_over(self) -> bool:
         """Every item met its fate and no more will come, or nothing more will be known."""
         return self._ended is not None
@@ -150,29 +132,29 @@ class JobRecord:
     def state(self) -> JobState:
         """As `job.state`."""
         if not self.is_over:
-            return "running" if self._running or self.finished else "pending"
-        if self.failures or self.input_error or self.lost:
+            return "running" if self._running or self.fates.known else "pending"
+        if self.fates.failures or self.input_error or self.lost:
             return "failed"
-        return "cancelled" if self.cancelled else "done"
+        return "cancelled" if self.fates.cancelled else "done"
 
     def progress(self) -> Progress:
         """Counts, rate, time left."""
         with self.condition:
             now = self._ended or time.monotonic()
-            finished = self.finished
-            rate = self._rate(now, finished)
-            left = None if self.count is None else self.count - finished
+            fates, known = self.fates, self.fates.known
+            rate = self._rate.overall(now, known) if self.is_over else self._rate.now(now, known)
+            left = None if self.count is None else self.count - known
             return Progress(
                 state=self.state,
                 count=self.count,
-                done=len(self.done),
-                failed=len(self.failures),
-                cancelled=len(self.cancelled),
-                running=0 if self.is_over else self._running,
+                done=len(fates.done),
+                failed=len(fates.failures),
+                cancelled=len(fates.cancelled),
+                running=self._running,
                 rate=rate,
                 seconds_left=0.0 if self.is_over else left / rate if left is not None and rate > 0 else None,
                 elapsed=now - self._opened,
-                waiting="" if self.is_over else self._waiting,
+                waiting=self._waiting,
             )
 
     def name_of(self, index: int) -> str:
@@ -187,23 +169,6 @@ class JobRecord:
         """Wait until `ready()` or the job's end."""
         timeout = None if deadline is None else deadline - time.monotonic()
         return wait_until(self.condition, lambda: ready() or self._ended is not None, timeout, self.interrupted)
-
-    def fate(self, index: int) -> Arrival | None:
-        """What came of an item: None if it isn't known yet, or will never be."""
-        segment = self.segments.find(index)
-        if segment is not None:
-            return segment
-        failure = self.failures.get(index)
-        if failure is not None:
-            return failure
-        overlap = self.cancelled.overlap(index, self.count or index + 1) if index in self.cancelled else ()
-        return overlap[0] if overlap else None
-
-    def missing(self, index: int) -> BaseException | None:
-        """Why the item of an ended job has no fate: None if there is no such item."""
-        if self.count is not None and index >= self.count:
-            return self.input_error
-        return self.lost or self.input_error
 
     def when_over(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` at the end; the answer revokes that."""
@@ -220,19 +185,29 @@ class JobRecord:
 
         return revoke
 
+    def fate(self, index: int) -> Arrival | None:
+        """What became of an item: None if it isn't known yet, or never will be."""
+        with self.condition:
+            return self.fates.of(index)
+
+    def missing(self, index: int) -> BaseException | None:
+        """Why nothing is known of an item of a job that is over; None: there is no such item."""
+        there = self.count is not None and index < self.count
+        return self.lost if there else self.input_error or (self.lost if self.count is None else None)
+
     def future(self, index: int) -> Future[Any]:
         """The future of an item: the same one until it is done."""
         with self.condition:
             future = self._watched.get(index)
             if future is None:
                 future = Future(self, index)
-                fate = self.fate(index)
-                if fate is None and self.lost is not None:
-                    future.give_up(self.lost)
-                elif fate is None:
-                    self._watched[index] = future
-                else:
+                fate = self.fates.of(index)
+                if fate is not None:
                     self._tell(future, fate)
+                elif self.is_over:
+                    self._give_up(future, index)
+                else:
+                    self._watched[index] = future
             return future
 
     def watched(self, index: int) -> Future[Any] | None:
@@ -271,11 +246,11 @@ class JobRecord:
 
     def error(self, index: int) -> BaseException:
         """The exception of a failed item."""
-        return self.failures[index].exception()
+        return self.fates.failures[index].exception()
 
     def printed_by(self, index: int) -> str:
         """What an item printed."""
-        return self.outputs.get(index, "")
+        return self.fates.outputs.get(index, "")
 
     # ---- told to do ------------------------------------------------------------------------------------------------
 
@@ -297,10 +272,10 @@ class JobRecord:
     def retry(self) -> int:
         """The failed items again; returns how many."""
         with self.condition:
-            count = len(self.failures)
+            count = len(self.fates.failures)
             if not count or self.lost is not None:
                 return 0
-            self.failures.clear()
+            self.fates.failures.clear()
             self._ended = None
             self._shown = False
         self._line.retry(self)
@@ -309,13 +284,14 @@ class JobRecord:
     def subscribe(self, listener: JobListener) -> Callable[[], None]:
         """Tell a listener what is there, then what comes."""
         with self.condition:
-            arrivals = [
-                fate for fate in self.arrivals if not isinstance(fate, ItemFailure) or fate.index in self.failures
-            ]
-            outputs = list(self.outputs.items())
+            arrivals = self.fates.standing()
+            outputs = list(self.fates.outputs.items())
             self._listeners = [*self._listeners, listener]
         for arrival in arrivals:
-            _show(listener, arrival)
+            if isinstance(arrival, Segment) and arrival.stop - arrival.start == arrival.packed.count:
+                listener.results(arrival.start, arrival.packed)
+            elif isinstance(arrival, ItemFailure):
+                listener.failed(arrival.index, arrival.info)
         for index, text in outputs:
             listener.printed(index, text)
         listener.changed()
@@ -331,17 +307,11 @@ class JobRecord:
     def succeeded(self, first: int, packed: Packed) -> None:
         """Results came."""
         with self.condition:
-            news = self.done.add(first, first + packed.count)
-            for start, stop in news:
-                segment = Segment(start, stop, packed, start - first, self._line.definitions)
-                if self.failures:  # an item that was run again before its failure was known here
-                    for index in [i for i in self.failures if start <= i < stop]:
-                        del self.failures[index]
-                self._store(segment)
-                self._tell_watched(start, stop, segment)
-            self._sample()
-            over = self._notify()
-        for listener in self._listeners if news else ():
+            news = self.fates.succeeded(first, packed)
+            for segment in news:
+                self._tell_watched(segment.start, segment.stop, segment)
+            listeners, over = self._listeners if news else (), self._notify()
+        for listener in listeners:
             listener.results(first, packed)
         self._changed(over)
 
@@ -349,14 +319,12 @@ class JobRecord:
         """An item failed for good."""
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.label)
         with self.condition:
-            self.failures[index] = failure
-            self._store(failure)
+            self.fates.failed(failure)
             self._tell_watched(index, index + 1, failure)
-            self._sample()
             first = self._shows_errors and not self._shown
             self._shown = True
-            over = self._notify()
-        for listener in self._listeners:
+            listeners, over = self._listeners, self._notify()
+        for listener in listeners:
             listener.failed(index, info)
         self._changed(over)
         if first:
@@ -365,10 +333,8 @@ class JobRecord:
     def were_cancelled(self, ranges: Iterable[Range]) -> None:
         """Items won't start."""
         with self.condition:
-            for given in ranges:
-                for start, stop in self.cancelled.add(*given):
-                    self._store((start, stop))
-                    self._tell_watched(start, stop, (start, stop))
+            for start, stop in self.fates.were_cancelled(ranges):
+                self._tell_watched(start, stop, (start, stop))
             over = self._notify()
         self._changed(over)
 
@@ -377,13 +343,16 @@ class JobRecord:
         if dropped_bytes:
             text += f"\n... {dropped_bytes:,} more bytes were not kept\n"
         with self.condition:
-            self.outputs[index] = self.outputs.get(index, "") + text
-        for listener in self._listeners:
+            self.fates.printed(index, text)
+            listeners = self._listeners
+        for listener in listeners:
             listener.printed(index, text)
 
     def goes_on(self, running: int, waiting: str) -> None:
         """News of its progress."""
         with self.condition:
+            if self.is_over:
+                return
             self._running = running
             self._waiting = waiting
         self._changed(over=False)
@@ -416,21 +385,12 @@ class JobRecord:
             self.lost = error
             source = self.input
             self._end()
-            watched, self._watched = self._watched, {}
-            for future in watched.values():
-                future.give_up(error)
             self.condition.notify_all()
         if source is not None:
             source.stop()
         self._changed(over=True)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
-
-    def _store(self, arrival: Arrival) -> None:
-        if isinstance(arrival, Segment):
-            self.segments.add(arrival)
-            self.nbytes += arrival.packed.nbytes
-        self.arrivals.append(arrival)
 
     def _tell_watched(self, start: int, stop: int, fate: Arrival) -> None:
         watched = self._watched
@@ -449,13 +409,17 @@ class JobRecord:
         else:
             future.drop()
 
+    def _give_up(self, future: Future[Any], index: int) -> None:
+        future.give_up(self.missing(index) or IndexError(f"{self.label} has no item {index}"))
+
     def _notify(self) -> bool:
-        """Wake who waits; returns whether this was the end."""
-        finished = self.finished
+        """Something came: wake who waits; returns whether this was the end."""
+        known = self.fates.known
+        self._rate.sample(time.monotonic(), known)
         if self.input is not None:
-            self.input.finished(finished - self._told_input)
-            self._told_input = finished
-        over = self.count is not None and self._ended is None and finished >= self.count
+            self.input.finished(known - self._told_input)
+            self._told_input = known
+        over = self.count is not None and self._ended is None and known >= self.count
         if over:
             self._end()
         self.condition.notify_all()
@@ -464,7 +428,11 @@ class JobRecord:
     def _end(self) -> None:
         self._ended = time.monotonic()
         self._running = 0
+        self._waiting = ""
         self.input = None
+        watched, self._watched = self._watched, {}
+        for index, future in watched.items():
+            self._give_up(future, index)
         self._over.notify_all()
         wakes, self._wakes = self._wakes, []
         for wake in wakes:
@@ -475,31 +443,3 @@ class JobRecord:
             listener.changed()
         if over:
             self._line.over(self)
-
-    def _sample(self) -> None:
-        now = time.monotonic()
-        samples = self._samples
-        if now - samples[-1][0] >= SAMPLE_SECONDS:
-            samples.append((now, self.finished))
-            while len(samples) > 2 and now - samples[1][0] > RATE_SECONDS:
-                samples.popleft()
-
-    def _rate(self, now: float, finished: int) -> float:
-        then, before = self._samples[0]
-        if self.is_over:
-            then, before = self._opened, 0
-        return (finished - before) / (now - then) if now > then else 0.0
-
-
-def _show(listener: JobListener, arrival: Arrival) -> None:
-    if isinstance(arrival, Segment):
-        packed = arrival.packed
-        if arrival.stop - arrival.start == packed.count:
-            listener.results(arrival.start, packed)
-    elif isinstance(arrival, ItemFailure):
-        listener.failed(arrival.index, arrival.info)
-
-
-def cancelled_item(record: JobRecord, index: int) -> BaseException:
-    """What asking for a cancelled item of a job raises."""
-    return cancelled_error(record.name_of(index))

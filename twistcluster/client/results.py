@@ -20,7 +20,7 @@ from twistcluster.errors import (
 )
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
-from twistcluster.wire.pages import FRAMED, Packed, framed_item, unpack_plain
+from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, unpack_plain
 from twistcluster.wire.values import Definitions, loads
 
 __all__ = ["ItemFailure", "Segment", "Segments", "cancelled_error"]
@@ -65,6 +65,15 @@ class Segment:
         if values is None:
             values = self._values = unpack_plain(self.packed)
         return values[at]
+
+    def one(self, index: int) -> Packed:
+        """One result, packed alone."""
+        if not self.packed.kind & FRAMED:
+            return pack_plain([self.item(index)])
+        data, buffers = framed_item(self.packed, self.offset + index - self.start)
+        packer = FramedPacker()
+        packer.add(bytes(data), buffers)
+        return packer.packed(definitions=self.packed.definitions)
 
     def forget(self) -> None:
         """Keep the encoded form only."""

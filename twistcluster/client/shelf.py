@@ -67,7 +67,7 @@ class Shelf:
             if isinstance(record, BatchRecord) or record.fetched:
                 return
             self._unclaimed[record.number] = record
-            self._unclaimed_bytes += record.nbytes
+            self._unclaimed_bytes += record.fates.nbytes
             while self._unclaimed_bytes > UNCLAIMED_BYTES and len(self._unclaimed) > 1:
                 self._claim(next(iter(self._unclaimed.values())))
 
@@ -104,4 +104,4 @@ class Shelf:
 
     def _claim(self, record: JobRecord) -> None:
         if self._unclaimed.pop(record.number, None) is not None:
-            self._unclaimed_bytes -= record.nbytes
+            self._unclaimed_bytes -= record.fates.nbytes
