@@ -91,6 +91,14 @@ def test_a_wrong_table_is_a_protocol_error(ends):
         assert len(data) <= 4 and len(buffers) <= 2
 
 
+def test_a_table_that_runs_backwards_is_a_protocol_error():
+    packed = Packed(FRAMED, 2, (struct.pack("<6Q", 0, 0, 3, 0, 2, 0), b"abcd"))
+    with pytest.raises(ProtocolError):
+        list(framed_items(packed))
+    with pytest.raises(ProtocolError):
+        framed_item(packed, 1)
+
+
 def test_a_plain_page_holds_what_it_says():
     (buffer,) = pack_plain([1, 2]).buffers
     for packed in (Packed(PLAIN, 3, (buffer,)), Packed(PLAIN, 2, ()), Packed(PLAIN, 1, (b"K\x01.",))):

@@ -12,6 +12,7 @@ import pickle
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise, repeat
 from types import NoneType
 from typing import Any, Final
 
@@ -91,7 +92,7 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers together."""
-        return sum(buffer.nbytes if isinstance(buffer, memoryview) else len(buffer) for buffer in self.buffers)
+        return sum(map(_nbytes, self.buffers))
 
 
 def pack_plain(values: list[Any], shape: int = ONE) -> Packed:
@@ -113,37 +114,37 @@ class FramedPacker:
     """Collects single pickles into one framed page."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.nbytes = 0
-        self._buffer_count = 0
-        self._pickles_end = 0
         self._pickles: list[bytes] = []
-        self._ends = [0, 0]
         self._buffers: list[Buffer] = []
+        self._lasts: list[int] = []  # where each value's buffers end; as far as the last one that has any
+
+    @property
+    def count(self) -> int:
+        """Values added so far."""
+        return len(self._pickles)
 
     def add(self, data: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Add one value: its pickle and its out-of-band buffers."""
-        self._pickles.append(data)
-        size = len(data)
-        self._pickles_end += size
         if buffers:
-            self._buffers.extend(buffers)
-            size += sum(buffer.nbytes if isinstance(buffer, memoryview) else len(buffer) for buffer in buffers)
-            self._buffer_count = len(self._buffers)
-        self._ends.append(self._pickles_end)
-        self._ends.append(self._buffer_count)
-        self.count += 1
-        self.nbytes += size + 16
+            self._lasts += [len(self._buffers)] * (len(self._pickles) - len(self._lasts))
+            self._buffers += buffers
+            self._lasts.append(len(self._buffers))
+            self.nbytes += sum(map(_nbytes, buffers))
+        self._pickles.append(data)
+        self.nbytes += len(data) + 16
 
     def full(self, more_buffers: int = 0) -> bool:
         """Whether that many more buffers would be too many for one frame."""
-        return self._buffer_count + more_buffers + 2 > BUFFERS_PER_FRAME
+        return len(self._buffers) + more_buffers + 2 > BUFFERS_PER_FRAME
 
     def packed(self, shape: int = ONE, definitions: tuple[bytes, ...] = ()) -> Packed:
         """Return what was added as a page."""
-        table = struct.pack(f"<{len(self._ends)}Q", *self._ends)
+        ends = accumulate(map(len, self._pickles), initial=0)
+        lasts = chain((0,), self._lasts, repeat(len(self._buffers)))
+        table = struct.pack(f"<{2 * len(self._pickles) + 2}Q", *chain.from_iterable(zip(ends, lasts)))  # noqa: B905
         buffers = (table, b"".join(self._pickles), *self._buffers)
-        return Packed(shape << 1 | FRAMED, self.count, buffers, definitions)
+        return Packed(shape << 1 | FRAMED, len(self._pickles), buffers, definitions)
 
 
 def framed_item(packed: Packed, index: int) -> tuple[Buffer, list[Buffer]]:
@@ -163,10 +164,17 @@ def framed_items(packed: Packed) -> Iterator[tuple[Buffer, list[Buffer]]]:
     if len(packed.buffers) < 2 or len(packed.buffers[0]) != 16 * (packed.count + 1):
         raise ProtocolError("a framed page doesn't hold as many values as it says")
     table, pickles, *buffers = packed.buffers
-    ends = struct.unpack(f"<{2 * packed.count + 2}Q", table)
-    before = last_before = 0
-    for end, last in zip(ends[2::2], ends[3::2], strict=True):
-        if not (before <= end <= len(pickles) and last_before <= last <= len(buffers)):
-            raise ProtocolError("the table of a framed page is wrong")
-        yield pickles[before:end], buffers[last_before:last] if last_before < last else []
-        before, last_before = end, last
+    rows = struct.unpack(f"<{2 * packed.count + 2}Q", table)
+    ends, lasts = rows[0::2], rows[1::2]
+    if ends[-1] > len(pickles) or lasts[-1] > len(buffers) or [*ends] != sorted(ends) or [*lasts] != sorted(lasts):
+        raise ProtocolError("the table of a framed page is wrong")
+    if not buffers:
+        for start, end in pairwise(ends):
+            yield pickles[start:end], []
+        return
+    for (start, end), (first, last) in zip(pairwise(ends), pairwise(lasts), strict=True):
+        yield pickles[start:end], buffers[first:last]
+
+
+def _nbytes(buffer: Buffer) -> int:
+    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
