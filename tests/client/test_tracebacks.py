@@ -1,4 +1,5 @@
 import linecache
+from types import SimpleNamespace
 
 from twistcluster.client.tracebacks import with_source_lines
 
@@ -29,6 +30,17 @@ def test_frames_without_a_line_get_the_one_that_is_known_here(monkeypatch):
 ZeroDivisionError: division by zero
 """
     )
+
+
+def test_cells_are_called_by_their_numbers(monkeypatch):
+    def format_code_name(name):
+        return ("Cell", "In[3]") if name == "<cell 1>" else None
+
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=format_code_name))
+    monkeypatch.setattr("twistcluster.client.views.shell", lambda: shell)
+    text = with_source_lines(REMOTE)
+    assert "  Cell In[3], line 4, in inner\n" in text
+    assert '  File "/usr/lib/python3/there.py", line 7, in there\n' in text
 
 
 def test_a_text_that_is_no_traceback_stays():

@@ -132,4 +132,7 @@ def build(code: Code, values: Mapping[str, object]) -> types.FunctionType:
     surroundings.update((name, value) for name, value in values.items() if name not in parameters)
     assert isinstance(made, types.FunctionType)
     made.__name__ = made.__qualname__ = code.label
+    # In a traceback: the cell is no function of the user's.
+    where = code.kind.rpartition(" ")[2]
+    made.__code__ = made.__code__.replace(co_name=where, co_qualname=where)
     return made
