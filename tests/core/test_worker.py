@@ -301,6 +301,29 @@ def test_what_is_queued_behind_a_long_item_gives_way_to_more_urgent_items() -> N
     assert driver.slots[1].limit == ordinal + 1
 
 
+def test_what_a_slot_that_prepares_itself_has_goes_to_one_that_is_through_with_that() -> None:
+    driver = Driver(slots=2)
+    driver.job(100)
+    driver.run(1)
+    empty_but(driver, 2)
+    assert driver.in_flight() == {2: [(1, 1, 2), (1, 3, 4)]}
+    driver.sample(2, NONE)
+    driver.sample(2, NONE)
+    assert driver.slots[2].limit == 0
+    driver.answer_limits(NONE)
+    assert list(driver.in_flight()) == [2, 1] or list(driver.in_flight()) == [1, 2]
+    driver.run_all()
+    assert driver.done() == items(0, 100)
+
+
+def test_a_slot_that_prepares_itself_keeps_its_items_from_one_that_must_do_so_too() -> None:
+    driver = Driver(slots=2)
+    driver.job(1)
+    for _ in range(5):
+        driver.sample(1, NONE)
+    assert driver.slots[1].limit == NONE
+
+
 def test_a_slot_with_a_limit_gets_no_bites_until_all_are_through() -> None:
     driver = grown()
     empty_but(driver, 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from twistcluster.core.bites import ALONE_S, IN_FLIGHT, HeldLease, WorkerJob, bite_size, choose
 from twistcluster.core.contexts import fits
-from twistcluster.core.slots import BiteRecord, Slot
+from twistcluster.core.slots import NO_ITEM, BiteRecord, Slot
 from twistcluster.wire.messages import Bite
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Feeding:
         if span is None:
             return
         slot.bind(job.context, self._worker.now)
+        if not slot.bites:
+            slot.ordinal, slot.since = NO_ITEM, self._worker.now
         self._worker.resources.occupy(slot.number, job)
         self._turn += 1
         job.turn = self._turn

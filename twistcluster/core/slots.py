@@ -105,6 +105,10 @@ class Slot:
                 return bite, index, now - self.since
         return None
 
+    def preparing(self, now: float) -> bool:
+        """Whether it has had bites for a while and runs none of their items: it runs steps, or loads the function."""
+        return self.ordinal == NO_ITEM and bool(self.bites) and now - self.since >= LONG_S
+
     def unstarted(self) -> int:
         """Items in flight behind the one that was seen running."""
         if self.ordinal == NO_ITEM:

@@ -64,6 +64,11 @@ class Taking:
         """Take back what waits behind an item, if another slot has nothing to do or another job is more urgent."""
         if slot.limit is not None or slot.draining:
             return
+        if slot.preparing(self._worker.now):
+            # Another slot that is through with that may well be done before this one begins.
+            if self._idle_beside(slot, prepared=True):
+                self.all_unstarted(slot)
+            return
         unstarted = slot.unstarted()
         if not unstarted:
             return
@@ -83,8 +88,11 @@ class Taking:
             slot.limit = ordinal
             self._worker.effects.append(LimitSlot(slot.number, ordinal))
 
-    def _idle_beside(self, victim: Slot) -> bool:
-        """Whether there is an idle slot for what this one has, beside those that are about to get something."""
+    def _idle_beside(self, victim: Slot, prepared: bool = False) -> bool:
+        """Whether there is an idle slot for what this one has, beside those that are about to get something.
+
+        With `prepared` only those count in which an item has ended.
+        """
         worker = self._worker
         job = list(victim.bites.values())[-1].job
         idle = asked = 0
@@ -92,7 +100,7 @@ class Taking:
             if slot.limit is not None and not slot.draining:
                 asked += 1
             elif slot.open and not slot.bites and worker.feeding.suits(slot, job):
-                idle += 1
+                idle += slot.proven or not prepared
         return idle > asked and not any(worker.feeding.suits(victim, other) for other in worker.pending.values())
 
     def _others_wait(self, slot: Slot, seconds: float) -> bool:

@@ -68,8 +68,11 @@ def _traceback(error: BaseException) -> str:
 
 
 def _users_frames(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that isn't ours."""
-    while tb is not None and own_frame(tb.tb_frame.f_globals.get("__name__")):
+    """The traceback from the first frame that is neither ours nor that of the loop that ran a coroutine for us."""
+    while tb is not None:
+        name = tb.tb_frame.f_globals.get("__name__")
+        if not own_frame(name) and not str(name).startswith("asyncio."):
+            break
         tb = tb.tb_next
     return tb
 

@@ -123,17 +123,20 @@ class SlotProcess:
             self._map = mmap.mmap(page_fd, mmap.PAGESIZE)
             self._words = memoryview(self._map)[:16].cast("Q")
             self._words[0] = self._words[1] = NO_ORDINAL
-            life_fd, self._life = os.pipe()
-            stack.callback(os.close, life_fd)
             ours, theirs = socket.socketpair()
             stack.callback(theirs.close)
-            fds = (theirs.fileno(), page_fd, life_fd)
+            life_fd = -1
             try:
-                self._process = _start(fds, environment, self._folder)
+                life_fd, self._life = os.pipe()
+                self._process = _start((theirs.fileno(), page_fd, life_fd), environment, self._folder)
             except BaseException:
                 ours.close()
-                os.close(self._life)
+                if life_fd >= 0:
+                    os.close(self._life)
                 raise
+            finally:
+                if life_fd >= 0:
+                    os.close(life_fd)
         self._link = Link(self, turn, reactor, incoming=_CODEC, state=LinkState.OPEN)
         adopt(reactor, ours, self._link)
         self._watch = _watch(reactor, self._process, self._exited)
