@@ -25,7 +25,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
-__all__ = ["CHROMIUM", "Lab", "LabPage", "chromium_or_skip", "write_notebook"]
+__all__ = ["CHROMIUM", "Lab", "LabPage", "chromium_or_skip", "until", "write_notebook"]
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
@@ -121,12 +121,18 @@ class LabPage:
 
     def save(self) -> None:
         """Save the notebook, and wait for it."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
 
     def reload(self) -> None:
         """Reload the page, and wait for the notebook."""
         self.page.reload()
         self.cell(0).wait_for(timeout=90_000)
+
+    def close(self) -> None:
+        """Shut the notebook's kernel down, and close the window."""
+        shutdown = "async () => { await window.jupyterapp.shell.currentWidget?.sessionContext?.shutdown(); }"
+        self.page.evaluate(shutdown)
+        self.page.context.close()
 
     def screenshot(self, path: Path | str) -> None:
         """What the browser shows."""

@@ -37,6 +37,7 @@ class JupyterBackend:
         self.fps = fps
         self.shell = Shell(get_ipython())
         self._stage: Stage | None = None
+        self._open: list[View] = []
         self._pid = os.getpid()
 
     @property
@@ -74,16 +75,23 @@ class JupyterBackend:
         stage = self.stage
         number = stage.number()
         screen = Screen(self.shell, f"twistcluster-{uuid.uuid4().hex}", stage.wake, self.fps)
-        view = View(number, feed, draw_blob, screen, stage.wake)
+        view = View(number, feed, draw_blob, screen)
         view.open()
         stage.add(view)
+        self._open = [*(other for other in self._open if other.phase is not Phase.FINISHED), view]
         if wait if wait is not None else not self.shell.interactive:
-            wait_until(
-                view.finished,
-                lambda: view.phase is Phase.FINISHED,
-                None,
-                lambda: detached(feed.label, f'cluster.job("{feed.label}")'),
-            )
+            # The job's other views, too: what nbclient saves after this cell shall have the end of them all.
+            for shown in [other for other in self._open if other.feed is feed]:
+                self._await(shown)
+
+    def _await(self, view: View) -> None:
+        label = view.feed.label
+        wait_until(
+            view.finished,
+            lambda: view.phase is Phase.FINISHED,
+            None,
+            lambda: detached(label, f'cluster.job("{label}")'),
+        )
 
 
 def error_text(label: str, index: int, info: ErrorInfo) -> str:

@@ -92,7 +92,7 @@ def _font(size: int, name: str = "DejaVuSans") -> ImageFont.FreeTypeFont | Image
     for place in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(place) / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf"
         if path.exists():
-            return ImageFont.truetype(path, size)
+            return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
     return ImageFont.load_default(size)
 
 
@@ -116,6 +116,7 @@ class _Pen:
     ) -> float:
         """One line, cut with an ellipsis to `width`; `y` is its middle. Returns its length."""
         face = _font(size * self.scale, font)
+        text = _printable(text)
         if width:
             text = _cut(text, face, width * self.scale)
         self.draw.text((x * self.scale, y * self.scale), text, font=face, fill=color, anchor="lm")
@@ -183,7 +184,7 @@ def draw_card(
 
 def _header(pen: _Pen, card: Card, inner: int) -> None:
     theme = pen.theme
-    detail_width = _font(12 * pen.scale).getlength(card.detail) / pen.scale
+    detail_width = _font(12 * pen.scale).getlength(_printable(card.detail)) / pen.scale
     room = inner - detail_width - 24
     used = pen.text(PADDING, PADDING + 10, card.label, 14, theme.text, "DejaVuSans-Bold", room * 0.5)
     pen.text(PADDING + used + 12, PADDING + 10, card.summary, 13, theme.text, width=room - used)
@@ -262,7 +263,7 @@ def _words(pen: _Pen, tile: CardTile, x: float, y: float, grid: _Grid, size: int
     face = _font(size * pen.scale)
     room = (grid.width - 8) * pen.scale
     lines: list[str] = []
-    rest = tile.text
+    rest = _printable(tile.text)
     most = max(1, int((grid.picture - 6) / (size + 3)))
     while rest and len(lines) < most:
         fits = len(rest)
@@ -276,6 +277,11 @@ def _words(pen: _Pen, tile: CardTile, x: float, y: float, grid: _Grid, size: int
         lines[-1] = lines[-1][:-1] + "…"
     for number, line in enumerate(lines):
         pen.text(x + 4, y + 5 + size / 2 + number * (size + 3), line, size, color)
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: users' text may hold anything."""
+    return "".join(char if char.isprintable() else " " for char in text[:2000])
 
 
 def _cut(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:

@@ -56,7 +56,7 @@ class Plot:
         try:
             image = self._image(ratio)
         except Exception as error:
-            self.error = told(error)
+            self.error = f"while drawing: {told(error).splitlines()[0]}"
             self.axes.clear()
             image = self._image(ratio)
         if palette:

@@ -10,6 +10,7 @@ Design:
 Must not know: jobs, IPython, widgets. Started by jupyter/renderer.py as `python -m twistcluster.jupyter.render FD`.
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -53,7 +54,7 @@ class Render:
         match message:
             case Results(view, first, count, kind, definitions):
                 if view in self.views:
-                    self.views[view].take(first, Packed(kind, count, tuple(buffers), tuple(definitions)))
+                    self.views[view].take(first, Packed(kind, count, tuple(buffers), definitions))
             case FailedItem(view, index, reason):
                 if view in self.views:
                     self.views[view].failed(index, reason)
@@ -79,10 +80,9 @@ class Render:
 
 
 def _surround(folder: str, path: list[str]) -> None:
-    try:
+    # The kernel's folder may be gone; what was imported from it can't be imported again either way.
+    with contextlib.suppress(OSError):
         os.chdir(folder)
-    except OSError:
-        pass  # The kernel's folder was removed: what was imported from it can't be imported again either way.
     own = [entry for entry in sys.path if entry not in path]
     sys.path[:] = path + own
 

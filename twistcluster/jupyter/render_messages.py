@@ -12,13 +12,13 @@ from typing import Literal
 from twistcluster.wire.messages import Message
 
 __all__ = [
+    "MAX_TILES",
     "Card",
     "CloseView",
     "Definition",
     "Draw",
     "FailedItem",
     "Frame",
-    "MAX_TILES",
     "KernelToRender",
     "OpenGallery",
     "OpenPlot",
@@ -70,7 +70,7 @@ class Results(Message, tag=True):
     first: int
     count: int
     kind: int
-    definitions: list[bytes] = []
+    definitions: tuple[bytes, ...] = ()
 
 
 class FailedItem(Message, tag=True):

@@ -88,14 +88,16 @@ class Screen:
         self.theme: Literal["light", "dark"] = "light"
         self.ratio = 1.0
         self._wake = wake
-        self._frame_seconds = 1 / min(30.0, fps)
+        self.frame_seconds = 1 / min(30.0, fps)
         self._opened = 0.0
         self._answered = False
         self._answers_while_busy = False
         self._visible = True
+        self.used = False
+        """Somebody points at it or has the focus in it: not the moment to put another display in its place."""
         self._sent = 0
         self._acknowledged = 0
-        self._sent_at = 0.0
+        self.sent_at = 0.0
         self._picture_at = 0.0
 
     # ---- what the main thread does --------------------------------------------------------------------------------
@@ -119,6 +121,7 @@ class Screen:
             self._answers_while_busy = True
         if "theme" in content:
             self.theme = "dark" if content["theme"] == "dark" else "light"
+        self.used = bool(content.get("used"))
         ratio = content.get("ratio")
         if isinstance(ratio, int | float) and 0.5 <= ratio <= 4:
             self.ratio = float(ratio)
@@ -171,9 +174,9 @@ class Screen:
         if not self.live or not self._visible:
             return float("inf")
         if self._sent - self._acknowledged < UNACKNOWLEDGED:
-            return self._sent_at + self._frame_seconds
+            return self.sent_at + self.frame_seconds
         if self.shell.busy and not self._answers_while_busy:
-            return self._sent_at + max(BLIND_FRAME_SECONDS, self._frame_seconds)
+            return self.sent_at + max(BLIND_FRAME_SECONDS, self.frame_seconds)
         return float("inf")
 
     def next_picture_at(self) -> float:
@@ -184,7 +187,7 @@ class Screen:
         """Send a frame to the widget."""
         assert self.widget is not None
         self._sent += 1
-        self._sent_at = now
+        self.sent_at = now
         content = {"kind": "frame", "n": self._sent, **frame}
         contextvars.Context().run(self.widget.send, content, list(buffers))
 

@@ -108,6 +108,9 @@ class Stage:
             view.step(now)
             for message, buffers, definitions in view.requests(now, self.number):
                 self._send(view, message, buffers, definitions, now)
+            # The render process begins with the next frame while this one is on its way.
+            self._flush()
+            view.show(now)
         except Exception as error:  # A view's fault ends that view only.
             view.give_up(error)
         if view.phase is Phase.FINISHED:

@@ -62,7 +62,7 @@ export default () => {
   };
 
   const looking = () => [...views].some((view) => view.visible !== false);
-  const about = () => ({ theme: dark() ? "dark" : "light", ratio: Math.min(2, window.devicePixelRatio || 1), visible: looking() });
+  const about = () => ({ theme: dark() ? "dark" : "light", ratio: Math.min(2, window.devicePixelRatio || 1), visible: looking(), used: [...views].some((view) => view.used()) });
 
   function initialize({ model }) {
     take(model.get("state") || {}, null);
@@ -74,12 +74,12 @@ export default () => {
       const acknowledge = () => {
         if (newest > acknowledged) {
           acknowledged = newest;
-          model.send({ kind: "ack", n: newest, ...about() });
+          say(model, { kind: "ack", n: newest, ...about() });
         }
       };
       if (!views.size) {
         acknowledge();
-        model.send({ kind: "visible", ...about() });
+        say(model, { kind: "visible", ...about() });
         return;
       }
       if (scheduled) return;
@@ -90,7 +90,7 @@ export default () => {
         acknowledge();
       });
     });
-    model.send({ kind: "hello", ...about() });
+    say(model, { kind: "hello", ...about() });
     return () => {
       for (const tile of store.tiles.values()) if (tile.url) URL.revokeObjectURL(tile.url);
       if (store.plot && store.plot.url) URL.revokeObjectURL(store.plot.url);
@@ -102,7 +102,7 @@ export default () => {
     for (const index of store.tiles.keys()) view.fresh.add(index);
     views.add(view);
     view.paint();
-    const report = () => model.send({ kind: "visible", ...about() });
+    const report = () => say(model, { kind: "visible", ...about() });
     const watch = new IntersectionObserver((entries) => {
       const visible = entries[entries.length - 1].isIntersecting && !document.hidden;
       if (visible !== view.visible) {
@@ -128,6 +128,15 @@ export default () => {
 
   return { initialize, render };
 };
+
+// A kernel that is gone takes no messages.
+function say(model, what) {
+  try {
+    model.send(what);
+  } catch {
+    // Nobody is there to be told.
+  }
+}
 
 function make(tag, name, parent, attributes = {}) {
   const node = document.createElement(tag);
@@ -164,6 +173,8 @@ function openView(el, store, dark) {
   const view = {
     visible: null, // until it is known
     fresh: new Set(),
+    // Somebody points at it or has the focus in it.
+    used: () => root.matches(":hover, :focus-within"),
     paint() {
       const status = store.status;
       if (!status) return;

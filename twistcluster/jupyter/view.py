@@ -45,7 +45,7 @@ MESSAGE_CHARACTERS = 240
 TILES_A_FRAME = 48
 STATUS_SECONDS = 0.2
 """Elapsed time and rate go on while nothing else changes."""
-PICTURE_REFRESH_SECONDS = 10.0
+PICTURE_REFRESH_SECONDS = 20.0
 """How often the picture beneath a living widget is renewed, for a notebook that is saved meanwhile."""
 PLOT_SECONDS_UNSEEN = 0.4
 """How often a plot is drawn where it is seen as a picture only."""
@@ -63,31 +63,29 @@ class Phase(enum.Enum):
 
 
 class Ear:
-    """What listens to a job: hands everything on to its view's thread."""
+    """What listens to a job: hands everything on to its view's thread.
 
-    def __init__(self, news: deque[tuple["Ear", str, int, Any]], wake: Callable[[], None]) -> None:
+    It wakes nobody, the view looks once a frame: while a cell runs pure Python every wake of a thread costs up to 5 ms of
+    waiting for the interpreter, and results may come by the thousand.
+    """
+
+    def __init__(self, news: deque[tuple["Ear", str, int, Any]]) -> None:
         self._news = news
-        self._wake = wake
 
     def results(self, first: int, packed: Packed) -> None:
         """Items succeeded."""
-        self._tell("results", first, packed)
+        self._news.append((self, "results", first, packed))
 
     def failed(self, index: int, error: ErrorInfo) -> None:
         """An item failed for good."""
-        self._tell("failed", index, error)
+        self._news.append((self, "failed", index, error))
 
     def printed(self, index: int, text: str) -> None:
         """What an item printed."""
-        self._tell("printed", index, text)
+        self._news.append((self, "printed", index, text))
 
     def changed(self) -> None:
-        """Counts or state changed."""
-        self._wake()
-
-    def _tell(self, kind: str, index: int, what: Any) -> None:
-        self._news.append((self, kind, index, what))
-        self._wake()
+        """Counts or state changed: seen at the next tick."""
 
 
 class View:
@@ -98,19 +96,15 @@ class View:
         feed: The job.
         draw_blob: The pickled draw function of a plot; without it the view is a gallery, if results are pictures.
         screen: Where it is shown.
-        wake: Wakes the view thread.
     """
 
-    def __init__(
-        self, number: int, feed: JobFeed, draw_blob: bytes | None, screen: Screen, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, number: int, feed: JobFeed, draw_blob: bytes | None, screen: Screen) -> None:
         self.number = number
         self.feed = feed
         self.draw_blob = draw_blob
         self.screen = screen
         self.phase = Phase.LIVE
         self.finished = threading.Condition()
-        self._wake = wake
         self._news: deque[tuple[Ear, str, int, Any]] = deque()
         self._ear: Ear | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -160,7 +154,7 @@ class View:
         self._lines.clear()
         self._new_lines.clear()
         self._lines_anew = True
-        self._ear = Ear(self._news, self._wake)
+        self._ear = Ear(self._news)
         self._unsubscribe = self.feed.subscribe(self._ear)
 
     def snapshot(self) -> dict[str, Any]:
@@ -177,7 +171,7 @@ class View:
     # ---- one step --------------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> None:
-        """Take in what happened, send what is due."""
+        """Take in what happened."""
         if self.phase is Phase.FINISHED:
             return
         self._hear()
@@ -190,10 +184,17 @@ class View:
             self.phase = Phase.SETTLING
             self._settle_until = now + SETTLE_SECONDS
             self._new_status = True
-        if self._changed() and now >= self.screen.next_frame_at(now):
-            self._send_frame(now)
         if self.phase is Phase.SETTLING and self._settled(now):
             self.phase = Phase.STILL
+
+    def show(self, now: float) -> None:
+        """Send the front end what it hasn't got, if it may get it now."""
+        if self.phase is Phase.FINISHED or not self._changed() or now < self.screen.next_frame_at(now):
+            return
+        # Counts alone can wait for what is being drawn, to go with it in one frame.
+        only_counts = self._drawing and not (self._new_plot or self._new_errors or self._new_lines or self._has_tiles())
+        if not only_counts or now - self.screen.sent_at >= STATUS_SECONDS:
+            self._send_frame(now)
 
     def requests(
         self, now: float, number: Callable[[], int]
@@ -222,7 +223,7 @@ class View:
         """When there is something to do without any news."""
         if self.phase is Phase.FINISHED:
             return float("inf")
-        times = [self._progress_at + STATUS_SECONDS]
+        times = [now + self.screen.frame_seconds]
         if self._changed():
             times.append(self.screen.next_frame_at(now))
         if self._undrawn and not self._drawing:
@@ -247,7 +248,7 @@ class View:
         self._received += packed.count
         wanted = self.draw_blob is not None or (self._pictures is not False and first < MAX_TILES)
         if wanted and not self.broken:
-            message = Results(self.number, first, packed.count, packed.kind, list(packed.definitions))
+            message = Results(self.number, first, packed.count, packed.kind, packed.definitions)
             self._outbox.append((message, packed.buffers, packed.definitions))
             self._undrawn = True
 
@@ -316,7 +317,8 @@ class View:
         if not self._picture_due or self.phase is not Phase.LIVE:
             return False
         if self.screen.live:
-            return now - self._pictured_at >= PICTURE_REFRESH_SECONDS
+            # The page builds the view anew for each update of its display.
+            return now - self._pictured_at >= PICTURE_REFRESH_SECONDS and not self.screen.used
         return now >= self.screen.next_picture_at()
 
     def answered(self, answer: Message, buffers: list[Buffer], now: float) -> None:
@@ -400,9 +402,11 @@ class View:
         self._tiles[tile["index"]] = tile
         self._new_tiles.append(tile["index"])
 
+    def _has_tiles(self) -> bool:
+        return bool(self._new_tiles) and bool(self._pictures)
+
     def _changed(self) -> bool:
-        tiles = bool(self._new_tiles) and bool(self._pictures)
-        return tiles or self._new_status or self._new_plot or self._new_errors or bool(self._new_lines)
+        return self._has_tiles() or self._new_status or self._new_plot or self._new_errors or bool(self._new_lines)
 
     def _send_frame(self, now: float) -> None:
         frame: dict[str, Any] = {"status": self._status}

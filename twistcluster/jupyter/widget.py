@@ -36,7 +36,7 @@ class ViewWidget(anywidget.AnyWidget):
         comm = self.comm
         if hasattr(comm, "_reply_subshell_for"):
             # ipykernel 7.4 answers in the shell that sent last, which is busy while a cell runs: take the one asked for.
-            comm._reply_subshell_for = lambda data, default: default
+            comm._reply_subshell_for = lambda _data, default: default  # noqa: SLF001 - there is no public name
         self.on_msg(lambda _widget, content, _buffers: heard(content))
 
     def bundle(self) -> dict[str, Any]:

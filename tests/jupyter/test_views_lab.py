@@ -1,0 +1,152 @@
+"""Views in a real JupyterLab, as they are painted."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.jupyter.lab import Lab, LabPage, chromium_or_skip, until, write_notebook
+
+ROOT = Path(__file__).parent.parent.parent
+SETUP = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import time
+from tests.jupyter.fakes import FakeFeed, photo, play
+from twistcluster.jupyter.backend import JupyterBackend
+backend = JupyterBackend()
+"""
+GALLERY = """
+feed = FakeFeed(count=60)
+play(feed, photo, 6, fails=(7,), says={3: "<img src=x onerror=alert(1)> hello"})
+backend.show_job(feed, None)
+"""
+PLOT = """
+def histogram(ax, new, state):
+    state.setdefault("all", []).extend(new)
+    ax.clear()
+    ax.hist(state["all"], bins=20)
+
+feed = FakeFeed("brightness-1", count=120)
+play(feed, lambda number: float(number * number % 97), 6)
+backend.plot_job(feed, histogram, None)
+"""
+LONG = """
+feed = FakeFeed("long-1", count=400)
+play(feed, photo, 40)
+backend.show_job(feed, None)
+"""
+PAINTED = "() => [...document.querySelectorAll('.tc-tile img')].filter((image) => image.complete && image.naturalWidth).length"
+PLOTTED = "() => { const i = document.querySelector('.tc-plot img'); return i && i.complete && i.naturalWidth ? i.src : '' }"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, nothing_left_behind: None) -> Iterator[Lab]:
+    chromium_or_skip()
+    folder = tmp_path_factory.mktemp("lab")
+    with Lab(folder) as lab:
+        yield lab
+
+
+@pytest.fixture
+def opened(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., LabPage]]:
+    pages: list[LabPage] = []
+
+    def open_with(*cells: str) -> LabPage:
+        name = f"{request.node.name}.ipynb"
+        write_notebook(lab.folder / name, SETUP, *cells)
+        page = lab.open(name)
+        pages.append(page)
+        page.run_cell(0)
+        return page
+
+    lab.errors.clear()
+    yield open_with
+    for page in pages:
+        page.close()
+    assert lab.errors == []
+
+
+def seen_until(page: LabPage, expression: str, gone: str, timeout: float = 40.0) -> set[Any]:
+    """Everything that an expression says until a selector matches nothing any more."""
+    values = set()
+    deadline = time.monotonic() + timeout
+    while page.page.locator(gone).count():
+        values.add(page.page.evaluate(expression))
+        assert time.monotonic() < deadline, f"{gone} is still there"
+        time.sleep(0.05)
+    return values
+
+
+def test_a_gallery_fills_and_leaves_its_picture(opened: Callable[..., LabPage]) -> None:
+    page = opened(GALLERY)
+    begun = time.monotonic()
+    page.run_cell(1)
+    until(lambda: page.page.evaluate(PAINTED), "the first tile")
+    print(f"first tile painted {time.monotonic() - begun:.2f} s after the cell was run")
+    counts = seen_until(page, PAINTED, ".tc-view")
+    assert len(counts) >= 5
+    image = page.outputs(1).locator("img")
+    image.wait_for()
+    assert str(image.get_attribute("src")).startswith("data:image/png")
+    assert page.page.locator(".tc-view").count() == 0
+
+
+def test_what_users_say_is_never_markup(opened: Callable[..., LabPage]) -> None:
+    page = opened(GALLERY)
+    page.run_cell(1)
+    until(lambda: "onerror" in page.outputs(1).inner_text(), "what item 3 printed")
+    assert page.page.locator(".tc-output img").count() == 0
+    failed = page.page.locator(".tc-tile.tc-bad")
+    failed.wait_for()
+    assert failed.get_attribute("aria-label") == "item 7: ValueError: no such picture"
+
+
+def test_tiles_have_alt_text_and_take_the_keyboard(opened: Callable[..., LabPage]) -> None:
+    page = opened(GALLERY)
+    page.run_cell(1)
+    until(lambda: int(page.page.evaluate(PAINTED)) >= 20, "twenty tiles")
+    first = page.page.locator(".tc-tile").first
+    assert first.locator("img").get_attribute("alt") == "Result of item 0"
+    first.focus()
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("ArrowRight")
+    assert page.page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "item 2"
+    page.page.keyboard.press("Enter")
+    assert page.page.locator(".tc-preview").inner_text() == "item 2"
+    page.page.keyboard.press("Escape")
+    assert not page.page.locator(".tc-preview").is_visible()
+
+
+def test_a_plot_lives_and_leaves_its_picture(opened: Callable[..., LabPage]) -> None:
+    page = opened(PLOT)
+    page.run_cell(1)
+    until(lambda: page.page.evaluate(PLOTTED), "the first plot")
+    assert len(seen_until(page, PLOTTED, ".tc-view") - {""}) >= 5
+    page.outputs(1).locator("img").wait_for()
+
+
+def test_the_view_lives_while_a_cell_runs(opened: Callable[..., LabPage]) -> None:
+    page = opened(LONG, "end = time.monotonic() + 5\nwhile time.monotonic() < end:\n    sum(range(1000))")
+    page.run_cell(1)
+    until(lambda: page.page.evaluate(PAINTED), "the first tile")
+    page.run_cell(2, wait=False)
+    page.show_cell(1)
+    before = page.page.evaluate(PAINTED)
+    until(lambda: page.page.evaluate(PAINTED) >= before + 15, "fifteen tiles more", 5.0)
+
+
+def test_a_reloaded_page_shows_what_was_there_and_goes_on(opened: Callable[..., LabPage]) -> None:
+    page = opened(LONG)
+    page.run_cell(1)
+    until(lambda: page.page.evaluate(PAINTED) >= 30, "thirty tiles")
+    page.save()
+    page.reload()
+    page.show_cell(1)
+    before = until(lambda: page.page.evaluate(PAINTED), "the tiles after the reload")
+    assert before >= 30
+    until(lambda: page.page.evaluate(PAINTED) > before + 10, "ten tiles more")
