@@ -5,9 +5,9 @@ before it reads the limit there, calls, looks at the type of the result and appe
 result that isn't plain (which is returned), or with whatever the user's function raises: how many items are done is the
 length of `results`.
 
-Measured on one core with `abs` on small integers, Python 3.11: 72 ns an item (of which the call is 25, the page 20),
-75 with ARGS, 120 with CALL; pickling plain results another 10. A `try` inside costs nothing in 3.11, but the handler's
-bookkeeping would.
+Measured on one core, Python 3.11, best of 300 runs over 4,096 small integers: `abs` 65 ns an item (a bare `for` that
+calls it takes 34), 84 with `lambda x: x * 2`, 68 with ARGS, 92 with CALL; pickling the results another 6. Of the ways to
+look at the result's type, a comparison with the last one was the cheapest (5 ns less than asking the set each time).
 """
 
 from collections.abc import Callable, Iterable, Mapping
