@@ -57,7 +57,7 @@ class PagePacker:
         self.nbytes = 0
         self._shape = shape
         self._definitions = definitions
-        self._also = also
+        self.also = also
         self._block = 1
 
     def pages(self, items: Iterable[Any]) -> Iterator[Packed]:
@@ -76,7 +76,7 @@ class PagePacker:
         for packed in plain_pages(items, self._shape) if self._plain(items) else self._framed(items):
             self.count += packed.count
             self.nbytes += packed.nbytes
-            yield replace(packed, definitions=self._named(packed)) if self._also else packed
+            yield replace(packed, definitions=self._named(packed)) if self.also else packed
         mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
         self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
 
@@ -109,7 +109,7 @@ class PagePacker:
             yield packer.packed(self._shape, tuple(named))
 
     def _named(self, packed: Packed) -> tuple[bytes, ...]:
-        return tuple(dict.fromkeys((*self._also, *packed.definitions)))
+        return tuple(dict.fromkeys((*self.also, *packed.definitions)))
 
 
 class Puller:
