@@ -1,13 +1,16 @@
 """The commands as a shell sees them, without a cluster."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
+from twistcluster.cli import stop
 from twistcluster.cli.main import COMMANDS, group
 from twistcluster.cli.worker import command as worker_command
+from twistcluster.errors import VersionMismatch
 from twistcluster.net import connections
 from twistcluster.net.version import VERSION
 
@@ -129,3 +132,19 @@ def test_what_was_meant_otherwise(arguments, text):
     ran = run(*arguments)
     assert ran.exit_code == 2 and text in ran.output
     assert len(ran.output.splitlines()) <= 6
+
+
+def test_a_cluster_of_another_version_is_stopped_by_force(published, monkeypatch):
+    def mismatched(target):
+        raise VersionMismatch("This cluster runs Python 3.9")
+
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    published("00000001", "lab", pid=child.pid)
+    monkeypatch.setattr(stop, "connect", mismatched)
+    monkeypatch.setattr(stop, "END_SECONDS", 0.1)
+    ran = run("stop", "lab")
+    assert ran.exit_code == 1 and "This cluster runs Python 3.9" in ran.output
+    assert "twistcluster stop lab --force" in ran.output and child.poll() is None
+    run("stop", "lab", "--force")
+    assert child.wait(10) == -signal.SIGTERM
+    child.stdin.close()

@@ -3,7 +3,10 @@
 import os
 import random
 import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +175,35 @@ def test_a_client_that_never_reads_holds_up_nobody(friend, cluster):
         assert still_serves(friend, cluster)
     until(lambda: len(friend.status().clients) == 1)
     assert isinstance(friend.ask(Status()), Answer)
+
+
+SOMEBODY_ELSE = """
+import os, sys
+sys.path[:0] = sys.argv[2:]
+from tests.live.plain import Plain
+os.setgroups([])
+os.setuid(65534)
+try:
+    with Plain(sys.argv[1]) as stranger:
+        print(*stranger.hear_all())
+except PermissionError:
+    print("no way in")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_users_process(friend, cluster):
+    def as_somebody_else():
+        arguments = [sys.executable, "-c", SOMEBODY_ELSE, cluster.socket, str(Path(__file__).parents[2])]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True).stdout
+
+    assert as_somebody_else() == "no way in\n"
+    for folder in [*Path(cluster.socket).parents][:-2]:
+        folder.chmod(0o755)
+    Path(cluster.socket).chmod(0o666)
+    said = as_somebody_else()
+    assert "Refused(code='access'" in said and "not to id 65534" in said
+    assert still_serves(friend, cluster)
 
 
 def test_random_noise(friend, cluster):
