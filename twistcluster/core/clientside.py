@@ -147,7 +147,8 @@ class ClientSide:
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = job
         client.open_jobs += 1
-        client.sending[message.job] = job
+        if message.count != 0:
+            client.sending[message.job] = job
         scheduler.telling.watch(client, message.job, job)
         scheduler.settle(job)
 

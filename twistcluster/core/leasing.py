@@ -90,6 +90,9 @@ class Leasing:
         self.slots += slots - worker.slots
         worker.slots = slots
         self._unfilled[worker] = None
+        if not slots:
+            for _, lease in worker.leases.values():
+                self.revoke(lease, 0)
 
     def pending(self, job: Job) -> None:
         """A job may have pending items."""

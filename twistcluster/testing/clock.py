@@ -51,6 +51,12 @@ class StepClock:
         heappush(self._calls, (timer.due, self._sequence, timer))
         return timer
 
+    def due(self) -> float | None:
+        """When the next call is due; None where there is none."""
+        while self._calls and self._calls[0][2].cancelled:
+            heappop(self._calls)
+        return self._calls[0][0] if self._calls else None
+
     def step(self) -> bool:
         """Make the next call that is due; False where there is none."""
         while self._calls:

@@ -184,11 +184,20 @@ class SimulatedCluster:
         client.say(CONTEXT)
         return client
 
-    def add_worker(self, slots: int = 2, resources: dict[str, float] | None = None) -> "Seat":
-        """A worker joins that takes leases and gives results, without slots of its own."""
-        from twistcluster.testing.workers import LeaseWorker
+    def add_worker(
+        self, slots: int = 2, resources: dict[str, float] | None = None, *, kind: str = "lease"
+    ) -> "SimulatedWorker":
+        """A worker joins.
 
-        worker = LeaseWorker(self, slots)
+        Args:
+            slots: how many.
+            resources: what it offers.
+            kind: "lease" for one that takes leases and gives results, without slots of its own; "machine" for the real
+                worker's machine with simulated slots.
+        """
+        from twistcluster.testing.workers import WORKERS
+
+        worker = WORKERS[kind](self, slots, resources or {})
         self.connect(worker, self.hello("worker", slots, resources))
         return worker
 
@@ -200,18 +209,53 @@ class SimulatedCluster:
         stop = until or self.quiet
         while not stop():
             if self.clock.now > deadline or not self.clock.step():
-                raise AssertionError(f"nothing more happens at {self.clock.now:.3f} s, and it isn't over")
+                raise AssertionError(f"it isn't over at {self.clock.now:.3f} s: {self.story()}")
+
+    def story(self) -> str:
+        """What isn't over, for the message of a failed test."""
+        jobs = [
+            f"{job.id} is {job.state}, {job.arrived} of {job.count} items came, {job.spans.finished} finished, "
+            f"pending {job.spans.pending}, leased {[(n, x.left, x.holder.peer) for n, x in job.spans.leases.items()]}"
+            for job in self.scheduler.jobs.values()
+            if not job.over
+        ]
+        seen = [
+            f"{job.number} of a client: {len(job.results)} results, {len(job.failed)} failed, {len(job.cancelled)} "
+            f"cancelled of {job.count}"
+            for client in self.clients()
+            for job in client.jobs.values()
+            if not job.complete and not job.released
+        ]
+        workers = [
+            f"{w.peer} of {w.slots} slots with {w.hello.resources}, loads {w.loads}"
+            for w in self.scheduler.leasing.workers.values()
+        ]
+        return "\n".join([*jobs, *seen, *workers])
 
     def quiet(self) -> bool:
         """Whether every job is over and everything said was heard."""
         return all(job.over for job in self.scheduler.jobs.values()) and all(
-            job.complete for client in self.clients() for job in client.jobs.values()
+            job.complete or job.released for client in self.clients() for job in client.jobs.values()
         )
 
     def clients(self) -> list["SimulatedClient"]:
         """Those that are connected."""
         seats = [link.ends[True] for link in self.links.values() if link.up]
         return [seat for seat in seats if isinstance(seat, SimulatedClient)]
+
+
+class SimulatedWorker(Seat, Protocol):
+    """A worker, from a test's side."""
+
+    alive: bool
+    fails: Callable[[int, int], bool]
+    crashes: Callable[[int, int], bool]
+
+    def die(self) -> None:
+        """The process is killed."""
+
+    def scale(self, slots: int) -> None:
+        """Have another number of slots."""
 
 
 class SimulatedJob:
@@ -223,6 +267,7 @@ class SimulatedJob:
         self.results: dict[int, bytes] = {}
         self.failed: dict[int, str] = {}
         self.cancelled: set[int] = set()
+        self.released = False
 
     @property
     def complete(self) -> bool:
@@ -282,11 +327,11 @@ class SimulatedClient:
 
     def retry(self, job: SimulatedJob) -> None:
         """The failed items again."""
-        job.failed.clear()
         self.say(Retry(job.number))
 
     def release(self, job: SimulatedJob) -> None:
         """Let go of a job."""
+        job.released = True
         self.say(Release(job.number))
 
     def leave(self) -> None:
@@ -302,13 +347,20 @@ class SimulatedClient:
             case Results(job=number, first=first, count=count):
                 results = self.jobs[number].results
                 for index in range(first, first + count):
-                    # The first value that a client saw is the one that stays.
-                    results.setdefault(index, bytes(buffers[0]))
+                    assert index not in results, f"item {index} succeeded twice"
+                    results[index] = bytes(buffers[0])
+                    # It may have failed before a retry.
+                    self.jobs[number].failed.pop(index, None)
             case Failed(job=number, index=index, error=error):
                 assert index not in self.jobs[number].results, f"item {index} failed after it succeeded"
                 self.jobs[number].failed[index] = error.why
             case Cancelled(job=number, ranges=ranges):
                 for start, stop in ranges:
                     self.jobs[number].cancelled.update(range(start, stop))
+                    for index in range(start, stop):
+                        self.jobs[number].failed.pop(index, None)
+            case CloseJob(job=number, count=count):
+                # A cancelled or broken input: fewer items than there should have been.
+                self.jobs[number].count = count
             case _:
                 pass

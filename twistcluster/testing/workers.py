@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from twistcluster.testing.network import SimulatedLink
     from twistcluster.wire.frames import Buffer
 
-__all__ = ["LeaseWorker"]
+__all__ = ["WORKERS", "LeaseWorker"]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class LeaseWorker:
 
     link: "SimulatedLink"
 
-    def __init__(self, cluster: "SimulatedCluster", slots: int) -> None:
+    def __init__(self, cluster: "SimulatedCluster", slots: int, _resources: dict[str, float]) -> None:
         self.cluster = cluster
         self.slots = slots
         self.free = slots
@@ -68,12 +68,16 @@ class LeaseWorker:
             case Revoke(lease=number, keep=keep):
                 self._give_back(number, keep)
             case Scale(slots=slots):
-                self.free += slots - self.slots
-                self.slots = slots
-                self.link.send(False, SlotsChanged(slots, slots, 0, 0))
-                self._start()
+                self.scale(slots)
             case _:
                 pass
+
+    def scale(self, slots: int) -> None:
+        """Have another number of slots; what runs in one that goes is finished first."""
+        self.free += slots - self.slots
+        self.slots = slots
+        self.link.send(False, SlotsChanged(slots, slots, 0, 0))
+        self._start()
 
     def die(self) -> None:
         """The process is killed."""
@@ -121,3 +125,6 @@ class LeaseWorker:
         lease.stop = split
         if lease.next == split:
             self.queue.remove(lease)
+
+
+WORKERS = {"lease": LeaseWorker}
