@@ -22,7 +22,7 @@ from twistcluster.client.launch import Connection, find, running_clusters, start
 from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import JobOptions, reject_options
 from twistcluster.client.packages import packages
-from twistcluster.client.patience import answer_of, pause
+from twistcluster.client.patience import answer_of, deadline_of, pause
 from twistcluster.client.quantities import count, seconds
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
@@ -131,7 +131,7 @@ class Cluster(Executor):
         fn: Callable[..., T],
         /,
         *iterables: Iterable[Any],
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         chunksize: int = 1,
         **misplaced: Any,
     ) -> Job[T]:
@@ -224,7 +224,7 @@ class Cluster(Executor):
         Raises:
             TimeoutError: there are not, after `timeout`.
         """
-        deadline = None if timeout is None else time.monotonic() + seconds(timeout, "timeout")
+        deadline = deadline_of(timeout)
         while True:
             workers = self.workers()
             ready = sum(worker.ready for worker in workers)
@@ -312,9 +312,13 @@ class Cluster(Executor):
         return self._tie
 
     def _map(
-        self, options: JobOptions, fn: Callable[..., T], iterables: tuple[Iterable[Any], ...], timeout: float | None
+        self,
+        options: JobOptions,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | str | None,
     ) -> Job[T]:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         return Job(self._link.opener.map(fn, iterables, options), deadline)
 
     def _ask(self, question: Question) -> Answer:
@@ -371,7 +375,7 @@ class ClusterOptions:
         return self._cluster._link.opener.submit_alone(fn, args, kwargs, self._options)  # noqa: SLF001 (one class in two)
 
     def map(
-        self, fn: Callable[..., T], /, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self, fn: Callable[..., T], /, *iterables: Iterable[Any], timeout: float | str | None = None, chunksize: int = 1
     ) -> Job[T]:
         """As `Cluster.map`."""
         return self._cluster._map(self._options, fn, iterables, timeout)  # noqa: SLF001

@@ -19,7 +19,12 @@ DEADLINE_S = 30.0
 def run(code, *, check=True, **options):
     """Run a program; its output."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False, **options
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

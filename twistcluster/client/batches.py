@@ -46,6 +46,10 @@ class BatchRecord(JobRecord):
         """Each item is called by its own function's name."""
         return f"{self.bases[index]}-{self.numbers[index]}"
 
+    def job_of(self, index: int) -> str:
+        """It is found by that name, too."""
+        return self.name_of(index)
+
     def find(self, name: str) -> Future[Any] | None:
         """The future of this name, if it is still somewhere."""
         base, _, digits = name.rpartition("-")

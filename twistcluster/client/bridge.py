@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 
 from twistcluster.errors import ClusterUnreachable, TwistclusterError
 
-__all__ = ["call", "in_reactor_thread", "note", "reactor", "reply_of", "start"]
+__all__ = ["call", "in_reactor_thread", "is_forked", "note", "reactor", "reply_of", "start"]
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -71,6 +71,11 @@ def reactor() -> Any:
 def note() -> str:
     """What there is to say about the reactor, or nothing."""
     return _note
+
+
+def is_forked() -> bool:
+    """Whether this is a forked child of the process that the reactor runs in."""
+    return _forked
 
 
 def in_reactor_thread() -> bool:

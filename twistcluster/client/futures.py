@@ -42,6 +42,9 @@ class FutureOwner(Protocol):
     def name_of(self, index: int) -> str:
         """What people call the item."""
 
+    def job_of(self, index: int) -> str:
+        """What `cluster.job(name)` finds it by."""
+
     def item(self, segment: Segment, index: int) -> Any:
         """The item's result, decoded."""
 
@@ -104,7 +107,7 @@ class Future(StandardFuture[T]):
 
     @property
     def name(self) -> str:
-        """What `cluster.job(name)` finds it by: "make_thumb-3"."""
+        """What people call it: "make_thumb-3", and an item of a map "make_thumb-4[17]"."""
         return self._owner.name_of(self._index)
 
     def __repr__(self) -> str:
@@ -118,7 +121,7 @@ class Future(StandardFuture[T]):
             f"the future {self.name} can't travel to another process: pass {self.name}'s result() instead"
         )
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: float | str | None = None) -> T:
         """Return the item's result, waiting for it if needed.
 
         Raises:
@@ -138,7 +141,7 @@ class Future(StandardFuture[T]):
         finally:
             del self, error  # a traceback that is kept must not keep them
 
-    def exception(self, timeout: float | None = None) -> BaseException | None:
+    def exception(self, timeout: float | str | None = None) -> BaseException | None:
         """Return what `result()` would raise, or None.
 
         Raises:
@@ -238,9 +241,9 @@ class Future(StandardFuture[T]):
         if self._done_callbacks:
             _callbacks.put(self)
 
-    def _await_end(self, timeout: float | None) -> None:
+    def _await_end(self, timeout: float | str | None) -> None:
         if not wait_until(self._condition, lambda: self._state in _OVER, timeout, self._interrupted):
-            raise FutureTimeout(f"{self.name} isn't done after {timeout:g} s; it goes on")
+            raise FutureTimeout(f"{self.name} isn't done after {timeout} s; it goes on")
 
     def _error(self) -> BaseException | None:
         """What to raise, or None once `_result` holds the result."""
@@ -261,7 +264,7 @@ class Future(StandardFuture[T]):
 
     def _interrupted(self) -> Detached:
         self._owner.keep(self)
-        return detached(self.name, f"cluster.job({self.name!r})")
+        return detached(self.name, f"cluster.job({self._owner.job_of(self._index)!r})")
 
 
 class _Wake:

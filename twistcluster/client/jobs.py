@@ -170,7 +170,7 @@ class Job(Generic[T]):
             yield from await_until(self.when_done, lambda: str(record.interrupted())).__await__()
         return self.results()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | str | None = None) -> bool:
         """Wait until no item will run any more; False if `timeout` seconds passed before."""
         return self._record.wait(timeout)
 

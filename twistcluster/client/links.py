@@ -18,7 +18,7 @@ from twistcluster.wire.values import Definitions
 
 __all__ = ["Tie", "tie"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # the garbage collector may let go of a cluster while it is held
 _ties: "weakref.WeakValueDictionary[str, Tie]" = weakref.WeakValueDictionary()
 _definitions = Definitions()
 
@@ -35,6 +35,8 @@ class Tie:
 
     def let_go(self, reason: str, *, when_idle: bool) -> bool:
         """One user less: the last one ends the link, at once or when its jobs are over. Returns whether it was."""
+        if bridge.is_forked():
+            return False
         with _lock:
             self.users -= 1
             if self.users:

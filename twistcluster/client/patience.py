@@ -17,9 +17,19 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar
 
 from twistcluster.client import bridge
+from twistcluster.client.quantities import seconds
 from twistcluster.errors import Detached, TwistclusterError
 
-__all__ = ["LOOK_SECONDS", "answer_of", "await_until", "detached", "pause", "refuse_on_reactor_thread", "wait_until"]
+__all__ = [
+    "LOOK_SECONDS",
+    "answer_of",
+    "await_until",
+    "deadline_of",
+    "detached",
+    "pause",
+    "refuse_on_reactor_thread",
+    "wait_until",
+]
 
 LOOK_SECONDS = 0.2
 
@@ -32,10 +42,17 @@ def detached(what: str, find: str, *, many: bool = False) -> Detached:
     return Detached(f"stopped waiting for {what}; the work goes on.\n{find} finds {it}, {its} .cancel() ends {it}.")
 
 
+def deadline_of(timeout: float | str | None) -> float | None:
+    """When a time-out that begins now is over, on the monotonic clock. As elsewhere, a negative one is over already."""
+    if timeout is None:
+        return None
+    return time.monotonic() + (seconds(timeout, "timeout") if isinstance(timeout, str) else timeout)
+
+
 def wait_until(
     condition: threading.Condition,
     ready: Callable[[], bool],
-    timeout: float | None,
+    timeout: float | str | None,
     interrupted: Callable[[], Detached],
 ) -> bool:
     """Wait until `ready()`, which is asked with the condition held; False if the time was up before.
@@ -44,7 +61,7 @@ def wait_until(
         Detached: in place of a KeyboardInterrupt.
     """
     main = threading.current_thread() is threading.main_thread()
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_of(timeout)
     try:
         with condition:
             while not ready():
@@ -70,10 +87,10 @@ def answer_of(reply: "Reply[T]") -> T:
                 return reply.result()
 
 
-def pause(seconds: float) -> None:
+def pause(duration: float) -> None:
     """Look again after a while."""
     refuse_on_reactor_thread()
-    time.sleep(seconds)
+    time.sleep(duration)
 
 
 async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], None]], note: Callable[[], str]) -> None:

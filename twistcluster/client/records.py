@@ -4,6 +4,7 @@ Written on the reactor's thread, read by any, both under the job's one lock. Own
 know: how a job travels (session.py), what its user types (jobs.py), how it is shown.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +24,9 @@ from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
 __all__ = ["Input", "JobRecord", "Line"]
+
+
+_log = logging.getLogger("twistcluster")
 
 
 class Input(Protocol):
@@ -158,10 +162,14 @@ class JobRecord:
             )
 
     def name_of(self, index: int) -> str:
-        """What people call an item."""
-        return f"{self.label}[{index}]"
+        """What people call an item; the only one of a submit is called as the job."""
+        return f"{self.label}[{index}]" if self._shows_errors else self.label
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def job_of(self, index: int) -> str:
+        """What `cluster.job(name)` finds an item by."""
+        return self.label
+
+    def wait(self, timeout: float | str | None = None) -> bool:
         """Wait for the end; False if the time was up before."""
         return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
 
@@ -312,7 +320,7 @@ class JobRecord:
                 self._tell_watched(segment.start, segment.stop, segment)
             listeners, over = self._listeners if news else (), self._notify()
         for listener in listeners:
-            listener.results(first, packed)
+            _tell(listener.results, first, packed)
         self._changed(over)
 
     def failed(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
@@ -325,10 +333,10 @@ class JobRecord:
             self._shown = True
             listeners, over = self._listeners, self._notify()
         for listener in listeners:
-            listener.failed(index, info)
+            _tell(listener.failed, index, info)
         self._changed(over)
         if first:
-            self._line.first_error(self, failure)
+            _tell(self._line.first_error, self, failure)
 
     def were_cancelled(self, ranges: Iterable[Range]) -> None:
         """Items won't start."""
@@ -346,7 +354,7 @@ class JobRecord:
             self.fates.printed(index, text)
             listeners = self._listeners
         for listener in listeners:
-            listener.printed(index, text)
+            _tell(listener.printed, index, text)
 
     def goes_on(self, running: int, waiting: str) -> None:
         """News of its progress."""
@@ -440,6 +448,14 @@ class JobRecord:
 
     def _changed(self, over: bool) -> None:
         for listener in self._listeners:
-            listener.changed()
+            _tell(listener.changed)
         if over:
             self._line.over(self)
+
+
+def _tell(method: Callable[..., None], *news: object) -> None:
+    """Tell a listener: what it raises is its own affair, not the link's."""
+    try:
+        method(*news)
+    except Exception:
+        _log.exception("a view failed")

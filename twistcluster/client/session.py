@@ -7,7 +7,6 @@ know: how jobs are made (opening.py), how a cluster is started (launch.py), what
 """
 
 import itertools
-import logging
 import os
 import pathlib
 import platform
@@ -23,6 +22,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, views
+from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packages import packages
@@ -50,27 +50,19 @@ from twistcluster.wire.messages import (
     Adopt,
     Answer,
     Ask,
-    Cancelled,
-    CloseJob,
     Declined,
-    Failed,
     Goodbye,
     Hello,
-    JobProgress,
     Message,
-    Notice,
-    Output,
     Question,
     Refused,
     Release,
-    Results,
     Retry,
     SchedulerToClient,
     StepDone,
     Stopping,
     Welcome,
 )
-from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
 __all__ = ["Answered", "Session", "Step", "python_version"]
@@ -79,7 +71,6 @@ WELCOME_SECONDS = 15.0
 
 Answered = tuple[Answer, "list[Step]"]
 
-_log = logging.getLogger("twistcluster")
 _incoming: Codec = Codec(SchedulerToClient)
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
 _DECLINED: dict[str, type[TwistclusterError]] = {"busy": ClusterBusy, "unknown": JobNotFound, "gone": ResultsGone}
@@ -139,16 +130,10 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            Results: self._results,
-            Failed: self._failed,
-            Cancelled: self._cancelled,
-            Output: self._output,
-            JobProgress: self._progress,
-            CloseJob: self._input_ended,
+            **Inbox(self.shelf).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,
-            Notice: self._notice,
             Stopping: self._stopping,
             Welcome: self._welcomed,
             Refused: self._refused,
@@ -371,38 +356,7 @@ class Session:
         bridge.call(lambda: self._turn.run(run))
         return request.reply
 
-    # ---- what comes ------------------------------------------------------------------------------------------------
-
-    def _results(self, message: Results, buffers: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions))
-            record.succeeded(message.first, packed)
-
-    def _failed(self, message: Failed, buffers: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            record.failed(message.index, message.error, buffers)
-
-    def _cancelled(self, message: Cancelled, _: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            record.were_cancelled(message.ranges)
-
-    def _output(self, message: Output, _: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            record.printed(message.index, message.text, message.dropped_bytes)
-
-    def _progress(self, message: JobProgress, _: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            record.goes_on(message.running, message.waiting)
-
-    def _input_ended(self, message: CloseJob, _: list[Buffer]) -> None:
-        record = self.shelf.get(message.job)
-        if record is not None:
-            record.input_ended(message.count, message.error)
+    # ---- answers ---------------------------------------------------------------------------------------------------
 
     def _answer(self, message: Answer, _: list[Buffer]) -> None:
         request = self._requests.pop(message.request, None)
@@ -418,9 +372,6 @@ class Session:
         request = self._requests.get(message.request)
         if request is not None:
             request.steps.append(Step(message, buffers))
-
-    def _notice(self, message: Notice, _: list[Buffer]) -> None:
-        _log.log(logging.WARNING if message.level == "warning" else logging.INFO, "%s", message.text)
 
 
 def python_version() -> str:

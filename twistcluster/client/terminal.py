@@ -30,6 +30,8 @@ class TerminalBackend:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
+        self._shown: set[str] = set()
+        """Jobs whose progress bar tells of their errors."""
 
     def show_job(self, feed: JobFeed, wait: bool | None) -> None:
         """A progress bar, until the job's end; with `wait=False` one line, and no waiting."""
@@ -37,6 +39,7 @@ class TerminalBackend:
             self._write(progress_line(feed.label, feed.progress(), self._columns()) + "\n")
             return
         bar = _Bar(feed, self._out())
+        self._shown.add(feed.id)
         unsubscribe = feed.subscribe(bar)
         try:
             while not bar.finished():
@@ -46,6 +49,7 @@ class TerminalBackend:
             raise detached(feed.label, f"cluster.job({feed.label!r})") from None
         finally:
             unsubscribe()
+            self._shown.discard(feed.id)
             bar.close(self._columns())
 
     def plot_job(self, feed: JobFeed, draw_fn: DrawFunction, wait: bool | None) -> None:
@@ -59,6 +63,8 @@ class TerminalBackend:
 
     def error_job(self, feed: JobFeed, index: int, info: ErrorInfo) -> None:
         """One line."""
+        if feed.id in self._shown:
+            return
         text = _error_text(index, info, self._columns() - len(feed.label) - 2)
         self._write(f"{feed.label}: {text} (job.errors() has all, with tracebacks)\n")
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from twistcluster.client.futures import Future
 from twistcluster.client.jobs import Job
-from twistcluster.client.patience import detached, wait_until
+from twistcluster.client.patience import deadline_of, detached, wait_until
 from twistcluster.errors import Detached
 
 __all__ = ["DoneAndNotDone", "as_completed", "gather", "wait"]
@@ -34,7 +34,9 @@ class DoneAndNotDone(NamedTuple):
     not_done: set[Waitable]
 
 
-def wait(fs: Iterable[Waitable], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
+def wait(
+    fs: Iterable[Waitable], timeout: float | str | None = None, return_when: str = ALL_COMPLETED
+) -> DoneAndNotDone:
     """Wait for futures and jobs, as `concurrent.futures.wait`.
 
     Args:
@@ -59,15 +61,15 @@ def wait(fs: Iterable[Waitable], timeout: float | None = None, return_when: str 
     return DoneAndNotDone(done, {each for each in asked if each not in done})
 
 
-def as_completed(fs: Iterable[Waitable], timeout: float | None = None) -> Iterator[Waitable]:
+def as_completed(fs: Iterable[Waitable], timeout: float | str | None = None) -> Iterator[Waitable]:
     """Yield futures and jobs as they are done, as `concurrent.futures.as_completed`."""
     asked = _unique(fs)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_of(timeout)
     with _Ends(asked) as ends:
         for told in range(len(asked)):
             rest = None if deadline is None else deadline - time.monotonic()
             if not wait_until(ends.condition, lambda: len(ends.came) > told, rest, lambda: _interrupted(asked)):  # noqa: B023
-                raise WaitTimeout(f"{len(asked) - told} of {len(asked)} aren't done after {timeout:g} s; they go on")
+                raise WaitTimeout(f"{len(asked) - told} of {len(asked)} aren't done after {timeout} s; they go on")
             yield ends.came[told]
 
 

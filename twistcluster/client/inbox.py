@@ -1,0 +1,74 @@
+"""What a scheduler tells of jobs: each message goes to the record of its job.
+
+On the reactor's thread. Owns: that. Must not know: links, what a record does with it.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from twistcluster.client.shelf import Shelf
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Cancelled, CloseJob, Failed, JobProgress, Message, Notice, Output, Results
+from twistcluster.wire.pages import Packed
+
+__all__ = ["Handler", "Inbox"]
+
+Handler = Callable[[Any, list[Buffer]], None]
+
+_log = logging.getLogger("twistcluster")
+
+
+class Inbox:
+    """The listening half of a session.
+
+    Args:
+        shelf: Where the records are; what comes for a job that nobody holds is dropped.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.handlers: dict[type[Message], Handler] = {
+            Results: self._results,
+            Failed: self._failed,
+            Cancelled: self._cancelled,
+            Output: self._output,
+            JobProgress: self._progress,
+            CloseJob: self._input_ended,
+            Notice: self._notice,
+        }
+        """By the type of message."""
+
+    def _results(self, message: Results, buffers: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions))
+            record.succeeded(message.first, packed)
+
+    def _failed(self, message: Failed, buffers: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.failed(message.index, message.error, buffers)
+
+    def _cancelled(self, message: Cancelled, _: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.were_cancelled(message.ranges)
+
+    def _output(self, message: Output, _: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.printed(message.index, message.text, message.dropped_bytes)
+
+    def _progress(self, message: JobProgress, _: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.goes_on(message.running, message.waiting)
+
+    def _input_ended(self, message: CloseJob, _: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.input_ended(message.count, message.error)
+
+    def _notice(self, message: Notice, _: list[Buffer]) -> None:
+        _log.log(logging.WARNING if message.level == "warning" else logging.INFO, "%s", message.text)
