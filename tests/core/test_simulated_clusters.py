@@ -53,10 +53,10 @@ class Story:
     def open_job(self):
         pick = self.random
         client = pick.choice(self.clients)
-        count = pick.choice([0, 1, 2, 7, 40, 300])
+        count = pick.choice([0, 1, 2, 7, 40, 150])
         job = client.open_job(
             count,
-            page_items=pick.choice([1, 5, 64, 4096]),
+            page_items=pick.choice([3, 16, 64, 4096]),
             lazy=pick.random() < 0.3,
             priority=pick.choice([0, 0, 0, 5, -3]),
             resources=pick.choice([{}, {}, {}, {"gpu": 1}]),
