@@ -138,7 +138,9 @@ def die_with_worker(life_fd: int) -> None:
     fcntl.fcntl(life_fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life_fd, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life_fd, fcntl.F_SETFL, fcntl.fcntl(life_fd, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life_fd], [], [], 0)[0]:  # it was closed before that was set up
+    closed = select.poll()
+    closed.register(life_fd, select.POLLIN)
+    if closed.poll(0):  # before that was set up
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -164,6 +166,7 @@ def main(arguments: list[str]) -> int:
     for fd in (link_fd, page_fd, life_fd):
         os.set_inheritable(fd, False)
     words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:PAGE_BYTES].cast("Q")
+    del sys.argv[1:]
     # What items call `__main__` is theirs: this module goes on under its own name.
     sys.modules["__main__"] = ModuleType("__main__")
     Slot(SlotLink(link_fd), words, pathlib.Path(arguments[3])).run()
