@@ -4,9 +4,11 @@ Owns: frames and codec on a Twisted transport, the states of a link (net/states.
 slowly, and what a peer gets that breaks the rules. Must not know: what messages mean, beyond `Hello`, `Welcome` and
 `Refused`.
 
-How bytes leave: all that was sent in a turn goes to the socket itself, as one `sendmsg` without copying, at the end of
-the turn. Only what the socket doesn't take goes through Twisted's transport, in chunks that it asks for: its own
-buffer copies everything it is given and waits for another turn of the reactor.
+The transport is Twisted's, but reading and writing its socket is done here, in place of its `doRead` and `doWrite`:
+- All that was sent in a turn goes to the socket at the end of that turn, as one `sendmsg` without copying. Twisted's
+  buffer copies what it is given, and writes it in the reactor's next turn.
+- What the socket doesn't take waits here, so that it is known how much that is.
+- Twisted looks for file descriptors in every read from a Unix socket; here a peer can't pass any.
 """
 
 import collections
@@ -36,7 +38,6 @@ CLOSING_SECONDS: Final = 5.0
 LATER_SECONDS: Final = 0.1
 PAUSE_BYTES: Final = 4 * limits.MIB
 """Unsent bytes at which the owner hears that the peer reads slowly; at a quarter of it, that it has caught up."""
-CHUNK_BYTES: Final = 256 * limits.KIB
 READ_BYTES: Final = (64 * limits.KIB, limits.MIB)
 """One read: at first, and at most, once reads come back full."""
 PIECES: Final = 512
@@ -189,8 +190,8 @@ class Link(TwistedProtocol):
         if self._wire is None:
             return
         self._set_deadline(CLOSING_SECONDS, self._wire.abortConnection)
-        if not self._draining:
-            self._wire.loseConnection()
+        self._wire.stopReading()
+        self._wire.startWriting()
 
     def refuse(self, code: str, text: str) -> None:
         """Tell the peer why, then close. Only the end that listens says anything: the other just goes."""
@@ -212,8 +213,8 @@ class Link(TwistedProtocol):
         self._wire = self.transport
         self._wire.bufferSize = READ_BYTES[0]
         self._socket = self._wire.getHandle()
-        if self._socket.family == socket.AF_UNIX:
-            self._wire.doRead = self._read
+        self._wire.doRead = self._read
+        self._wire.doWrite = self._write
         if self._listens:
             self._set_deadline(limits.OPENING_SECONDS, self._opened_too_slowly)
         if self._pieces:
@@ -223,7 +224,7 @@ class Link(TwistedProtocol):
             self._wire.abortConnection()
 
     def _read(self) -> Failure | Exception | None:
-        """In place of the transport's own for Unix sockets, which looks for file descriptors at every read (6 us)."""
+        """In place of the transport's `doRead`."""
         try:
             data = self._socket.recv(self._wire.bufferSize)  # type: ignore[union-attr]
         except (BlockingIOError, InterruptedError):
@@ -328,33 +329,44 @@ class Link(TwistedProtocol):
             self._turn.soon(self._tell_paused)
         if not self._draining:
             self._draining = True
-            self._wire.registerProducer(self, False)
+            self._wire.startWriting()
 
-    def resumeProducing(self) -> None:  # noqa: N802
-        """The transport has sent all it had: give it the next chunk, or end the draining."""
-        if not self._backlog:
-            self._draining = False
-            self._wire.unregisterProducer()
-            if self.state is LinkState.CLOSING:
-                self._wire.loseConnection()
-            return
-        chunk = []
-        room = CHUNK_BYTES
-        while self._backlog and room:
-            view = self._backlog.popleft()
-            if len(view) > room:
-                self._backlog.appendleft(view[room:])
-                view = view[:room]
-            chunk.append(view)
-            room -= len(view)
-        self._backlog_bytes -= CHUNK_BYTES - room
-        self._wire.write(b"".join(chunk))
+    def _write(self) -> Exception | None:
+        """In place of the transport's `doWrite`: the socket takes more."""
+        while self._backlog:
+            batch = [*itertools.islice(self._backlog, PIECES)]
+            try:
+                sent = self._socket.sendmsg(batch)  # type: ignore[union-attr]
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError:
+                self._backlog.clear()  # as in _send_now
+                self._backlog_bytes = 0
+                break
+            self._backlog_bytes -= sent
+            if not self._drop_sent(sent):
+                break
         if self._paused and self._backlog_bytes < PAUSE_BYTES // 4:
             self._paused = False
             self._turn.soon(self._tell_paused)
+        if self._backlog:
+            return None
+        self._draining = False
+        if self.state is LinkState.CLOSING:
+            return CONNECTION_DONE
+        self._wire.stopWriting()
+        return None
 
-    def stopProducing(self) -> None:  # noqa: N802
-        """The transport is gone; `connectionLost` follows."""
+    def _drop_sent(self, sent: int) -> bool:
+        """Drop the first bytes of the backlog; whether that was whole pieces only (then the socket may take more)."""
+        while sent:
+            view = self._backlog[0]
+            if sent < len(view):
+                self._backlog[0] = view[sent:]
+                return False
+            sent -= len(view)
+            self._backlog.popleft()
+        return True
 
     def _tell_paused(self) -> None:
         if self.state is not LinkState.OPEN:
