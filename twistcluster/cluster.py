@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar
 
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
+from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
 from twistcluster.client.links import Tie, tie, unreachable
@@ -176,6 +177,10 @@ class Cluster(Executor):
             One result a slot.
         """
         return run_everywhere(self._link, fn, once=once)
+
+    def joblib(self) -> Any:
+        """A backend of joblib: `with joblib.parallel_config(backend=cluster.joblib()): …`, in scikit-learn, too."""
+        return joblib_backend(self, lambda: self._max_workers)
 
     def upload(self, path: str | os.PathLike[str]) -> None:
         """Put a file, or a folder's files, into the working folder of every slot; a module there can be imported."""

@@ -165,8 +165,8 @@ def test_another_program_finds_the_job():
             job[0].result()
         (status,) = cluster.jobs("train")
         assert not status.yours and status.state == "failed"
+        late = cluster.submit(time.sleep, 0.5)
         with pytest.raises(tc.ClusterBusy, match="force"):
-            late = cluster.submit(time.sleep, 0.5)
             cluster.stop()
         assert late.result(DEADLINE_S) is None
         cluster.stop()
@@ -248,6 +248,40 @@ def test_classes_of_the_program_keep_their_identity():
                 print("caught", error)
     """)
     assert done.stdout == "[1, 2, 3]\ncaught three\n"
+
+
+def test_names_that_everywhere_defines_are_there_for_all_functions():
+    done = run("""
+        import twistcluster as tc
+        def setup():
+            global model
+            model = lambda x: x * 100
+        def use(x):
+            return model(x)
+        with tc.Cluster(slots=2) as cluster:
+            cluster.everywhere(setup)
+            print(cluster.map(use, [1, 2, 3]).results())
+            cluster.restart()
+            print(cluster.map(use, [4, 5]).results())
+    """)
+    assert done.stdout == "[100, 200, 300]\n[400, 500]\n"
+
+
+def test_an_edited_module_beside_the_program_is_seen(tmp_path):
+    (tmp_path / "helpers.py").write_text("def answer():\n    return 1\n")
+    done = run(
+        """
+        import pathlib, sys
+        sys.path.insert(0, "")
+        import twistcluster as tc, helpers
+        with tc.Cluster(slots=1) as cluster:
+            print(cluster.submit(helpers.answer).result())
+            pathlib.Path("helpers.py").write_text("def answer():\\n    return 22\\n")
+            print(cluster.submit(helpers.answer).result())
+        """,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "1\n22\n"
 
 
 def test_a_reactor_that_is_there_is_kept():
