@@ -15,7 +15,9 @@ NUMBERS = st.one_of(SMALL, st.sampled_from([-(2**63), 2**63 - 1, 4096]))
 SECONDS = st.sampled_from([0.0, 0.1, -1.0, math.nan, math.inf, 1e300])
 DIGESTS = st.sampled_from([b"a" * 16, b"b" * 16, b"c" * 16])
 DIGEST_LISTS = st.lists(DIGESTS, max_size=3)
-RESOURCES = st.dictionaries(st.sampled_from(["gpu", ""]), st.sampled_from([0.0, 1.0, 2.5, -1.0, math.nan, 1e-300]), max_size=2)
+RESOURCES = st.dictionaries(
+    st.sampled_from(["gpu", ""]), st.sampled_from([0.0, 1.0, 2.5, -1.0, math.nan, 1e-300]), max_size=2
+)
 ERRORS = st.just(m.ErrorInfo("raised", "ValueError", "no"))
 BUFFERS = st.lists(st.sampled_from([b"", b"buffer", bytearray(9)]), max_size=2).map(tuple)
 
@@ -34,7 +36,9 @@ CLIENT = st.one_of(
     st.builds(m.Context, DIGESTS, DIGESTS, st.just("/"), steps=DIGEST_LISTS),
     st.builds(m.Context, DIGESTS, DIGESTS, st.just("/")),
     st.builds(m.OpenJob, SMALL, st.just([]), DIGESTS, count=st.none() | SMALL, priority=SMALL),
-    st.builds(m.OpenJob, SMALL, DIGEST_LISTS, DIGESTS, count=st.none() | NUMBERS, priority=NUMBERS, resources=RESOURCES),
+    st.builds(
+        m.OpenJob, SMALL, DIGEST_LISTS, DIGESTS, count=st.none() | NUMBERS, priority=NUMBERS, resources=RESOURCES
+    ),
     st.builds(m.Page, SMALL, SMALL, SMALL, st.just(0)),
     st.builds(m.Page, SMALL, NUMBERS, NUMBERS, st.just(0), DIGEST_LISTS),
     st.builds(m.CloseJob, SMALL, NUMBERS, st.sampled_from(["", "broken"])),
@@ -64,7 +68,9 @@ EVENTS = st.one_of(
     st.tuples(st.just("say"), st.integers(0, 2), CLIENT, st.just((b"blob",))),
     st.tuples(st.just("say"), st.integers(3, 5), WORKER, BUFFERS),
     st.tuples(st.just("say"), st.integers(0, 5), CLIENT | WORKER, BUFFERS),
-    st.tuples(st.sampled_from(["lose", "join", "pause", "resume", "wait"]), st.integers(0, 5), st.just(None), st.just(())),
+    st.tuples(
+        st.sampled_from(["lose", "join", "pause", "resume", "wait"]), st.integers(0, 5), st.just(None), st.just(())
+    ),
 )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twistcluster.testing.cluster import SimulatedClient, SimulatedCluster, SimulatedJob
 
-KINDS = ["lease"]
+KINDS = ["lease", "machine"]
 
 
 @dataclass
@@ -67,7 +67,9 @@ class Story:
     def happen(self):
         """Something happens."""
         pick = self.random
-        what = pick.choice(["job", "job", "job", "die", "join", "cancel", "cancel all", "retry", "release", "leave", "scale"])
+        what = pick.choice(
+            ["job", "job", "job", "die", "join", "cancel", "cancel all", "retry", "release", "leave", "scale"]
+        )
         connected = [(client, job) for client, job in self.jobs if client in self.clients]
         self.events.append(f"{self.cluster.clock.now:.3f} {what}")
         if what == "job":

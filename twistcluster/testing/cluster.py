@@ -21,7 +21,9 @@ from twistcluster.core.effects import Close, Effect, EndCluster, Send
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.testing.clock import StepClock, Timer
 from twistcluster.testing.invariants import check_scheduler
+from twistcluster.testing.machines import MachineWorker
 from twistcluster.testing.network import SimulatedLink
+from twistcluster.testing.workers import LeaseWorker
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     PROTOCOL,
@@ -195,9 +197,8 @@ class SimulatedCluster:
             kind: "lease" for one that takes leases and gives results, without slots of its own; "machine" for the real
                 worker's machine with simulated slots.
         """
-        from twistcluster.testing.workers import WORKERS
-
-        worker = WORKERS[kind](self, slots, resources or {})
+        make = {"lease": LeaseWorker, "machine": MachineWorker}[kind]
+        worker: SimulatedWorker = make(self, slots, resources or {})
         self.connect(worker, self.hello("worker", slots, resources))
         return worker
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from twistcluster.testing.network import SimulatedLink
     from twistcluster.wire.frames import Buffer
 
-__all__ = ["WORKERS", "LeaseWorker"]
+__all__ = ["LeaseWorker"]
 
 
 @dataclass(slots=True)
@@ -125,6 +125,3 @@ class LeaseWorker:
         lease.stop = split
         if lease.next == split:
             self.queue.remove(lease)
-
-
-WORKERS = {"lease": LeaseWorker}

@@ -1,0 +1,321 @@
+"""The real worker's machine, with simulated slots.
+
+Owns: `MachineWorker`, which seats core/worker.py's machine in a simulated cluster, and `SimulatedSlot`, which obeys the
+protocol of slots and of their shared page on simulated time. They check, as they go, that an item never runs in two slots
+of a worker at once and meets one end in each lease. Must not know: the machine's records.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from twistcluster.core.worker import Worker
+from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.testing.clock import Timer
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Bite,
+    BiteDone,
+    Crashed,
+    EndJob,
+    ErrorInfo,
+    Failure,
+    Lease,
+    Message,
+    OpenJob,
+    Page,
+    Ready,
+    Released,
+    Report,
+    Scale,
+    Step,
+    StepDone,
+)
+
+if TYPE_CHECKING:
+    from twistcluster.testing.cluster import SimulatedCluster
+    from twistcluster.testing.network import SimulatedLink
+
+__all__ = ["MachineWorker", "SimulatedSlot"]
+
+START_S: Final = 0.3
+"""A slot's process needs so long to be up."""
+HOP_S: Final = 0.00005
+"""A message between worker and slot."""
+SAMPLE_S: Final = 0.02
+LIMIT_S: Final = 0.001
+FLUSH_S: Final = 0.02
+"""Results are reported together, but none later than this."""
+NO_ITEM: Final = (1 << 64) - 1
+
+
+class SimulatedSlot:
+    """A slot's process: one bite after the other, one item after the other."""
+
+    def __init__(self, worker: "MachineWorker", number: int) -> None:
+        self.worker = worker
+        self.number = number
+        self.alive = True
+        self.ordinal = NO_ITEM
+        self.limit = NO_ITEM
+        self._inbox: deque[Message] = deque()
+        self._jobs: dict[int, set[int]] = {}
+        """The pages (their items) of each job that it was told of."""
+        self._bite: Bite | None = None
+        self._index = 0
+        self._unsaid = 0
+        self._unsaid_since = 0.0
+        self._seconds = 0.0
+        self.worker.later(START_S, self._up)
+
+    def said(self, message: Message) -> None:
+        """The worker said something."""
+        self._inbox.append(message)
+        self._go_on()
+
+    def die(self, reason: str) -> None:
+        """The process is gone; what it said before still arrives first."""
+        if self.alive:
+            self.alive = False
+            self.worker.later(HOP_S, self.worker.slot_died, self, reason)
+
+    @property
+    def running(self) -> tuple[int, int] | None:
+        """The item that runs: (job, index)."""
+        return (self._bite.job, self._index) if self._bite is not None and self.alive else None
+
+    def _up(self) -> None:
+        if self.alive:
+            self._say(Ready(self.number))
+
+    def _say(self, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
+        self.worker.later(HOP_S, self.worker.slot_said, self, message, buffers)
+
+    def _go_on(self) -> None:
+        while self._inbox and self._bite is None and self.alive:
+            match self._inbox.popleft():
+                case OpenJob(job=job):
+                    self._jobs[job] = set()
+                case EndJob(job=job):
+                    self._jobs.pop(job, None)
+                case Page(job=job, first=first, count=count):
+                    self._jobs[job].update(range(first, first + count))
+                case Step(request=request):
+                    self._say(StepDone(request, str(self.number)))
+                case Bite() as bite:
+                    assert self._jobs[bite.job].issuperset(range(bite.start, bite.stop)), "items without their page"
+                    self._bite, self._index, self._unsaid = bite, bite.start, bite.start
+                    self._next()
+                case _:
+                    pass
+
+    def _next(self) -> None:
+        """Start the next item of the bite, or end it."""
+        bite = self._bite
+        assert bite is not None
+        ordinal = bite.ordinal + self._index - bite.start
+        if self._index < bite.stop:
+            self.ordinal = ordinal
+        if self._index == bite.stop or ordinal >= self.limit:
+            self._report(bite)
+            self._say(BiteDone(bite.bite, self._index))
+            self._bite, self.ordinal = None, NO_ITEM
+            return
+        seconds = self.worker.begin(self, bite.job, self._index)
+        self.worker.later(seconds, self._ended, bite, seconds)
+
+    def _ended(self, bite: Bite, seconds: float) -> None:
+        if not self.alive:
+            return
+        worker, index = self.worker, self._index
+        if worker.crashes(bite.job, index):
+            self.die("signal 9 (SIGKILL)")
+            return
+        worker.runs.append((bite.job, index))
+        if worker.fails(bite.job, index):
+            self._report(bite)
+            self._say(Failure(bite.bite, index, seconds, ErrorInfo("raised", "ValueError", "no")))
+            self._unsaid = index + 1
+        elif self._unsaid == index:
+            self._unsaid_since, self._seconds = worker.now, seconds
+        else:
+            self._seconds += seconds
+        self._index = index + 1
+        if worker.now - self._unsaid_since >= FLUSH_S:
+            self._report(bite)
+        self._next()
+        self._go_on()
+
+    def _report(self, bite: Bite) -> None:
+        count = self._index - self._unsaid
+        if count:
+            value = f"{self._unsaid} by {self.number}".encode()
+            self._say(Report(bite.bite, self._unsaid, count, 0, self._seconds), (value,))
+            self._unsaid = self._index
+
+
+class MachineWorker:
+    """The real worker's machine in a simulated cluster.
+
+    Items fail where `fails(job, index)` says so, and end their slot where `crashes` does.
+    """
+
+    link: "SimulatedLink"
+
+    def __init__(self, cluster: "SimulatedCluster", slots: int, resources: dict[str, float]) -> None:
+        self.cluster = cluster
+        self.alive = True
+        self.runs: list[tuple[int, int]] = []
+        """Items that ended in a slot: (job, index)."""
+        self.fails: Callable[[int, int], bool] = lambda _job, _index: False
+        self.crashes: Callable[[int, int], bool] = lambda _job, _index: False
+        self._machine = Worker(slots, resources)
+        self._slots: dict[int, SimulatedSlot] = {}
+        self._left: dict[int, set[int]] = {}
+        """By lease: its items that met no end yet."""
+        self._tick: Timer | None = None
+        self._sampling = False
+        self.later(0.0, self._start)
+
+    @property
+    def now(self) -> float:
+        """Simulated time."""
+        return self.cluster.clock.now
+
+    def later(self, seconds: float, call: Callable[..., None], *args: object) -> None:
+        """Call something of this worker's after a time."""
+        self.cluster.clock.at(self.now + seconds, call, *args)
+
+    # ---- the cluster's side ----
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """The scheduler said something."""
+        if self.alive:
+            if isinstance(message, Lease):
+                self._left.setdefault(message.lease, set()).update(range(message.start, message.stop))
+            self._apply(self._machine.received(message, buffers, self.now))
+
+    def lost(self) -> None:
+        """The scheduler is gone, or closed the link."""
+        self.alive = False
+        for slot in self._slots.values():
+            slot.alive = False
+
+    def die(self) -> None:
+        """The process is killed."""
+        self.lost()
+        self.link.cut()
+
+    def scale(self, slots: int) -> None:
+        """Have another number of slots."""
+        self._apply(self._machine.received(Scale(slots), (), self.now))
+
+    def kill_slot(self, number: int) -> None:
+        """A slot's process is killed."""
+        slots = list(self._slots.values())
+        if slots:
+            slots[number % len(slots)].die("signal 9 (SIGKILL)")
+
+    # ---- the slots' side ----
+
+    def begin(self, slot: SimulatedSlot, job: int, index: int) -> float:
+        """An item starts in a slot; returns how long it takes."""
+        beside = [other.number for other in self._slots.values() if other is not slot and other.running == (job, index)]
+        assert not beside, f"item {index} of job {job} runs in slots {slot.number} and {beside} at once"
+        return self.cluster.item_seconds(job, index)
+
+    def slot_said(self, slot: SimulatedSlot, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """A slot said something."""
+        if self.alive and slot.number in self._slots:
+            self._apply(self._machine.slot_received(slot.number, message, buffers, self.now))
+
+    def slot_died(self, slot: SimulatedSlot, reason: str) -> None:
+        """A slot's process is gone."""
+        if self.alive and self._slots.pop(slot.number, None) is not None:
+            self._apply(self._machine.slot_died(slot.number, reason, slot.ordinal, self.now))
+
+    def _apply(self, effects: list[WorkerEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Up(message, buffers):
+                    self._ends(message)
+                    self.link.send(False, message, buffers)
+                case ToSlot(number, message, _):
+                    if number in self._slots:
+                        self.later(HOP_S, self._hand, self._slots[number], message)
+                case StartSlot(number, delay_s) if delay_s:
+                    self.later(delay_s, self._start_slot, number)
+                case StartSlot(number):
+                    self._start_slot(number)
+                case KillSlot(number):
+                    slot = self._slots.pop(number, None)
+                    if slot is not None:
+                        slot.alive = False
+                case LimitSlot(number, ordinal, answer):
+                    if number in self._slots:
+                        self._slots[number].limit = ordinal
+                        if answer:
+                            self.later(LIMIT_S, self._limited, number)
+                case _:
+                    pass
+        self._arm()
+
+    def _ends(self, message: Message) -> None:
+        """What goes up is the end of these items in their lease, and the only one."""
+        match message:
+            case Report(lease=lease, start=start, count=count):
+                ended = range(start, start + count)
+            case Failure(lease=lease, index=index) | Crashed(lease=lease, index=index):
+                ended = range(index, index + 1)
+            case Released(lease=lease, start=start, stop=stop):
+                ended = range(start, stop)
+            case _:
+                return
+        if ended:
+            left = self._left[lease]
+            assert left.issuperset(ended), f"{message} speaks of items that lease {lease} doesn't hold"
+            left.difference_update(ended)
+
+    @staticmethod
+    def _hand(slot: SimulatedSlot, message: Message) -> None:
+        if slot.alive:
+            slot.said(message)
+
+    def _start_slot(self, number: int) -> None:
+        if self.alive and self._machine.crew.get(number) is not None:
+            self._slots[number] = SimulatedSlot(self, number)
+
+    def _limited(self, number: int) -> None:
+        slot = self._slots.get(number)
+        if self.alive and slot is not None:
+            self._apply(self._machine.limited(number, slot.ordinal, self.now))
+
+    # ---- time ----
+
+    def _start(self) -> None:
+        if self.alive:
+            self._apply(self._machine.start(self.now))
+
+    def _arm(self) -> None:
+        due = self._machine.next_tick()
+        if due is not None and (self._tick is None or self._tick.cancelled or due < self._tick.due):
+            if self._tick is not None:
+                self._tick.cancel()
+            self._tick = self.cluster.clock.at(due, self._ticked)
+        if not self._sampling and self._machine.sampling:
+            self._sampling = True
+            self.later(SAMPLE_S, self._sample)
+
+    def _ticked(self) -> None:
+        self._tick = None
+        if self.alive:
+            self._apply(self._machine.tick(self.now))
+
+    def _sample(self) -> None:
+        self._sampling = False
+        for number in self._machine.sampling:
+            slot = self._slots.get(number)
+            if self.alive and slot is not None:
+                self._apply(self._machine.sampled(number, slot.ordinal, self.now))
+        if self.alive:
+            self._arm()
