@@ -197,8 +197,9 @@ class SimulatedCluster:
             kind: "lease" for one that takes leases and gives results, without slots of its own; "machine" for the real
                 worker's machine with simulated slots.
         """
-        make = {"lease": LeaseWorker, "machine": MachineWorker}[kind]
-        worker: SimulatedWorker = make(self, slots, resources or {})
+        make: Callable[[SimulatedCluster, int, dict[str, float]], SimulatedWorker]
+        make = MachineWorker if kind == "machine" else LeaseWorker
+        worker = make(self, slots, resources or {})
         self.connect(worker, self.hello("worker", slots, resources))
         return worker
 
