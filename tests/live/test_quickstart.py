@@ -104,7 +104,7 @@ def test_the_quickstart_runs_headless_and_keeps_its_pictures(tmp_path):
 
     # What the cells say.
     assert "'default'" in text_of(cell_with(notebook, "%cluster start"))
-    assert f"item {BROKEN}" in text_of(cell_with(notebook, "job.plot(brightness)"))
+    assert f"item {BROKEN}" in text_of(cell_with(notebook, "job.plot(brightness"))
     assert cell_with(notebook, "len(painted)").outputs[-1]["data"]["text/plain"] == str(PICTURES - 1)
     assert "truncated" in text_of(cell_with(notebook, "job.errors()"))
     status = text_of(cell_with(notebook, "%cluster status"))

@@ -1,7 +1,11 @@
 """The quickstart in a real JupyterLab: what Chromium painted while the job ran."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,6 +13,7 @@ from tests.jupyter.lab import Lab
 from tests.live.test_quickstart import NOTEBOOK, PICTURES, read
 from tests.tools import require_module, until
 
+TWISTCLUSTER = (sys.executable, "-m", "twistcluster.cli.main")
 SAMPLER = """
 () => {
   const seen = window.seen = { tiles: [], plots: [], ended: false };
@@ -19,7 +24,10 @@ SAMPLER = """
     pen.drawImage(image, 0, 0, 64, 36);
     return pen.getImageData(0, 0, 64, 36).data.reduce((sum, value) => (sum * 31 + value) | 0, 7);
   };
-  const painted = (image) => image.complete && image.naturalWidth > 0 && image.getClientRects().length > 0;
+  const painted = (image) => {
+    const box = image.getBoundingClientRect();
+    return image.complete && image.naturalWidth > 0 && box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+  };
   const sample = () => {
     const labels = [...document.querySelectorAll(".tc-view")].filter((view) => /paint-\\d+$/.test(view.querySelector(".tc-label").textContent));
     for (const view of labels) {
@@ -45,11 +53,15 @@ def test_the_quickstart_is_painted_live_in_a_browser(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     shutil.copy(NOTEBOOK, folder / "quickstart.ipynb")
-    code = [cell.source for cell in read().cells if cell.cell_type == "code"]
-    live = next(at for at, source in enumerate(code) if "job.plot(" in source)
-    with Lab(folder) as lab:
+    cells = read().cells
+    code = [at for at, cell in enumerate(cells) if cell.cell_type == "code"]
+    live = next(at for at in code if "job.plot(" in cells[at].source)
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab(folder, height=1600))
+        own = {**os.environ, "JUPYTER_RUNTIME_DIR": str(lab.home / "runtime")}
         page = lab.open("quickstart.ipynb")
-        for at in range(live):
+        stack.callback(subprocess.run, [*TWISTCLUSTER, "stop", "default", "--force"], env=own, capture_output=True)
+        for at in code[: code.index(live)]:
             page.run_cell(at)
         page.page.evaluate(SAMPLER)
         page.run_cell(live)
@@ -57,9 +69,9 @@ def test_the_quickstart_is_painted_live_in_a_browser(tmp_path):
         page.screenshot(tmp_path / "live.png")
         until(lambda: page.page.evaluate("window.seen.ended"), 120, "the job to end")
         seen = page.page.evaluate("window.seen")
-        for at in range(live + 1, len(code)):
+        for at in code[code.index(live) + 1 :]:
             page.run_cell(at)
-        page.cell(live).scroll_into_view_if_needed()
+        page.show_cell(live)
         page.screenshot(tmp_path / "ended.png")
         page.save()
         until(lambda: saved_pictures(folder / "quickstart.ipynb", live) >= 2, 30, "the pictures to be saved")
@@ -69,6 +81,6 @@ def test_the_quickstart_is_painted_live_in_a_browser(tmp_path):
 
 
 def saved_pictures(path, number) -> int:
-    """How many PNGs the saved notebook has under this code cell."""
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    return sum("image/png" in output.get("data", {}) for output in cells[number]["outputs"])
+    """How many PNGs the saved notebook has under this cell."""
+    cell = json.loads(path.read_text())["cells"][number]
+    return sum("image/png" in output.get("data", {}) for output in cell["outputs"])
