@@ -153,22 +153,23 @@ def play(
     seconds: float,
     fails: tuple[int, ...] = (),
     says: dict[int, str] | None = None,
+    batch: int = 1,
 ) -> threading.Thread:
-    """Let a job of `feed.count` items run for that long, in a thread."""
+    """Let a job of `feed.count` items run for that long, in a thread; `batch` results come at a time."""
     count = feed.count or 0
 
     def run() -> None:
         begun = time.monotonic()
-        for index in range(count):
+        for index in range(0, count, batch):
             due = begun + seconds * (index + 1) / count
             while (rest := due - time.monotonic()) > 0:
-                time.sleep(min(rest, 0.05))
+                time.sleep(rest)
             if says and index in says:
                 feed.say(index, says[index])
             if index in fails:
                 feed.fail(index)
             else:
-                feed.finish(index, [make(index)])
+                feed.finish(index, [make(number) for number in range(index, min(count, index + batch))])
         feed.end("failed" if fails else "done")
 
     thread = threading.Thread(target=run, name="fake cluster", daemon=True)

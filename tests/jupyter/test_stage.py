@@ -63,7 +63,7 @@ class Shown:
         blob = dump_function(draw_fn, Definitions())[0] if draw_fn else None
         self.shell = FakeShell()
         screen = Screen(self.shell, "a display", stage.wake, 30)  # type: ignore[arg-type]
-        self.view = View(stage.number(), feed, blob, screen)
+        self.view = View(stage.number(), feed, blob, screen, stage.wake)
         self.widget = FakeWidget(screen, answers)
         self.view.open()
         if live:

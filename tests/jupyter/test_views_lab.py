@@ -39,7 +39,9 @@ play(feed, photo, 40)
 backend.show_job(feed, None)
 """
 PAINTED = "() => [...document.querySelectorAll('.tc-tile img')].filter((image) => image.complete && image.naturalWidth).length"
-PLOTTED = "() => { const i = document.querySelector('.tc-plot img'); return i && i.complete && i.naturalWidth ? i.src : '' }"
+PLOTTED = (
+    "() => { const i = document.querySelector('.tc-plot img'); return i && i.complete && i.naturalWidth ? i.src : '' }"
+)
 
 pytestmark = pytest.mark.slow
 

@@ -75,7 +75,7 @@ class JupyterBackend:
         stage = self.stage
         number = stage.number()
         screen = Screen(self.shell, f"twistcluster-{uuid.uuid4().hex}", stage.wake, self.fps)
-        view = View(number, feed, draw_blob, screen)
+        view = View(number, feed, draw_blob, screen, stage.wake)
         view.open()
         stage.add(view)
         self._open = [*(other for other in self._open if other.phase is not Phase.FINISHED), view]

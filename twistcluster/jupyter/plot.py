@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from twistcluster.jupyter.card import draw_card
@@ -26,6 +27,7 @@ WIDTH_INCHES = 7.88
 HEIGHT_INCHES = 4.4
 DPI = 100
 """788 x 440 CSS pixels: the width of the still picture without its margins."""
+LAYOUT_SECONDS = 1.0
 DECODE_SECONDS = 0.5
 """How long one `Draw` decodes results before it draws what it has."""
 
@@ -37,7 +39,9 @@ class Plot:
         self.draw_fn = draw_fn
         self.state: dict[Any, Any] = {}
         self.error = ""
-        self.figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DPI, layout="constrained")
+        self.figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DPI)
+        self._layout = ConstrainedLayoutEngine()
+        self._laid_out_at = float("-inf")
         self.canvas = FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_subplot()
 
@@ -50,23 +54,30 @@ class Plot:
         else:
             self.error = ""
 
-    def png(self, ratio: float, *, palette: bool) -> tuple[bytes, int, int]:
-        """The figure as PNG, `ratio` pixels per CSS pixel, with its width and height in CSS pixels."""
+    def png(self, ratio: float, *, passing: bool) -> tuple[bytes, int, int]:
+        """The figure as PNG, `ratio` pixels per CSS pixel, with its width and height in CSS pixels.
+
+        One that is `passing` has few colours, which makes it small.
+        """
         # What is wrong in the artists shows only while they are drawn: a bad label's mathtext, say.
         try:
-            image = self._image(ratio)
+            image = self._image(ratio, passing=passing)
         except Exception as error:
             self.error = f"while drawing: {told(error).splitlines()[0]}"
             self.axes.clear()
-            image = self._image(ratio)
-        if palette:
+            image = self._image(ratio, passing=passing)
+        if passing:
             image = image.quantize(64, dither=Image.Dither.NONE)
         out = io.BytesIO()
-        image.save(out, "PNG", compress_level=1 if palette else 6)
+        image.save(out, "PNG", compress_level=1 if passing else 6)
         return out.getvalue(), round(WIDTH_INCHES * DPI), round(HEIGHT_INCHES * DPI)
 
-    def _image(self, ratio: float) -> Image.Image:
+    def _image(self, ratio: float, *, passing: bool) -> Image.Image:
         self.figure.set_dpi(DPI * ratio)
+        # Finding room for labels takes two thirds of a draw; once a second is enough, and each time for what stays.
+        if time.monotonic() - self._laid_out_at >= LAYOUT_SECONDS or not passing:
+            self._layout.execute(self.figure)
+            self._laid_out_at = time.monotonic()
         self.canvas.draw()  # type: ignore[no-untyped-call]
         width, height = self.canvas.get_width_height()
         pixels = self.canvas.buffer_rgba()  # type: ignore[no-untyped-call]
@@ -99,7 +110,7 @@ class PlotCanvas:
         new = self._decoded()
         if new:
             plot.add(new)
-        png, width, height = plot.png(request.ratio, palette=True)
+        png, width, height = plot.png(request.ratio, passing=True)
         return Frame(self.view, request.request, width, height, plot.error or self._error, bool(self.inbox)), [png]
 
     def _opened(self) -> Plot | None:
@@ -129,7 +140,7 @@ class PlotCanvas:
         """The figure, larger."""
         image = None
         if self.plot is not None:
-            data, _, _ = self.plot.png(snapshot.scale, palette=False)
+            data, _, _ = self.plot.png(snapshot.scale, passing=False)
             image = Image.open(io.BytesIO(data))
         png, width, height = draw_card(snapshot.card, {}, image, snapshot.theme, snapshot.scale)
         return Picture(self.view, snapshot.request, width, height), [png]

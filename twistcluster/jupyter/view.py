@@ -65,27 +65,36 @@ class Phase(enum.Enum):
 class Ear:
     """What listens to a job: hands everything on to its view's thread.
 
-    It wakes nobody, the view looks once a frame: while a cell runs pure Python every wake of a thread costs up to 5 ms of
+    It wakes a view that waits for news, once: while a cell runs pure Python every wake of a thread costs up to 5 ms of
     waiting for the interpreter, and results may come by the thousand.
     """
 
-    def __init__(self, news: deque[tuple["Ear", str, int, Any]]) -> None:
+    def __init__(self, news: deque[tuple["Ear", str, int, Any]], wake: Callable[[], None]) -> None:
+        self.hungry = False
+        """The view has nothing to do until something comes."""
         self._news = news
+        self._wake = wake
 
     def results(self, first: int, packed: Packed) -> None:
         """Items succeeded."""
-        self._news.append((self, "results", first, packed))
+        self._tell("results", first, packed)
 
     def failed(self, index: int, error: ErrorInfo) -> None:
         """An item failed for good."""
-        self._news.append((self, "failed", index, error))
+        self._tell("failed", index, error)
 
     def printed(self, index: int, text: str) -> None:
         """What an item printed."""
-        self._news.append((self, "printed", index, text))
+        self._tell("printed", index, text)
 
     def changed(self) -> None:
         """Counts or state changed: seen at the next tick."""
+
+    def _tell(self, kind: str, index: int, what: Any) -> None:
+        self._news.append((self, kind, index, what))
+        if self.hungry:
+            self.hungry = False
+            self._wake()
 
 
 class View:
@@ -96,15 +105,19 @@ class View:
         feed: The job.
         draw_blob: The pickled draw function of a plot; without it the view is a gallery, if results are pictures.
         screen: Where it is shown.
+        wake: Wakes the view thread.
     """
 
-    def __init__(self, number: int, feed: JobFeed, draw_blob: bytes | None, screen: Screen) -> None:
+    def __init__(
+        self, number: int, feed: JobFeed, draw_blob: bytes | None, screen: Screen, wake: Callable[[], None]
+    ) -> None:
         self.number = number
         self.feed = feed
         self.draw_blob = draw_blob
         self.screen = screen
         self.phase = Phase.LIVE
         self.finished = threading.Condition()
+        self._wake = wake
         self._news: deque[tuple[Ear, str, int, Any]] = deque()
         self._ear: Ear | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -154,7 +167,7 @@ class View:
         self._lines.clear()
         self._new_lines.clear()
         self._lines_anew = True
-        self._ear = Ear(self._news)
+        self._ear = Ear(self._news, self._wake)
         self._unsubscribe = self.feed.subscribe(self._ear)
 
     def snapshot(self) -> dict[str, Any]:
@@ -224,6 +237,11 @@ class View:
         if self.phase is Phase.FINISHED:
             return float("inf")
         times = [now + self.screen.frame_seconds]
+        if self._ear is not None:
+            idle = not self._undrawn and not self._drawing and not self._changed()
+            self._ear.hungry = idle and self._next_draw_at(now) <= now
+            if self._ear.hungry and self._news:
+                return now
         if self._changed():
             times.append(self.screen.next_frame_at(now))
         if self._undrawn and not self._drawing:
