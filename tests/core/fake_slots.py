@@ -29,6 +29,7 @@ class FakeSlot:
         self.inbox: list[Any] = []
         self.bites: list[Bite] = []
         self.limit = NONE
+        self.reached = 0
         self.alive = True
 
     @property
@@ -138,6 +139,7 @@ class Driver:
             self.slot_says(number, Report(bite.bite, bite.start, items, 0, items * each_s), b"results")
         if count is None:
             slot.bites.pop(0)
+            slot.reached = bite.ordinal + bite.stop - bite.start
             self.slot_says(number, BiteDone(bite.bite, stop))
 
     def fail(self, number: int, index: int, why: Any = "raised") -> None:
@@ -160,7 +162,8 @@ class Driver:
         limits, self.limits = self.limits, []
         for limit in limits:
             if limit.slot in self.slots:
-                self.apply(self.machine.limited(limit.slot, ordinal, self.now))
+                reached = self.slots[limit.slot].reached if ordinal == NONE else ordinal + 1
+                self.apply(self.machine.limited(limit.slot, reached, self.now))
 
     def sample(self, number: int, ordinal: int, after: float = 0.02) -> None:
         self.now += after

@@ -340,6 +340,23 @@ def test_a_slot_with_a_limit_gets_no_bites_until_all_are_through() -> None:
     assert len(driver.slots[1].bites) == 2
 
 
+def test_what_a_slot_did_before_the_limit_and_nobody_has_heard_yet_isnt_given_away() -> None:
+    driver = grown()
+    driver.hear(Revoke(1, 0))
+    # Both bites ended before the limit was written; what the slot said of them hasn't been read.
+    slot = driver.slots[1]
+    slot.reached = sum(bite.stop - bite.start for bite in slot.bites) + slot.bites[0].ordinal
+    before = len(driver.up(Released))
+    driver.limits = [limit for limit in driver.limits if limit.slot == 1]
+    driver.answer_limits(NONE)
+    assert len(driver.up(Released)) == before
+    first = slot.bites[0].start
+    slot.limit = NONE
+    driver.run(1)
+    driver.run(1)
+    assert (1, first) in driver.done()
+
+
 def test_an_answer_that_comes_too_late_does_nothing() -> None:
     driver = grown()
     empty_but(driver, 1)

@@ -43,7 +43,7 @@ class RealSlot:
         self.link, theirs = socket.socketpair()
         page_fd = os.memfd_create("page")
         os.ftruncate(page_fd, mmap.PAGESIZE)
-        self.words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:16].cast("Q")
+        self.words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:24].cast("Q")
         self.words[0] = self.words[1] = NONE
         life, self.life = os.pipe()
         command = [

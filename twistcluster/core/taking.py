@@ -5,13 +5,14 @@ Owns: when that is worth it, and what is certain when. Must not know: how a limi
 
 The slot writes the number of an item, then reads the limit; the worker writes the limit, waits a millisecond, then
 reads the number. So whatever the slot does, items from the limit on (or, if it is past it, behind the one it is at)
-won't be started; the one item in doubt is settled by the slot's `BiteDone`. The limit stays until all bites that were in
-flight are through, so each of them ends at it.
+won't be started; the one item in doubt is settled by the slot's `BiteDone`. Between bites the page says up to where the
+slot came: what it did before the limit was written may not have been heard yet. The limit stays until all bites that
+were in flight are through, so each of them ends at it.
 """
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from twistcluster.core.slots import NO_ITEM, NO_LIMIT, Slot
+from twistcluster.core.slots import NO_LIMIT, Slot
 from twistcluster.core.worker_effects import LimitSlot
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Taking:
         elif slot.bites:
             self.all_unstarted(slot)
 
-    def limited(self, slot: Slot, ordinal: int) -> None:
-        """The limit was seen, or will be before the next item."""
+    def limited(self, slot: Slot, reached: int) -> None:
+        """The limit was seen, or will be before the next item; the slot has started nothing from `reached` on."""
         if slot.limit is None:
             return  # its bites were through before
-        certain = slot.limit if ordinal == NO_ITEM or ordinal < slot.limit else ordinal + 1
+        certain = max(slot.limit, reached)
         for bite in slot.bites.values():
             self._worker.give_back(bite, bite.after(certain), bite.span.stop)
 

@@ -57,15 +57,17 @@ class Worker:
         self.crew.fill(now)
         return self._settle()
 
-    def received(self, message: Message, buffers: Buffers, now: float) -> list[WorkerEffect]:
+    def received(self, message: Message, buffers: Buffers, now: float, *, more: bool = False) -> list[WorkerEffect]:
         """The scheduler said something.
+
+        With `more`, other messages of the same turn may follow, and `settle` comes at its end.
 
         Raises:
             ProtocolError: what it may not say.
         """
         self.now = now
         self._orders.received(message, buffers)
-        return self._settle()
+        return self._taken() if more else self._settle()
 
     def link_lost(self, now: float) -> list[WorkerEffect]:
         """The scheduler is gone, and with it all that it leased; slots that knew something of it are replaced."""
@@ -83,13 +85,15 @@ class Worker:
         self.status.forget()
         return self._settle()
 
-    def slot_received(self, number: int, message: Message, buffers: Buffers, now: float) -> list[WorkerEffect]:
-        """A slot said something."""
+    def slot_received(
+        self, number: int, message: Message, buffers: Buffers, now: float, *, more: bool = False
+    ) -> list[WorkerEffect]:
+        """A slot said something; `more` as for `received`."""
         self.now = now
         slot = self.crew.get(number)
         if slot is not None:
             self._slot_side.received(slot, message, buffers)
-        return self._settle()
+        return self._taken() if more else self._settle()
 
     def slot_died(self, number: int, reason: str, ordinal: int, now: float) -> list[WorkerEffect]:
         """A slot's process is gone; `ordinal` is what its page says."""
@@ -112,12 +116,17 @@ class Worker:
             self.taking.relieve(slot)
         return self._settle()
 
-    def limited(self, number: int, ordinal: int, now: float) -> list[WorkerEffect]:
-        """What a slot's page said a millisecond or more after its limit was written."""
+    def limited(self, number: int, reached: int, now: float) -> list[WorkerEffect]:
+        """Behind which ordinal a slot had started nothing, a millisecond or more after its limit was written."""
         self.now = now
         slot = self.crew.slots.get(number)
         if slot is not None:
-            self.taking.limited(slot, ordinal)
+            self.taking.limited(slot, reached)
+        return self._settle()
+
+    def settle(self, now: float) -> list[WorkerEffect]:
+        """The turn ends: what is pending goes to slots."""
+        self.now = now
         return self._settle()
 
     def tick(self, now: float) -> list[WorkerEffect]:
@@ -201,6 +210,9 @@ class Worker:
         if self.crew.wants_spare:
             self.crew.keep_spare(self.now)
         self.status.look()
+        return self._taken()
+
+    def _taken(self) -> list[WorkerEffect]:
         effects = self.effects[:]
         self.effects.clear()
         return effects

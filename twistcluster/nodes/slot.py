@@ -2,7 +2,7 @@
 FOLDER`.
 
 Owns: the process (its life, its signals, its streams) and the loop over what its worker says. LINK_FD is its end of
-the link to its worker, PAGE_FD the shared page (the ordinal of the item that runs, the limit), LIFE_FD the reading end
+the link to its worker, PAGE_FD the shared page (the ordinal of the item that runs, the limit, what was reached), LIFE_FD the reading end
 of a pipe that its worker holds open; FOLDER is a path that this slot alone may use. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
 
 A slot never outlives its worker: the kernel itself kills the slot's process group when LIFE_FD meets its end (0.8 ms,
@@ -45,7 +45,7 @@ from twistcluster.wire.messages import (
 
 __all__ = ["Slot", "main"]
 
-PAGE_BYTES: Final = 16
+PAGE_BYTES: Final = 24
 
 
 class Slot:

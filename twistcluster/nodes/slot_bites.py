@@ -51,7 +51,8 @@ class Biter:
     Args:
         store: what the slot was sent.
         results: takes what comes of the items.
-        words: the shared page: the ordinal of the item that runs, and the limit.
+        words: the shared page: the ordinal of the item that runs, the limit, and that of the first item which the
+            slot has not been given or not got to.
     """
 
     def __init__(self, store: Store, results: Results, words: memoryview) -> None:
@@ -75,6 +76,8 @@ class Biter:
                 at = reached
             at = self._words[0] - bite.ordinal + bite.start if at < bite.stop else at
         finally:
+            # In this order: who reads that nothing runs reads next that nothing of this bite will.
+            self._words[2] = bite.ordinal + bite.stop - bite.start
             self._words[0] = NO_ITEM
         self._results.end(BiteDone(bite.bite, at))
 

@@ -76,8 +76,8 @@ class SlotOwner(Protocol):
     def slot_died(self, number: int, reason: str, ordinal: int) -> None:
         """It is dead, and everything that it said has been told."""
 
-    def slot_limited(self, number: int, ordinal: int) -> None:
-        """The limit that was written holds, and this was running a moment after it did."""
+    def slot_limited(self, number: int, reached: int) -> None:
+        """The limit that was written holds; a moment after it did nothing from `reached` on had been started."""
 
     def slot_reaped(self, number: int) -> None:
         """Nothing of the process is left."""
@@ -121,7 +121,7 @@ class SlotProcess:
             page_fd = _page_file()
             stack.callback(os.close, page_fd)
             self._map = mmap.mmap(page_fd, mmap.PAGESIZE)
-            self._words = memoryview(self._map)[:16].cast("Q")
+            self._words = memoryview(self._map)[:24].cast("Q")
             self._words[0] = self._words[1] = NO_ORDINAL
             ours, theirs = socket.socketpair()
             stack.callback(theirs.close)
@@ -197,7 +197,10 @@ class SlotProcess:
 
     def _limited(self) -> None:
         self._limit_timer = None
-        self._turn.run(self._owner.slot_limited, self._number, self.ordinal)
+        # Between bites the third word says what the first can't: it is written before the first one is.
+        ordinal = self.ordinal
+        reached = int(self._words[2]) if ordinal == NO_ORDINAL else ordinal + 1
+        self._turn.run(self._owner.slot_limited, self._number, reached)
 
     def _kill_group(self) -> None:
         """Until the process is reaped its number is its own, so this meets nobody else."""

@@ -94,6 +94,7 @@ class WorkerNode:
         self._sampler: Timer | None = None
         self._stopped: Deferred[None] | None = None
         self._started = False
+        self._settling = False
 
     def start(self, link: Channel) -> None:
         """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
@@ -145,7 +146,7 @@ class WorkerNode:
         if link is self._link and self._stopped is None:
             if isinstance(message, Welcome):
                 self._on_welcome()
-            self._apply(self.machine.received(message, tuple(buffers), self._ticker.now()))
+            self._apply(self.machine.received(message, tuple(buffers), self._ticker.now(), more=True))
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """The link is gone."""
@@ -168,7 +169,7 @@ class WorkerNode:
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """A slot said something."""
         if self._stopped is None:
-            self._apply(self.machine.slot_received(number, message, tuple(buffers), self._ticker.now()))
+            self._apply(self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True))
 
     def slot_died(self, number: int, reason: str, ordinal: int) -> None:
         """A slot is dead."""
@@ -176,10 +177,10 @@ class WorkerNode:
             self._reaping[number] = self._slots.pop(number)
             self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now()))
 
-    def slot_limited(self, number: int, ordinal: int) -> None:
+    def slot_limited(self, number: int, reached: int) -> None:
         """A limit holds."""
         if self._stopped is None:
-            self._apply(self.machine.limited(number, ordinal, self._ticker.now()))
+            self._apply(self.machine.limited(number, reached, self._ticker.now()))
 
     def slot_reaped(self, number: int) -> None:
         """Nothing of a slot is left."""
@@ -215,9 +216,18 @@ class WorkerNode:
                     log_event(level, event, {"worker": self.name, **fields})
                 case Ended(reason):
                     self._turn.soon(lambda reason=reason: self._on_end(reason))  # type: ignore[misc]
-        self._ticker.wake_at(self.machine.next_tick())
-        if self._sampler is None and self.machine.sampling:
-            self._sampler = self._reactor.callLater(SAMPLE_S, self._sample)
+        if not self._settling:
+            self._settling = True
+            self._turn.soon(self._settle)
+
+    def _settle(self) -> None:
+        """Once a turn, after all that came in it."""
+        if self._stopped is None:
+            self._apply(self.machine.settle(self._ticker.now()))
+            self._ticker.wake_at(self.machine.next_tick())
+            if self._sampler is None and self.machine.sampling:
+                self._sampler = self._reactor.callLater(SAMPLE_S, self._sample)
+        self._settling = False
 
     def _start_slot(self, number: int) -> None:
         self._starting.pop(number, None)

@@ -57,7 +57,10 @@ class SimulatedSlot:
         self.number = number
         self.alive = True
         self.ordinal = NO_ITEM
+        self.reached = 0
+        """It has started nothing from this ordinal on."""
         self.limit = NO_ITEM
+        self.reached = 0
         self._inbox: deque[Message] = deque()
         self._jobs: dict[int, set[int]] = {}
         """The pages (their items) of each job that it was told of."""
@@ -119,8 +122,10 @@ class SimulatedSlot:
         if self._index == bite.stop or ordinal >= self.limit:
             self._report(bite)
             self._say(BiteDone(bite.bite, self._index))
+            self.reached = bite.ordinal + bite.stop - bite.start
             self._bite, self.ordinal = None, NO_ITEM
             return
+        self.reached = ordinal + 1
         seconds = self.worker.begin(self, bite.job, self._index)
         self.worker.later(seconds, self._ended, bite, seconds)
 
@@ -288,7 +293,8 @@ class MachineWorker:
     def _limited(self, number: int) -> None:
         slot = self._slots.get(number)
         if self.alive and slot is not None:
-            self._apply(self._machine.limited(number, slot.ordinal, self.now))
+            reached = slot.reached if slot.ordinal == NO_ITEM else slot.ordinal + 1
+            self._apply(self._machine.limited(number, reached, self.now))
 
     # ---- time ----
 
