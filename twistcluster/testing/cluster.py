@@ -134,7 +134,7 @@ class SimulatedCluster:
                     self.ended = reason
                 case _:
                     pass
-        if self._check:
+        if self._check and (effects or happen != self.scheduler.tick):
             check_scheduler(self.scheduler)
         self._arm()
 
