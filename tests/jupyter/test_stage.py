@@ -117,7 +117,7 @@ def test_a_gallery_fills_in_many_steps(stage: Stage) -> None:
     assert shown.last.keys() == {"text/plain", "image/png"}
     assert shown.last["text/plain"].startswith("make_thumb-3: 39 of 40 done, 1 failed, ")
     assert {"5: hello"} == {line for content, _ in shown.widget.frames for line in content.get("lines", [])}
-    snapshot = shown.view.snapshot()
+    snapshot = shown.view.content.snapshot()
     assert len(snapshot["tiles"]) == 40 and snapshot["errors"][0][0] == "item 3"
 
 
@@ -135,7 +135,7 @@ def test_a_job_that_ended_before_is_shown_whole(stage: Stage) -> None:
     feed.end()
     shown = Shown(stage, feed, None, live=True)
     shown.wait()
-    assert len(shown.view.snapshot()["tiles"]) == 3
+    assert len(shown.view.content.snapshot()["tiles"]) == 3
 
 
 def test_a_job_of_nothing_is_shown(stage: Stage) -> None:
@@ -176,17 +176,17 @@ def test_a_draw_function_that_hangs_or_kills_costs_only_its_own_view(
     culprit.wait()
     other.wait()
     assert said in culprit.last["text/plain"]
-    assert said in culprit.view.snapshot()["status"]["plot_error"]
+    assert said in culprit.view.content.snapshot()["status"]["plot_error"]
     assert "killed" not in other.last["text/plain"]
-    assert len(other.view.snapshot()["tiles"]) == 30
-    assert other.view.snapshot()["lines"] == ["2: once"]
+    assert len(other.view.content.snapshot()["tiles"]) == 30
+    assert other.view.content.snapshot()["lines"] == ["2: once"]
 
 
 def test_a_render_process_that_is_killed_is_replaced(stage: Stage) -> None:
     feed = FakeFeed(count=60)
     shown = Shown(stage, feed, None, live=True)
     play(feed, photo, 2.0)
-    assert until(lambda: len(shown.view.snapshot()["tiles"]) > 5)
+    assert until(lambda: len(shown.view.content.snapshot()["tiles"]) > 5)
     (render,) = [p for p in psutil.Process().children() if "twistcluster.jupyter.render" in p.cmdline()]
     # Between two drawings nobody is to blame; within one, the view says so and keeps what it has.
     render.kill()
@@ -203,4 +203,4 @@ def test_twenty_million_small_results_cost_little(stage: Stage) -> None:
     feed.end()
     shown.wait()
     assert "image/png" in shown.last
-    assert shown.view.snapshot()["tiles"] == []
+    assert shown.view.content.snapshot()["tiles"] == []

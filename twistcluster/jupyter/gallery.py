@@ -55,6 +55,7 @@ class Gallery:
         while self.inbox:
             for index, value, error in self._next():
                 if index < MAX_TILES:
+                    self.failures.pop(index, None)  # it was run again
                     tile, data = self._tile(index, value, error)
                     tiles.append(tile)
                     buffers.append(data)

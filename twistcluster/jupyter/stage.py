@@ -154,7 +154,7 @@ class Stage:
         if view.number not in self._opened:
             self._opened.add(view.number)
             renderer.surround()
-            if view.draw_blob is not None and not view.broken:
+            if view.draw_blob is not None and not view.content.broken:
                 renderer.send(OpenPlot(view.number), [view.draw_blob])
             else:
                 renderer.send(OpenGallery(view.number))

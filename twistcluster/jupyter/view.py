@@ -1,8 +1,7 @@
-"""One live view of a job: what it shows, and what it asks of the render process and of its screen.
+"""One live view of a job: when it listens, has something drawn, shows it, and ends.
 
-Owns: the view's content (status, errors, printed lines, thumbnails, the last plot) and its course from the first result
-to the last picture. All but `ear`'s callbacks and `snapshot` runs in the view thread. Must not know: sockets,
-processes, other views.
+Owns: the view's course from the first result to the last picture. All but the callbacks of its `Ear` runs in the view
+thread. Must not know: sockets, processes, other views, the wording of anything.
 
 A view's course: live (results come, are drawn, frames go out) -> settling (the job ended; what is left is drawn) ->
 still (the last picture is being made) -> finished (it was published; nothing more happens).
@@ -10,18 +9,17 @@ still (the last picture is being made) -> finished (it was published; nothing mo
 
 import contextlib
 import enum
-import itertools
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from twistcluster.client.views import JobFeed, Progress
+from twistcluster.client.views import JobFeed
 from twistcluster.jupyter import progress as words
+from twistcluster.jupyter.content import Content
 from twistcluster.jupyter.render_messages import (
     MAX_TILES,
-    Card,
     Draw,
     FailedItem,
     Frame,
@@ -37,12 +35,6 @@ from twistcluster.wire.pages import Packed
 
 __all__ = ["Ear", "Phase", "View"]
 
-ERRORS_SHOWN = 5
-LINES_KEPT = 200
-LINES_IN_PICTURE = 8
-LINE_CHARACTERS = 400
-MESSAGE_CHARACTERS = 240
-TILES_A_FRAME = 48
 STATUS_SECONDS = 0.2
 """Elapsed time and rate go on while nothing else changes."""
 PICTURE_REFRESH_SECONDS = 20.0
@@ -51,6 +43,10 @@ PLOT_SECONDS_UNSEEN = 0.4
 """How often a plot is drawn where it is seen as a picture only."""
 SETTLE_SECONDS = 1.5
 """How long the end of a job waits for results that are counted but not here, and for the last frames to be painted."""
+
+
+Request = tuple[Message, tuple[Buffer, ...], tuple[bytes, ...]]
+"""A message for the render process, its buffers, the definitions that they name."""
 
 
 class Phase(enum.Enum):
@@ -121,27 +117,10 @@ class View:
         self._news: deque[tuple[Ear, str, int, Any]] = deque()
         self._ear: Ear | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
-        self._progress: Progress = feed.progress()
+        self.content = Content(feed.label, feed.progress(), plot=draw_blob is not None)
         self._progress_at = 0.0
         self._received = 0
         self._settle_until = float("inf")
-        # The content.
-        self._errors: dict[int, ErrorInfo] = {}
-        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
-        self._tiles: dict[int, dict[str, Any]] = {}
-        self._plot: dict[str, Any] | None = None
-        self._plot_error = ""
-        self.broken = ""
-        """Why nothing is drawn any more, if so."""
-        self._pictures: bool | None = None if draw_blob is None else False
-        # What the front end hasn't got yet.
-        self._new_tiles: deque[int] = deque()
-        self._new_lines: deque[str] = deque(maxlen=LINES_KEPT)
-        self._lines_anew = False
-        self._new_plot = False
-        self._new_errors = False
-        self._new_status = True
-        self._status: dict[str, Any] = self._make_status()
         # Requests on their way.
         self._undrawn = draw_blob is not None
         self._drawing = False
@@ -151,35 +130,22 @@ class View:
         self._still_asked = False
         self._pictured_at = time.monotonic()
         self._picture_due = True
-        self._outbox: list[tuple[Message, tuple[Buffer, ...], tuple[bytes, ...]]] = []
+        self._outbox: list[Request] = []
 
     # ---- opening and listening -----------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Show it, and begin to listen."""
-        self.screen.open(words.summary(self.feed.label, self._progress), self.snapshot)
+        self.screen.open(self.content.text(""), self.content.snapshot)
         self.listen()
 
     def listen(self) -> None:
         """Hear everything from the start; the news of an earlier ear don't count any more."""
         self._unsubscribe()
         self._received = 0
-        self._lines.clear()
-        self._new_lines.clear()
-        self._lines_anew = True
+        self.content.hear_anew()
         self._ear = Ear(self._news, self._wake)
         self._unsubscribe = self.feed.subscribe(self._ear)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that is shown now: what a front end starts from."""
-        plot = self._plot
-        return {
-            "status": self._status,
-            "tiles": [tile for _, tile in sorted(self._tiles.copy().items())],
-            "errors": self._told_errors(),
-            "lines": list(self._lines.copy()),
-            "plot": plot,
-        }
 
     # ---- one step --------------------------------------------------------------------------------------------------
 
@@ -190,28 +156,26 @@ class View:
         self._hear()
         self._look(now)
         if self.screen.tick(now):
-            self._new_status = True
+            self.content.repeat_status()
             self._picture_due = True
             self._pictured_at = 0.0
         if self.phase is Phase.LIVE and self._ended(now):
             self.phase = Phase.SETTLING
             self._settle_until = now + SETTLE_SECONDS
-            self._new_status = True
+            self.content.repeat_status()
         if self.phase is Phase.SETTLING and self._settled(now):
             self.phase = Phase.STILL
 
     def show(self, now: float) -> None:
         """Send the front end what it hasn't got, if it may get it now."""
-        if self.phase is Phase.FINISHED or not self._changed() or now < self.screen.next_frame_at(now):
+        if self.phase is Phase.FINISHED or not self.content.changed or now < self.screen.next_frame_at(now):
             return
         # Counts alone can wait for what is being drawn, to go with it in one frame.
-        only_counts = self._drawing and not (self._new_plot or self._new_errors or self._new_lines or self._has_tiles())
+        only_counts = self._drawing and not self.content.more_than_counts
         if not only_counts or now - self.screen.sent_at >= STATUS_SECONDS:
-            self._send_frame(now)
+            self.screen.send(*self.content.frame(), now)
 
-    def requests(
-        self, now: float, number: Callable[[], int]
-    ) -> list[tuple[Message, tuple[Buffer, ...], tuple[bytes, ...]]]:
+    def requests(self, now: float, number: Callable[[], int]) -> list[Request]:
         """What to send to the render process now: messages, their buffers, the definitions that they name."""
         outbox, self._outbox = self._outbox, []
         if self.phase is Phase.FINISHED:
@@ -228,8 +192,15 @@ class View:
             self._pictured_at = now
             self._still_asked = self.phase is Phase.STILL
             scale = 2 if self._still_asked else 1
-            plot = (self._plot["data"],) if self._plot and self.broken else ()
-            outbox.append((Snapshot(self.number, number(), self._card(), self.screen.theme, scale), plot, ()))
+            plot = self.content.plot
+            last_plot = (plot["data"],) if plot and self.content.broken else ()
+            outbox.append(
+                (
+                    Snapshot(self.number, number(), self.content.card(self.screen.note), self.screen.theme, scale),
+                    last_plot,
+                    (),
+                )
+            )
         return outbox
 
     def next_step_at(self, now: float) -> float:
@@ -238,11 +209,11 @@ class View:
             return float("inf")
         times = [now + self.screen.frame_seconds]
         if self._ear is not None:
-            idle = not self._undrawn and not self._drawing and not self._changed()
+            idle = not self._undrawn and not self._drawing and not self.content.changed
             self._ear.hungry = idle and self._next_draw_at(now) <= now
             if self._ear.hungry and self._news:
                 return now
-        if self._changed():
+        if self.content.changed:
             times.append(self.screen.next_frame_at(now))
         if self._undrawn and not self._drawing:
             times.append(self._next_draw_at(now))
@@ -260,62 +231,54 @@ class View:
             elif kind == "failed":
                 self._take_failure(index, what)
             else:
-                self._take_lines(index, what)
+                self.content.printed(index, what)
 
     def _take_results(self, first: int, packed: Packed) -> None:
         self._received += packed.count
-        wanted = self.draw_blob is not None or (self._pictures is not False and first < MAX_TILES)
-        if wanted and not self.broken:
+        self.content.succeeded(first, packed.count)
+        wanted = self.draw_blob is not None or (self.content.pictures is not False and first < MAX_TILES)
+        if wanted and not self.content.broken:
             message = Results(self.number, first, packed.count, packed.kind, packed.definitions)
             self._outbox.append((message, packed.buffers, packed.definitions))
             self._undrawn = True
 
     def _take_failure(self, index: int, info: ErrorInfo) -> None:
-        self._errors[index] = info
-        self._new_errors = True
-        if index < MAX_TILES and self.draw_blob is None:
-            reason = _one_line(f"{info.type}: {info.message}" if info.message else info.type)
+        reason = self.content.failed(index, info)
+        if reason:
             self._outbox.append((FailedItem(self.number, index, reason), (), ()))
-            self._add_tile({"index": index, "width": 0, "height": 0, "text": reason, "failed": True, "data": b""})
-
-    def _take_lines(self, index: int, text: str) -> None:
-        for line in text.splitlines()[-LINES_KEPT:]:
-            told = f"{index}: {line[:LINE_CHARACTERS]}"
-            self._lines.append(told)
-            self._new_lines.append(told)
 
     def _look(self, now: float) -> None:
-        if now - self._progress_at < STATUS_SECONDS and self._progress.state not in words.ENDED and not self._changed():
+        if (
+            now - self._progress_at < STATUS_SECONDS
+            and self.content.progress.state not in words.ENDED
+            and not self.content.changed
+        ):
             return
         self._progress_at = now
-        progress = self.feed.progress()
-        if progress != self._progress:
-            self._progress = progress
+        if self.content.look(self.feed.progress()):
             self._picture_due = True
-        status = self._make_status()
-        if status != self._status:
-            self._status = status
-            self._new_status = True
 
     def _ended(self, now: float) -> bool:
         """Whether the job ended and all its results are here (or won't come)."""
-        if self._progress.state not in words.ENDED:
+        if self.content.progress.state not in words.ENDED:
             self._settle_until = float("inf")
             return False
         self._settle_until = min(self._settle_until, now + SETTLE_SECONDS)
-        return self._received >= self._progress.done or now >= self._settle_until
+        return self._received >= self.content.progress.done or now >= self._settle_until
 
     def _settled(self, now: float) -> bool:
         if self._outbox or self._undrawn or self._drawing:
             # Drawing takes as long as it takes; after it the front end gets its time.
             self._settle_until = now + SETTLE_SECONDS
             return False
-        return (not self._changed() and self.screen.up_to_date) or now >= self._settle_until or not self.screen.live
+        return (
+            (not self.content.changed and self.screen.up_to_date) or now >= self._settle_until or not self.screen.live
+        )
 
     # ---- drawing -----------------------------------------------------------------------------------------------------
 
     def _draw_due(self, now: float) -> bool:
-        if not self._undrawn or self._drawing or self.broken:
+        if not self._undrawn or self._drawing or self.content.broken:
             return False
         if self.phase is not Phase.LIVE:
             return True
@@ -347,21 +310,17 @@ class View:
             case Tiles(_, _, tiles, pictures, more):
                 self._drawing = False
                 self._undrawn = self._undrawn or more
-                self._pictures = pictures
+                self.content.pictures = pictures
                 for tile, data in zip(tiles, buffers, strict=True):
-                    self._add_tile({
-                        "index": tile.index, "width": tile.width, "height": tile.height, "text": tile.text,
-                        "failed": False, "data": bytes(data),
-                    })  # fmt: skip
+                    self.content.tile(tile.index, tile.width, tile.height, tile.text, bytes(data))
                 self._picture_due = self._picture_due or bool(tiles)
             case Frame(_, _, width, height, error, more):
                 self._drawing = False
                 self._undrawn = self._undrawn or more
-                self._plot_error = error
+                self.content.plot_error = error
                 self._picture_due = True
                 if buffers:
-                    self._plot = {"width": width, "height": height, "data": bytes(buffers[0])}
-                    self._new_plot = True
+                    self.content.plotted(width, height, bytes(buffers[0]))
             case Picture(_, _, width, height):
                 self._picturing = False
                 self._publish(bytes(buffers[0]), (width, height), now)
@@ -371,8 +330,7 @@ class View:
         last = self._still_asked
         if self.phase is not Phase.LIVE and not last:
             return
-        lines = [words.summary(self.feed.label, self._progress), self.broken or self._plot_error, self.screen.note]
-        self.screen.show_picture(png, size, "\n".join(line for line in lines if line), now, last=last)
+        self.screen.show_picture(png, size, self.content.text(self.screen.note), now, last=last)
         if last:
             self._finish()
 
@@ -385,7 +343,7 @@ class View:
 
     def render_lost(self, broken: str, now: float) -> None:
         """The render process ended. `broken` says why nothing is drawn here any more; without it, draw all anew."""
-        again = self.phase in {Phase.LIVE, Phase.SETTLING} and not self.broken
+        again = self.phase in {Phase.LIVE, Phase.SETTLING} and not self.content.broken
         self._drawing = False
         if self._still_asked and broken:
             # Even the last picture can't be made: the words stay.
@@ -396,16 +354,12 @@ class View:
             return
         self._outbox = []
         if broken:
-            self.broken = broken
+            self.content.broken = broken
             self._undrawn = False
-            self._new_status = True
+            self.content.repeat_status()
         elif again:
             self.listen()
-        self._outbox[:0] = [
-            (FailedItem(self.number, index, _one_line(f"{info.type}: {info.message}")), (), ())
-            for index, info in self._errors.items()
-            if index < MAX_TILES and self.draw_blob is None
-        ]
+        self._outbox[:0] = [(FailedItem(self.number, *failure), (), ()) for failure in self.content.failures()]
 
     def give_up(self, error: Exception) -> None:
         """Something in here went wrong: say so in words, and end."""
@@ -413,102 +367,3 @@ class View:
             text = f"{self.feed.label}: the view ended with {type(error).__name__}: {error}"
             self.screen.show_picture(b"", (0, 0), text, time.monotonic(), last=True)
         self._finish()
-
-    # ---- what the front end gets ---------------------------------------------------------------------------------
-
-    def _add_tile(self, tile: dict[str, Any]) -> None:
-        self._tiles[tile["index"]] = tile
-        self._new_tiles.append(tile["index"])
-
-    def _has_tiles(self) -> bool:
-        return bool(self._new_tiles) and bool(self._pictures)
-
-    def _changed(self) -> bool:
-        return self._has_tiles() or self._new_status or self._new_plot or self._new_errors or bool(self._new_lines)
-
-    def _send_frame(self, now: float) -> None:
-        frame: dict[str, Any] = {"status": self._status}
-        buffers: list[Buffer] = []
-        if self._pictures:
-            taken = dict.fromkeys(self._new_tiles.popleft() for _ in range(min(TILES_A_FRAME, len(self._new_tiles))))
-            tiles = [self._tiles[index] for index in taken]
-            frame["tiles"] = [{key: tile[key] for key in tile if key != "data"} for tile in tiles]
-            buffers.extend(tile["data"] for tile in tiles)
-        if self._new_plot and self._plot:
-            frame["plot"] = {"width": self._plot["width"], "height": self._plot["height"]}
-            buffers.append(self._plot["data"])
-        if self._new_errors:
-            frame["errors"] = self._told_errors()
-        if self._new_lines:
-            frame["lines"] = list(self._new_lines)
-            frame["lines_anew"] = self._lines_anew
-            self._lines_anew = False
-            self._new_lines.clear()
-        self._new_plot = self._new_errors = self._new_status = False
-        self.screen.send(frame, buffers, now)
-
-    def _make_status(self) -> dict[str, Any]:
-        progress = self._progress
-        tile_count = 0
-        gallery = ""
-        if self._pictures:
-            known = max(self._tiles, default=-1) + 1
-            tile_count = min(MAX_TILES, max(known, progress.count or 0))
-            shown = sum(1 for tile in self._tiles.copy().values() if not tile["failed"])
-            of = f" of {progress.count:,}" if progress.count is not None else ""
-            gallery = f"{shown:,}{of} shown"
-            if progress.count is not None and progress.count > MAX_TILES:
-                gallery += f" (the first {MAX_TILES} items)"
-        return {
-            "label": self.feed.label,
-            "state": progress.state,
-            "counts": words.counts(progress),
-            "failures": words.failures(progress),
-            "detail": words.detail(progress),
-            "parts": words.parts(progress),
-            "note": self._note(),
-            "plot": self.draw_blob is not None,
-            "plot_error": self.broken or self._plot_error,
-            "gallery": gallery,
-            "tiles": tile_count,
-            "errors_hidden": self._errors_hidden(),
-        }
-
-    def _note(self) -> str:
-        if self._progress.state == "cancelled":
-            return "cancelled"
-        if self._progress.state in words.ENDED:
-            return ""
-        return self._progress.waiting
-
-    def _errors_hidden(self) -> str:
-        hidden = self._progress.failed - ERRORS_SHOWN
-        return f"and {hidden:,} more: %cluster errors {self.feed.label}" if hidden > 0 else ""
-
-    def _told_errors(self) -> list[tuple[str, str]]:
-        first = itertools.islice(sorted(self._errors.copy().items()), ERRORS_SHOWN)
-        return [(f"item {index}", _one_line(f"{info.type}: {info.message}")) for index, info in first]
-
-    def _card(self) -> Card:
-        status = self._status
-        summary = status["counts"] + (", " + status["failures"] if status["failures"] else "")
-        errors = [f"{where}  {what}" for where, what in self._told_errors()]
-        if status["errors_hidden"]:
-            errors.append(status["errors_hidden"])
-        if status["plot_error"]:
-            errors = [*status["plot_error"].splitlines()[:2], *errors]
-        return Card(
-            label=status["label"],
-            state=status["state"],
-            summary=summary,
-            detail=status["detail"],
-            parts=status["parts"] or [],
-            errors=errors,
-            lines=list(self._lines.copy())[-LINES_IN_PICTURE:],
-            note=" · ".join(said for said in (status["note"], self.screen.note) if said),
-        )
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 1] + "…"
