@@ -128,8 +128,14 @@ class Scheduler:
             self._worker_side.joined(peer, hello, local=local)
         return self._turn()
 
-    def received(self, peer: int, message: Message, buffers: tuple[Buffer, ...], now: float) -> list[Effect]:
-        """A peer that was welcomed said something."""
+    def received(
+        self, peer: int, message: Message, buffers: tuple[Buffer, ...], now: float, *, more: bool = False
+    ) -> list[Effect]:
+        """A peer that was welcomed said something.
+
+        With `more`, other messages of the same turn may follow, and `end_turn` comes last: pages that came together
+        are then leased together.
+        """
         self.now = now
         try:
             client = self.clients.get(peer)
@@ -144,6 +150,11 @@ class Scheduler:
             self.send(peer, Refused("malformed", str(error)))
             self.effects.append(Close(peer, str(error)))
             self._gone(peer)
+        return self._taken() if more else self._turn()
+
+    def end_turn(self, now: float) -> list[Effect]:
+        """The turn ends: what is pending goes to who has room."""
+        self.now = now
         return self._turn()
 
     def disconnected(self, peer: int, now: float) -> list[Effect]:
@@ -294,6 +305,9 @@ class Scheduler:
 
     def _turn(self) -> list[Effect]:
         self.leasing.fill()
+        return self._taken()
+
+    def _taken(self) -> list[Effect]:
         effects = self.effects[:]
         self.effects.clear()
         return effects

@@ -60,7 +60,7 @@ class Worker:
     def received(self, message: Message, buffers: Buffers, now: float, *, more: bool = False) -> list[WorkerEffect]:
         """The scheduler said something.
 
-        With `more`, other messages of the same turn may follow, and `settle` comes at its end.
+        With `more`, other messages of the same turn may follow, and `end_turn` comes last.
 
         Raises:
             ProtocolError: what it may not say.
@@ -124,7 +124,7 @@ class Worker:
             self.taking.limited(slot, reached)
         return self._settle()
 
-    def settle(self, now: float) -> list[WorkerEffect]:
+    def end_turn(self, now: float) -> list[WorkerEffect]:
         """The turn ends: what is pending goes to slots."""
         self.now = now
         return self._settle()
@@ -180,9 +180,9 @@ class Worker:
 
     def kill(self, slot: Slot) -> None:
         """End a slot's process now, and have another."""
+        self.crew.end(slot, self.now)  # first, so that nothing of it is given elsewhere while it runs
         self.lose_bites(slot)
         self.steps.slot_gone(slot, "its slot was restarted")
-        self.crew.end(slot, self.now)
 
     def through(self, slot: Slot) -> None:
         """If nothing is left in a slot: let it have bites again, or go."""

@@ -70,7 +70,7 @@ class SchedulerNode:
         self._hellos: dict[int, Hello] = {}
         self._last_peer = 0
         self._ended = False
-        self._arming = False
+        self._ending_turn = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
         self._arm()
@@ -108,7 +108,7 @@ class SchedulerNode:
         """A peer said something: the first message of each is `Hello`."""
         peer = self._peers.get(link)
         if peer is not None:
-            self._apply(self.machine.received(peer, message, tuple(buffers), self._ticker.now()))
+            self._apply(self.machine.received(peer, message, tuple(buffers), self._ticker.now(), more=True))
         elif isinstance(message, Hello):
             self._meet(link, message)
 
@@ -162,9 +162,9 @@ class SchedulerNode:
                 case EndCluster(reason):
                     # After this turn, so that what the machine says beside it leaves first.
                     self._turn.soon(lambda reason=reason: self.end(reason))  # type: ignore[misc]
-        if not self._arming:
-            self._arming = True
-            self._turn.soon(self._arm)
+        if not self._ending_turn:
+            self._ending_turn = True
+            self._turn.soon(self._end_turn)
 
     def _send(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
         link = self._links.get(peer)
@@ -176,8 +176,14 @@ class SchedulerNode:
             log_event("error", "a message could not be sent", {"peer": peer, "error": error})
             link.close(str(error))
 
+    def _end_turn(self) -> None:
+        """Once a turn, after all that came in it."""
+        if not self._ended:
+            self._apply(self.machine.end_turn(self._ticker.now()))
+        self._ending_turn = False
+        self._arm()
+
     def _arm(self) -> None:
-        self._arming = False
         if not self._ended:
             self._ticker.wake_at(self.machine.next_tick())
 

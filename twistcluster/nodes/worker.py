@@ -94,7 +94,7 @@ class WorkerNode:
         self._sampler: Timer | None = None
         self._stopped: Deferred[None] | None = None
         self._started = False
-        self._settling = False
+        self._ending_turn = False
 
     def start(self, link: Channel) -> None:
         """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
@@ -216,18 +216,18 @@ class WorkerNode:
                     log_event(level, event, {"worker": self.name, **fields})
                 case Ended(reason):
                     self._turn.soon(lambda reason=reason: self._on_end(reason))  # type: ignore[misc]
-        if not self._settling:
-            self._settling = True
-            self._turn.soon(self._settle)
+        if not self._ending_turn:
+            self._ending_turn = True
+            self._turn.soon(self._end_turn)
 
-    def _settle(self) -> None:
+    def _end_turn(self) -> None:
         """Once a turn, after all that came in it."""
         if self._stopped is None:
-            self._apply(self.machine.settle(self._ticker.now()))
+            self._apply(self.machine.end_turn(self._ticker.now()))
             self._ticker.wake_at(self.machine.next_tick())
             if self._sampler is None and self.machine.sampling:
                 self._sampler = self._reactor.callLater(SAMPLE_S, self._sample)
-        self._settling = False
+        self._ending_turn = False
 
     def _start_slot(self, number: int) -> None:
         self._starting.pop(number, None)
