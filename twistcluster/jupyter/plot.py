@@ -42,6 +42,7 @@ class Plot:
         self.figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DPI)
         self._layout = ConstrainedLayoutEngine()
         self._laid_out_at = float("-inf")
+        self._laid_out: list[tuple[bool, bool, bool]] = []
         self.canvas = FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_subplot()
 
@@ -74,10 +75,13 @@ class Plot:
 
     def _image(self, ratio: float, *, passing: bool) -> Image.Image:
         self.figure.set_dpi(DPI * ratio)
-        # Finding room for labels takes two thirds of a draw; once a second is enough, and each time for what stays.
-        if time.monotonic() - self._laid_out_at >= LAYOUT_SECONDS or not passing:
+        # Finding room for labels takes two thirds of a draw; once a second is enough, and each time that there are others
+        # (the first results bring them), and for what stays.
+        labels = [(bool(a.get_title()), bool(a.get_xlabel()), bool(a.get_ylabel())) for a in self.figure.axes]
+        if time.monotonic() - self._laid_out_at >= LAYOUT_SECONDS or labels != self._laid_out or not passing:
             self._layout.execute(self.figure)
             self._laid_out_at = time.monotonic()
+            self._laid_out = labels
         self.canvas.draw()  # type: ignore[no-untyped-call]
         width, height = self.canvas.get_width_height()
         pixels = self.canvas.buffer_rgba()  # type: ignore[no-untyped-call]
