@@ -25,6 +25,9 @@ class FakeShell:
         self.subshells = True
         self.published: list[dict[str, Any]] = []
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
+        function(*arguments)
+
     def publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool) -> None:
         self.published.append(data)
 

@@ -42,20 +42,31 @@ class Shell:
         self.interactive = bool(getattr(ip.kernel, "_allow_stdin", True))
         """Nobody looks while nbclient or nbconvert runs a notebook: they wait for what is to be saved."""
         self.subshells = bool(getattr(ip.kernel, "_supports_kernel_subshells", False))
+        # Before 7.1, ipykernel finds no parent in an empty context: there it is taken from the cell that began last.
+        self._context: contextvars.Context | None = None
+        self._parent_needs_context = not contextvars.Context().run(_finds_parent, ip)
+        self._began()
         ip.events.register("pre_execute", self._began)
         ip.events.register("post_execute", self._ended)
 
     def _began(self) -> None:
         self.busy = True
         self.idle_since = float("inf")
+        if self._parent_needs_context:
+            self._context = contextvars.copy_context()
 
     def _ended(self) -> None:
         self.busy = False
         self.idle_since = time.monotonic()
 
+    def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Call what publishes: in an empty context, so that it isn't taken for another cell's."""
+        context = self._context.copy() if self._context is not None else contextvars.Context()
+        context.run(function, *arguments, **options)
+
     def publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, update: bool) -> None:
         """Show or update a display."""
-        contextvars.Context().run(
+        self.run(
             self.ip.display_pub.publish,
             data=data,
             metadata=metadata,
@@ -74,6 +85,14 @@ class Shell:
             parent=parent or publisher.parent_header,
             ident=publisher.topic,
         )
+
+
+def _finds_parent(ip: Any) -> bool:
+    try:
+        ip.kernel.get_parent()
+        return ip.display_pub.parent_header is not None
+    except LookupError:
+        return False
 
 
 class Screen:
@@ -189,7 +208,7 @@ class Screen:
         self._sent += 1
         self.sent_at = now
         content = {"kind": "frame", "n": self._sent, **frame}
-        contextvars.Context().run(self.widget.send, content, list(buffers))
+        self.shell.run(self.widget.send, content, list(buffers))
 
     def show_picture(self, png: bytes, size: tuple[int, int], text: str, now: float, *, last: bool) -> None:
         """Update the display; the last time without the widget."""
@@ -204,6 +223,6 @@ class Screen:
     def close(self) -> None:
         """Nobody will look again."""
         if self.widget is not None:
-            contextvars.Context().run(self.widget.close)
+            self.shell.run(self.widget.close)
             self.widget = None
             self.live = False

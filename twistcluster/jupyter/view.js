@@ -347,6 +347,9 @@ function openGallery(root, store) {
     const node = event.target.closest(".tc-tile");
     if (node) choose(Number(node.dataset.index), false);
   });
+  box.addEventListener("focusout", (event) => {
+    if (!box.contains(event.relatedTarget)) look(false);
+  });
   for (const kind of ["wheel", "touchmove", "pointerdown"]) box.addEventListener(kind, () => { touched = true; }, { passive: true });
 
   return {
