@@ -80,9 +80,9 @@ def test_list(published):
     published("00000003", "big", kind="scheduler", slots=0)
     assert run("list").output.splitlines() == [
         "name     id        kind       slots  pid  since (UTC)",
-        "lab      00000001  local          2    7  2026-05-01 12:00",
-        "(owned)  00000002  local         16    7  2026-05-01 12:00",
-        "big      00000003  scheduler      0    7  2026-05-01 12:00",
+        "lab      00000001  local          2  7    2026-05-01 12:00",
+        "(owned)  00000002  local         16  7    2026-05-01 12:00",
+        "big      00000003  scheduler      0  7    2026-05-01 12:00",
     ]
 
 

@@ -4,7 +4,8 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
-from twistcluster.jupyter.tables import table, time_text
+from twistcluster.client.tables import table
+from twistcluster.jupyter.progress import duration
 
 __all__ = ["command"]
 
@@ -25,7 +26,7 @@ def command(name: str | None) -> None:
             job.failed,
             job.cancelled,
             job.running,
-            time_text(job.age),
+            duration(job.age),
             job.client,
             job.waiting,
         ]

@@ -4,7 +4,7 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.client.launch import running_clusters
-from twistcluster.jupyter.tables import table
+from twistcluster.client.tables import table
 
 __all__ = ["command"]
 
@@ -13,7 +13,7 @@ __all__ = ["command"]
 def command() -> None:
     """List your clusters on this machine."""
     rows = [
-        [each.name or "(owned)", each.id, each.kind, each.slots, each.pid, f"{each.started:.16}".replace("T", " ")]
+        [each.name or "(owned)", each.id, each.kind, each.slots, str(each.pid), f"{each.started:.16}".replace("T", " ")]
         for each in running_clusters()
     ]
     if rows:

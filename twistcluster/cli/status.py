@@ -4,7 +4,9 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
-from twistcluster.jupyter.tables import count_of, table, time_text
+from twistcluster.client.tables import table
+from twistcluster.jupyter.progress import duration
+from twistcluster.jupyter.texts import count_of
 
 __all__ = ["command"]
 
@@ -18,12 +20,12 @@ def command(name: str | None) -> None:
     # This command is a client itself.
     others = count_of(max(0, len(status.clients) - 1), "client")
     click.echo(
-        f"Cluster {status.name or status.id!r}: up {time_text(status.uptime)}, pid {status.pid}, {others}, "
+        f"Cluster {status.name or status.id!r}: up {duration(status.uptime)}, pid {status.pid}, {others}, "
         f"{count_of(status.jobs_open, 'open job')} with {count_of(status.items_pending, 'item')} to do, "
         f"scheduler busy {status.busy_share:.0%}"
     )
     rows = [
-        [worker.name, worker.host, worker.pid, worker.slots, worker.ready, worker.busy, worker.crashes]
+        [worker.name, worker.host, str(worker.pid), worker.slots, worker.ready, worker.busy, worker.crashes]
         for worker in status.workers
     ]
     if rows:

@@ -7,11 +7,13 @@ Owns: that, and the sentences that say what was done. Must not know: how a line 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twistcluster.client.tables import table
 from twistcluster.cluster import Cluster, Job, clusters, connect
 from twistcluster.errors import TwistclusterError
 from twistcluster.jupyter.grammar import Request, count_argument, help_text
+from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.session import DEFAULT_NAME, Session
-from twistcluster.jupyter.tables import count_of, shortened, table, time_text
+from twistcluster.jupyter.texts import count_of, shortened
 from twistcluster.wire.messages import JobStatus, WorkerStatus
 
 __all__ = ["ACTIONS", "Action"]
@@ -66,7 +68,7 @@ def _list(session: Session, request: Request) -> None:
             found.name or found.id,
             found.kind,
             found.slots,
-            found.pid,
+            str(found.pid),
             f"{found.started:.16}".replace("T", " "),
         ]
         for found in clusters()
@@ -82,7 +84,7 @@ def _status(session: Session, request: Request) -> None:
     status = session.cluster().status()
     workers = status.workers
     named = f"Cluster {status.name or status.id!r}"
-    print(f"{named}: up {time_text(status.uptime)}, {count_of(len(status.clients), 'client')}, ", end="")
+    print(f"{named}: up {duration(status.uptime)}, {count_of(len(status.clients), 'client')}, ", end="")
     print(f"{count_of(status.jobs_open, 'open job')} with {count_of(status.items_pending, 'item')} to do.")
     rows = [
         [worker.name, "this machine" if worker.local else worker.host, worker.slots, worker.busy, worker.crashes]
@@ -106,7 +108,7 @@ def _jobs(session: Session, request: Request) -> None:
 def _job_row(job: JobStatus) -> list[object]:
     sender = "this notebook" if job.yours else job.client
     count = "?" if job.count is None else job.count
-    return [job.label, job.state, count, job.done, job.failed, job.cancelled, time_text(job.age), sender]
+    return [job.label, job.state, count, job.done, job.failed, job.cancelled, duration(job.age), sender]
 
 
 def _job_of(session: Session, request: Request) -> Job[Any]:

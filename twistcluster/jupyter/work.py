@@ -18,7 +18,7 @@ from twistcluster.jupyter.code import Code
 from twistcluster.jupyter.expressions import parse_map, parse_submit
 from twistcluster.jupyter.grammar import Request
 from twistcluster.jupyter.session import Session
-from twistcluster.jupyter.tables import count_of
+from twistcluster.jupyter.texts import count_of
 
 __all__ = ["CELL_WORK", "LINE_WORK", "Typed", "Work"]
 
