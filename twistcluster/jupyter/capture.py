@@ -49,6 +49,7 @@ def capture(code: Code, names: Mapping[str, object], elsewhere: Collection[str] 
 
 
 def _missing(name: str, names: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], n=1)
+    own = [known for known in names if not known.startswith("_") and not hasattr(builtins, known)]
+    near = difflib.get_close_matches(name, own, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return f"name {name!r} is not defined in this notebook.{meant}\nNothing was sent. Define {name}, then run this cell again."
