@@ -53,7 +53,8 @@ class Peer:
         for items in pages if pages is not None else [count] if count else []:
             self.say(m.Page(number, first, items, 0), b"items")
             first += items
-        return next((job for job in self.desk.scheduler.jobs.values() if job.number == number), None)
+        jobs = self.desk.scheduler.jobs.values()
+        return next((job for job in jobs if job.number == number and job.owner.peer == self.number), None)
 
     def report(self, lease, start=None, stop=None, seconds=0.01):
         """Items of a lease succeeded; all of them without `start`."""

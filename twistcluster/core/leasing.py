@@ -125,6 +125,9 @@ class Leasing:
         """Fill one worker; returns whether it is full."""
         target, slots = self.target_s, worker.slots
         full_s = target * slots / 2
+        if worker.suspect in worker.leases:
+            # Should it be lost as well, it must be plain which item was the cause: nothing runs beside that one.
+            return True
         for priority in self.ready.priorities():
             room_s, places = worker.room(priority, target)
 
@@ -143,6 +146,8 @@ class Leasing:
                 items, unit = self._lease(worker, job, target, room_s, places)
                 room_s -= items * unit
                 places -= items
+                if worker.suspect in worker.leases:
+                    return True
             else:
                 return True
         return False
@@ -158,10 +163,10 @@ class Leasing:
         pending = len(spans.pending)
         fair = pending if job.count is None else -(-pending * width // (2 * self.slots))
         count = max(min(job.pace.size(max(room_s, unit)), fair), places, 1)
-        if job.lost_once:
-            count = self._cautious(job, count)
         number = self._next_lease
         self._next_lease = number + 1
+        if job.lost_once or job.lost_twice:
+            count = self._cautious(worker, job, count, number)
         lease = spans.take(number, worker, count, unit)
         assert lease is not None, "a job that is picked has pending items"
         self._supply.lease(worker, job, lease.start, lease.stop)
@@ -178,16 +183,17 @@ class Leasing:
         return items, unit
 
     @staticmethod
-    def _cautious(job: Job, count: int) -> int:
+    def _cautious(worker: Worker, job: Job, count: int, number: int) -> int:
         """Fewer items at once where they were on a worker that was lost; one, where that happened twice."""
         first = job.spans.pending.first()
         if first is None:
             return count
-        start = first[0]
-        if job.lost_twice.overlap(start, start + 1):
+        if first[0] in job.lost_twice:
+            worker.suspect = number
             return 1
-        close = job.lost_once.overlap(start, start + count)
-        return min(count, CAUTIOUS_ITEMS) if close else count
+        clear = job.lost_twice.overlap(first[0], first[0] + count)
+        count = clear[0][0] - first[0] if clear else count
+        return min(count, CAUTIOUS_ITEMS) if job.lost_once.overlap(first[0], first[0] + count) else count
 
     def _take_back_below(self, worker: Worker, priority: int) -> None:
         for job, lease in worker.leases.values():

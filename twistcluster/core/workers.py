@@ -43,6 +43,8 @@ class Worker:
     crashes: int = 0
     loads: dict[tuple[int, Needs], Load] = field(default_factory=dict)
     leases: "dict[int, tuple[Job, LeasedSpan[Worker]]]" = field(default_factory=dict)
+    suspect: int = 0
+    """The lease of the last item that it got of those that were on two workers when these were lost."""
     running: "dict[Job, tuple[int, float]]" = field(default_factory=dict)
     """By job: how many of its items run for long here, and their seconds so far, as last said."""
     blobs: set[bytes] = field(default_factory=set)

@@ -106,13 +106,13 @@ class LeaseSimulation:
         self._measured_at = 0.0
         self._measured_cpu_s = 0.0
 
-    def open(self) -> None:
-        """Everybody joins, and the client sends its job."""
+    def open(self, page_bytes: int = 16) -> None:
+        """The client sends its job, then the workers join."""
         self._give([(CLIENT, CONTEXT), (CLIENT, OpenJob(0, [], CONTEXT.digest, count=self.items))])
         before = resident_bytes()
         for first in range(0, self.items, PAGE_ITEMS):
             count = min(PAGE_ITEMS, self.items - first)
-            self._give([(CLIENT, Page(0, first, count, 0))], (f"page {first}".encode(),))
+            self._give([(CLIENT, Page(0, first, count, 0))], (b"x" * page_bytes,))
         self.pending_bytes = resident_bytes() - before
         for number in range(self.slots // self.slots_per_worker):
             peer = number + 1
