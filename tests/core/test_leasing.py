@@ -1,7 +1,7 @@
 import pytest
 
 from tests.core.desk import Desk
-from twistcluster.core.leasing import TARGET_S, TARGET_LONGEST
+from twistcluster.core.leasing import TARGET_LONGEST, TARGET_S
 from twistcluster.wire import messages as m
 
 

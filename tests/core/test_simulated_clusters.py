@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twistcluster.testing.cluster import SimulatedClient, SimulatedCluster, SimulatedJob
+from twistcluster.wire.messages import Ask, RestartSlots
 
 KINDS = ["lease", "machine"]
 
@@ -68,7 +69,21 @@ class Story:
         """Something happens."""
         pick = self.random
         what = pick.choice(
-            ["job", "job", "job", "die", "join", "cancel", "cancel all", "retry", "release", "leave", "scale"]
+            [
+                "job",
+                "job",
+                "job",
+                "die",
+                "join",
+                "cancel",
+                "cancel all",
+                "retry",
+                "release",
+                "leave",
+                "scale",
+                "kill",
+                "restart",
+            ]
         )
         connected = [(client, job) for client, job in self.jobs if client in self.clients]
         self.events.append(f"{self.cluster.clock.now:.3f} {what}")
@@ -86,6 +101,10 @@ class Story:
             worker = pick.choice(self.workers)
             if worker.alive:
                 worker.scale(pick.choice([0, 1, 3]))
+        elif what == "kill" and self.kind == "machine":
+            pick.choice(self.workers).kill_slot(pick.randint(0, 9))
+        elif what == "restart":
+            pick.choice(self.clients).say(Ask(0, RestartSlots()))
         elif connected:
             client, job = pick.choice(connected)
             if what == "cancel":
