@@ -11,7 +11,7 @@ from twistcluster.testing.simulate import LeaseSimulation, resident_bytes
 simulation = LeaseSimulation(items=1_000_000, slots=0, slots_per_worker=1, seconds=0.1)
 simulation.join()
 before = resident_bytes()
-simulation.open(page_bytes=64 * 1024)
+simulation.open()
 print(resident_bytes() - before)
 """
 
@@ -46,6 +46,6 @@ def test_the_command_prints_for_people(capsys):
 
 
 def test_a_pending_job_of_a_million_small_items_is_small_in_memory():
-    # Pages as full as they get: 64 KiB each, of up to 4,096 items.
+    # Its pages are as full as they get: 64 KiB each, of 4,096 items.
     run = subprocess.run([sys.executable, "-c", PENDING], capture_output=True, text=True, timeout=60, check=True)
     assert int(run.stdout) < 100e6

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.scheduler import Identity, Scheduler
-from twistcluster.wire.limits import PAGE_ITEMS
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
 from twistcluster.wire.messages import (
     PROTOCOL,
     Context,
@@ -106,7 +106,7 @@ class LeaseSimulation:
         self._measured_at = 0.0
         self._measured_cpu_s = 0.0
 
-    def open(self, page_bytes: int = 16) -> None:
+    def open(self, page_bytes: int = PAGE_BYTES) -> None:
         """The client sends its job, then the workers join."""
         self._give([(CLIENT, CONTEXT), (CLIENT, OpenJob(0, [], CONTEXT.digest, count=self.items))])
         before = resident_bytes()
