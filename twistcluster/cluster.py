@@ -6,7 +6,6 @@ Owns: what a program types. Must not know: links, messages' ways, notebooks.
 import asyncio
 import functools
 import os
-import pathlib
 import subprocess
 import time
 import weakref
@@ -182,9 +181,13 @@ class Cluster(Executor):
         """A backend of joblib: `with joblib.parallel_config(backend=cluster.joblib()): …`, in scikit-learn, too."""
         return joblib_backend(self, lambda: self._max_workers)
 
-    def upload(self, path: str | os.PathLike[str]) -> None:
-        """Put a file, or a folder's files, into the working folder of every slot; a module there can be imported."""
-        self._link.contexts.upload(pathlib.Path(path))
+    def upload(self, path: str | os.PathLike[str]) -> list[str]:
+        """Put a file, or a folder's files, into the working folder of every slot; a module there can be imported.
+
+        Returns:
+            The names that items know them by.
+        """
+        return self._link.contexts.upload(path)
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.client.line import FakeLine, plain
 from twistcluster.client.batches import Batch, BatchRecord
-from twistcluster.errors import NotPicklable
+from twistcluster.errors import ClusterUnreachable, NotPicklable
 from twistcluster.wire.pages import ARGS, CALL, FRAMED, unpack_plain
 
 
@@ -25,6 +25,14 @@ def test_calls_are_numbered_by_function_and_named_by_it(batch):
     (page,) = batch.close()
     assert unpack_plain(page) == [(0, (1,), {}), (1, (2, 3), {}), (0, (-1,), {"k": 1})]
     assert page.shape == CALL != ARGS and batch.functions == [b"a" * 16, b"p" * 16]
+
+
+def test_what_joins_a_lost_batch_is_given_up(batch):
+    before = batch.add(abs, (1,), {})
+    batch.record.was_lost(ClusterUnreachable("gone"))
+    for future in (before, batch.add(abs, (2,), {})):
+        with pytest.raises(ClusterUnreachable):
+            future.result(1)
 
 
 def test_the_order_holds_where_pages_change_their_kind(batch):

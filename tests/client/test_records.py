@@ -277,6 +277,12 @@ def test_a_result_that_does_not_load_is_that_items_error_only(line):
     with pytest.raises(errors.NotPicklable, match="item 0"):
         record.future(0).result()
     assert record.future(1).result() == [1]
+    assert all_results(record, None, "skip") == [[1]]
+    returned = all_results(record, None, "return")
+    assert type(returned[0]) is errors.NotPicklable and returned[1] == [1]
+    assert list(as_they_come(record, "skip")) == [(1, [1])]
+    with pytest.raises(errors.NotPicklable):
+        all_results(record, None)
 
 
 def test_a_dropped_record_is_let_go(line):

@@ -259,6 +259,26 @@ def test_several_iterables(cluster):
     assert cluster.map(lambda a, b: a + b, range(5), iter([1, 1, 1])).results() == [1, 2, 3]
 
 
+def test_wrong_use_is_said_at_once(cluster):
+    with pytest.raises(TypeError, match="function is wanted"):
+        cluster.map([1, 2], abs.__name__)
+    with pytest.raises(TypeError, match="at least one iterable"):
+        cluster.map(abs)
+    with pytest.raises(TypeError, match="function is wanted"):
+        cluster.submit("abs", 1)
+    with pytest.raises(TypeError, match="not iterable"):
+        cluster.map(abs, 5)
+    with pytest.raises(TypeError, match="keyword 'key'"):
+        cluster.map(abs, [1], key=1)
+
+
+def test_an_item_that_kills_its_slot(cluster):
+    future, after = cluster.submit(os._exit, 3), cluster.map(abs, [-1, -2])
+    with pytest.raises(tc.WorkerCrashed, match="exit code 3"):
+        future.result(DEADLINE_S)
+    assert after.results() == [1, 2]
+
+
 def test_zero_items(cluster):
     for nothing in ([], (), iter(()), range(0), {}):
         job = cluster.map(abs, nothing)
@@ -497,7 +517,7 @@ def test_everywhere_runs_in_every_slot(cluster):
 
 def test_upload(cluster, tmp_path):
     (tmp_path / "words.txt").write_text("hello")
-    cluster.upload(tmp_path / "words.txt")
+    assert cluster.upload(tmp_path / "words.txt") == ["words.txt"]
     assert cluster.submit(lambda: pathlib.Path("words.txt").read_text()).result(DEADLINE_S) == "hello"
 
 

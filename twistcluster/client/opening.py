@@ -74,7 +74,7 @@ class Opener:
         """Add a call to the open batch."""
         with self._lock:
             batch = self._batch
-            if batch is None:
+            if batch is None or self._session.lost is not None:
                 batch = self._open_batch()
             if not batch.knows(function, self._functions.same):
                 self._learn(batch, function)
@@ -98,8 +98,11 @@ class Opener:
 
     def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
         """A call for each item."""
+        if not iterables:
+            raise TypeError("map wants a function and at least one iterable")
         items = _sized(iterables)
         shape = ONE if len(iterables) == 1 else ARGS
+        source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
         packer = PagePacker(shape, self._session.definitions)
         first = [*packer.pack(items[:1])] if items else []  # before the job is opened: what can't be sent makes no job
         with self._lock:
@@ -109,7 +112,6 @@ class Opener:
             self._open(record, digest, parts, options)
         feed = Feed(self._session, record)
         if items is None:
-            source = iterables[0] if len(iterables) == 1 else zip(*iterables)  # noqa: B905 (as map does)
             record.input = Puller(source, packer, feed.page, feed.end)
             record.input.start()
         elif items:
@@ -167,12 +169,12 @@ class Opener:
         with self._lock:
             batch, self._batch = self._batch, None
             parts, self._parts = self._parts, None
-        if batch is None or parts is None:
+        if batch is None:
             return
         record = batch.record
         count = len(record.numbers)
         record.close(count)
-        if not count:  # its only call could not be pickled
+        if parts is None or not count:  # its only call could not be pickled
             return
         pages = batch.close()
         outbox.job(OpenJob(record.number, batch.functions, parts.context.digest, record.label, count=count), parts)
@@ -183,6 +185,8 @@ class Opener:
 
     def _begin(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         """A function as it is now, its digest, and the context that it finds."""
+        if not callable(function):
+            raise TypeError(f"a function is wanted first, not {type(function).__name__}")
         digest, blob = self._functions.blob(function)
         self._contexts.expect(self._functions.imports_of(function))
         context, blobs = self._contexts.current()

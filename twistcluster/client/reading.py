@@ -68,7 +68,8 @@ def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[
         arrival = record.fates.arrivals[at]
         at += 1
         if isinstance(arrival, Segment):
-            yield from zip(range(arrival.start, arrival.stop), arrival.values(arrival.start), strict=True)
+            for index in range(arrival.start, arrival.stop):
+                yield from ((index, value) for value in _value(record, arrival, index, errors))
         elif isinstance(arrival, ItemFailure):
             yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))
         else:
@@ -87,7 +88,7 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
     while _known(record, at, deadline):
         fate = record.fate(at)
         if isinstance(fate, Segment):
-            yield fate.values(at)
+            yield fate.values(at) if errors == "raise" else _values(record, fate, at, errors)
             at = fate.stop
         elif isinstance(fate, ItemFailure):
             yield _failure(fate.exception(), errors)
@@ -107,6 +108,20 @@ def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
     if not record.wait_for(lambda: record.fate(index) is not None, deadline):
         raise ResultTimeout(f"{record.name_of(index)} isn't done in time; it goes on")
     return record.fate(index) is not None
+
+
+def _values(record: JobRecord, segment: Segment, first: int, errors: Errors) -> Iterable[Any]:
+    """As `Segment.values`, but one that can't be decoded is that item's error."""
+    if segment.is_plain:
+        return segment.values(first)
+    return (value for index in range(first, segment.stop) for value in _value(record, segment, index, errors))
+
+
+def _value(record: JobRecord, segment: Segment, index: int, errors: Errors) -> Iterable[Any]:
+    try:
+        return (record.item(segment, index),)
+    except Exception as error:
+        return _failure(error, errors)
 
 
 def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:

@@ -14,10 +14,10 @@ from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
-from twistcluster.client.results import ItemFailure, Segment
+from twistcluster.client.results import ItemFailure, Segment, cancelled_error
 from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
-from twistcluster.errors import Detached, InputEnded
+from twistcluster.errors import Cancelled, Detached, InputEnded
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
@@ -137,9 +137,10 @@ class JobRecord:
         """As `job.state`."""
         if not self.is_over:
             return "running" if self._running or self.fates.known else "pending"
-        if self.fates.failures or self.input_error or self.lost:
+        cut = isinstance(self.input_error, Cancelled)
+        if self.fates.failures or self.lost or (self.input_error and not cut):
             return "failed"
-        return "cancelled" if self.fates.cancelled else "done"
+        return "cancelled" if self.fates.cancelled or cut else "done"
 
     def progress(self) -> Progress:
         """Counts, rate, time left."""
@@ -200,8 +201,9 @@ class JobRecord:
 
     def missing(self, index: int) -> BaseException | None:
         """Why nothing is known of an item of a job that is over; None: there is no such item."""
-        there = self.count is not None and index < self.count
-        return self.lost if there else self.input_error or (self.lost if self.count is None else None)
+        if self.count is None or index < self.count:
+            return self.lost
+        return self.input_error
 
     def future(self, index: int) -> Future[Any]:
         """The future of an item: the same one until it is done."""
@@ -224,7 +226,11 @@ class JobRecord:
 
     def watch(self, index: int, future: Future[Any]) -> None:
         """Tell this future what becomes of the item."""
-        self._watched[index] = future
+        with self.condition:
+            if self._ended is None:
+                self._watched[index] = future
+            else:  # the link was lost meanwhile
+                self._give_up(future, index)
 
     def item(self, segment: Segment, index: int) -> Any:
         """One result; only one segment at a time stays decoded."""
@@ -270,9 +276,12 @@ class JobRecord:
 
     def cancel(self) -> None:
         """No item shall start any more, nor any that would still come."""
-        if self.is_over:
-            return
-        source = self.input
+        with self.condition:
+            if self.is_over:
+                return
+            source = self.input
+            if self.count is None and self.input_error is None:
+                self.input_error = cancelled_error(f"{self.label}, whose input went on,")
         if source is not None:
             source.stop()
         self._line.cancel(self.number, 0, None)

@@ -47,6 +47,11 @@ class Segment:
         self.definitions = definitions
         self._values: list[Any] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its results are decoded all at once."""
+        return not self.packed.kind & FRAMED
+
     def values(self, first: int) -> Iterable[Any]:
         """The results of items `first` to `stop`: a list where they are plain, else decoded one by one."""
         at = self.offset + first - self.start

@@ -166,6 +166,8 @@ class Session:
         def run() -> None:
             if self.lost is None:
                 self._turn.run(self._act, action)
+            else:  # what was opened just when the link was lost
+                self._lose_open(self.lost)
 
         bridge.call(run)
 
@@ -311,13 +313,16 @@ class Session:
         if self.lost is not None:
             return
         self.lost = error
-        for record in self.shelf.open():
-            record.was_lost(error)
+        self._lose_open(error)
         requests, self._requests = self._requests, {}
         for request in requests.values():
             request.reply.set_exception(error)
         if not self._welcome.called:
             self._welcome.errback(error)
+
+    def _lose_open(self, error: TwistclusterError) -> None:
+        for record in self.shelf.open():
+            record.was_lost(error)
 
     def _lost_error(self) -> ClusterUnreachable:
         name = self.connection.name
