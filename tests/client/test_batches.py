@@ -11,11 +11,12 @@ from twistcluster.wire.pages import ARGS, CALL, FRAMED, unpack_plain
 @pytest.fixture
 def batch():
     line = FakeLine()
-    record = BatchRecord(line, 1, "id-1")
+    record = BatchRecord(line)
+    record.number = 1
     line.shelf.add(record)
     made = Batch(record, line.definitions, {})
-    made.learn(abs, b"a" * 16, "abs", fixed=True)
-    made.learn(pow, b"p" * 16, "pow", fixed=False)
+    made.learn(abs, None, b"a" * 16, "abs", fixed=True)
+    made.learn(pow, None, b"p" * 16, "pow", fixed=False)
     return made
 
 
@@ -65,8 +66,8 @@ def test_a_function_is_known_as_it_is_now(batch):
 def test_futures_are_found_by_name_and_hold_the_results(batch):
     futures = [batch.add(abs, (i,), {}) for i in range(3)]
     record = batch.record
+    assert record.describe(3) == "abs-1 and 2 more"
     record.close(3)
-    assert record.label == "abs-1 and 2 more"
     record.succeeded(0, plain(0, 1, 2))
     assert record.is_over and record.fates.of(0) is None
     assert record.find("abs-2") is futures[1] and record.find("abs-9") is None and record.find("x") is None

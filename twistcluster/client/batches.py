@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twistcluster.client.futures import Future
+from twistcluster.client.outbox import Parts
 from twistcluster.client.packing import plain_pages
 from twistcluster.client.records import JobRecord, Line
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
@@ -29,8 +30,8 @@ _NO_KEYWORDS: Final[dict[str, Any]] = {}
 class BatchRecord(JobRecord):
     """The job that a batch is. Its futures hold the results, nothing else does."""
 
-    def __init__(self, line: Line, number: int, id: str) -> None:  # noqa: A002
-        super().__init__(line, number, id, "", shows_errors=False, keep=False)
+    def __init__(self, line: Line) -> None:
+        super().__init__(line, 0, "", "", shows_errors=False, keep=False)  # number and id come with its first call
         # Two numbers an item, and no object: a loop of submits shall not busy the garbage collector.
         self.bases: list[str] = []
         self.numbers: list[int] = []
@@ -39,8 +40,12 @@ class BatchRecord(JobRecord):
 
     def close(self, count: int) -> None:
         """No more calls join it."""
-        self.label = self.name_of(0) + (f" and {count - 1} more" if count > 1 else "") if count else ""
         self.input_ended(count)
+
+    def describe(self, count: int) -> str:
+        """Its label: what people call it in a list of jobs."""
+        self.label = self.name_of(0) + (f" and {count - 1:,} more" if count > 1 else "")
+        return self.label
 
     def name_of(self, index: int) -> str:
         """Each item is called by its own function's name."""
@@ -66,6 +71,8 @@ class Batch:
     def __init__(self, record: BatchRecord, definitions: Definitions, counters: dict[str, int]) -> None:
         self.record = record
         self.functions: list[bytes] = []
+        self.parts: list[Parts] = []
+        """What the functions are made of; the last one's context is the batch's."""
         self.pages: list[Packed] = []
         self._definitions = definitions
         self._counters = counters
@@ -79,8 +86,9 @@ class Batch:
         known = self._known.get(id(function))
         return known is not None and (not known[3] or same(function))
 
-    def learn(self, function: Callable[..., Any], digest: bytes, name: str, fixed: bool) -> None:
+    def learn(self, function: Callable[..., Any], parts: Parts, digest: bytes, name: str, *, fixed: bool) -> None:
         """Put a function into the table; it is held, so that its id stays its own."""
+        self.parts.append(parts)
         if digest in self.functions:
             number = self.functions.index(digest)
         else:

@@ -34,6 +34,7 @@ from twistcluster.errors import ClusterUnreachable, TwistclusterError
 __all__ = ["call", "in_reactor_thread", "is_forked", "note", "reactor", "reply_of", "start"]
 
 HANDSHAKE_SECONDS = 10.0
+CALLS_A_TURN = 1000
 
 T = TypeVar("T")
 
@@ -115,14 +116,20 @@ def reply_of(function: Callable[[], "Deferred[T]"]) -> "Reply[T]":
 
 
 def _drain() -> None:
+    """Empty the mailbox, also of what comes meanwhile: but the reactor has other things to do."""
     global _awake
-    _awake = False
-    for _ in range(len(_box)):
+    for _ in range(CALLS_A_TURN):
+        if not _box:
+            _awake = False
+            if not _box:  # nobody put something there just before, and left the waking to us
+                return
+            _awake = True
         function = _box.popleft()
         try:
             function()
         except Exception:
             _log.exception("an error on the reactor's thread")
+    _wake()
 
 
 def _set_up() -> None:

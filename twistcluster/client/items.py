@@ -20,9 +20,6 @@ class ItemRecord(JobRecord):
         self._future = future
         future.when_done(self._follow)
 
-    def __del__(self) -> None:
-        """The scheduler knows nothing of it."""
-
     def name_of(self, index: int) -> str:
         """It is its only item."""
         return self.label

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
 from twistcluster.client.batches import Batch, BatchRecord
@@ -29,6 +29,8 @@ from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 from twistcluster.wire.values import dumps
 
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
+
+KNOWN: Final = 256
 
 OPTIONS = ("priority", "resources", "name")
 
@@ -68,7 +70,10 @@ class Opener:
         self._lock = threading.RLock()
         self._counters: dict[str, int] = {}
         self._batch: Batch | None = None
-        self._parts: Parts | None = None
+        self._spare: Batch | None = None
+        """The next one, made while nobody waits for it."""
+        self._known: dict[bytes, Parts] = {}
+        """By function, as long as the context is the same."""
 
     def submit(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
         """Add a call to the open batch."""
@@ -77,7 +82,8 @@ class Opener:
             if batch is None or self._session.lost is not None:
                 batch = self._open_batch()
             if not batch.knows(function, self._functions.same):
-                self._learn(batch, function)
+                parts, digest = self._begin(function)
+                batch.learn(function, parts, digest, function_name(function), fixed=self._functions.same(function))
             return batch.add(function, args, kwargs)
 
     def submit_alone(
@@ -149,50 +155,58 @@ class Opener:
         session = self._session
         session.check()
         self._functions.begin()
-        self._parts = None
-        number = session.next_number()
-        record = BatchRecord(session, number, session.id_of(number))
-        batch = self._batch = Batch(record, session.definitions, self._counters)
+        batch, self._spare = self._spare or self._new_batch(), None
+        record = batch.record
+        record.number = number = session.next_number()
+        record.id = session.id_of(number)
+        self._batch = batch
         session.shelf.add(record)
         session.do(self._send_batch)
         return batch
 
-    def _learn(self, batch: Batch, function: Callable[..., Any]) -> None:
-        parts, digest = self._begin(function)
-        if self._parts is not None:
-            parts.blobs.update(self._parts.blobs)
-        self._parts = parts
-        batch.learn(function, digest, function_name(function), self._functions.same(function))
+    def _new_batch(self) -> Batch:
+        return Batch(BatchRecord(self._session), self._session.definitions, self._counters)
 
     def _send_batch(self, outbox: Outbox) -> None:
         """On the reactor's thread, in the turn after the batch was opened."""
         with self._lock:
             batch, self._batch = self._batch, None
-            parts, self._parts = self._parts, None
         if batch is None:
             return
         record = batch.record
         count = len(record.numbers)
+        if count:  # else its only call could not be pickled
+            pages = batch.close()
+            for parts in batch.parts:
+                outbox.parts(parts)
+            context = batch.parts[-1].context.digest
+            outbox.send(OpenJob(record.number, batch.functions, context, record.describe(count), count=count))
+            first = 0
+            for packed in pages:
+                outbox.page(record.number, first, packed)
+                first += packed.count
+        # What nobody waits for comes when this has left.
+        self._session.soon(lambda: self._sent(record, count))
+
+    def _sent(self, record: BatchRecord, count: int) -> None:
         record.close(count)
-        if parts is None or not count:  # its only call could not be pickled
-            return
-        pages = batch.close()
-        outbox.job(OpenJob(record.number, batch.functions, parts.context.digest, record.label, count=count), parts)
-        first = 0
-        for packed in pages:
-            outbox.page(record.number, first, packed)
-            first += packed.count
+        if self._spare is None:
+            self._spare = self._new_batch()
 
     def _begin(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         """A function as it is now, its digest, and the context that it finds."""
         if not callable(function):
             raise TypeError(f"a function is wanted first, not {type(function).__name__}")
         digest, blob = self._functions.blob(function)
-        self._contexts.expect(self._functions.imports_of(function))
+        known = self._known.get(digest)
+        if known is None:
+            self._contexts.expect(self._functions.imports_of(function))
         context, blobs = self._contexts.current()
-        parts = Parts(context, blobs)
-        parts.blobs[digest] = blob
-        return parts, digest
+        if known is None or known.context is not context:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            known = self._known[digest] = Parts(context, {**blobs, digest: blob})
+        return known, digest
 
     def _prepare(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         self._session.check()

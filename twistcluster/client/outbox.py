@@ -15,7 +15,7 @@ __all__ = ["Outbox", "Parts"]
 
 
 class Parts:
-    """A context, and the blobs of all that it and a job's functions are made of, by digest."""
+    """A context, and the blobs of all that it and a function are made of, by digest."""
 
     __slots__ = ("blobs", "context")
 

@@ -123,7 +123,8 @@ class JobRecord:
         self._told_input = 0
 
     def __del__(self) -> None:
-        self._line.dropped(self.number)
+        if self.number:  # else the scheduler knows nothing of it
+            self._line.dropped(self.number)
 
     # ---- asked, from any thread ------------------------------------------------------------------------------------
 

@@ -171,6 +171,10 @@ class Session:
 
         bridge.call(run)
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """Do something on the reactor's thread, when what was sent before has left."""
+        bridge.call(call)
+
     def ask(self, question: Question, parts: Parts | None = None) -> Reply[Answered]:
         """Ask the scheduler."""
         return self._request(lambda number: Ask(number, question), parts)
