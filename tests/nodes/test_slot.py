@@ -524,6 +524,44 @@ def test_it_ends_with_its_link(own_slot: RealSlot) -> None:
     assert own_slot.process.wait(5) == 0
 
 
+@pytest.mark.parametrize("way", ["returns", "raises", "returns a list", "returns much"])
+def test_a_forked_child_that_comes_out_of_its_item_ends(own_slot: RealSlot, tmp_path: pathlib.Path, way: str) -> None:
+    log = str(tmp_path / "log")
+
+    def fork(x: int) -> object:
+        if x == 1:
+            child = os.fork()
+            if child == 0 and way == "raises":
+                sys.exit(0)
+            if child == 0:
+                return {"returns": "child", "returns a list": ["child"], "returns much": bytearray(1 << 20)}[way]
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with pathlib.Path(log).open("a") as ran:
+            ran.write(f"{x} ")
+        return x
+
+    assert own_slot.map(fork, [0, 1, 2, 3]) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert pathlib.Path(log).read_text() == "0 2 3 "
+    assert own_slot.map(lambda x: [x], [1, 2]) == {0: [1], 1: [2]}
+
+
+def test_forked_children_print_to_the_log_and_work_in_peace(own_slot: RealSlot) -> None:
+    def pool(x: int) -> list[int]:
+        import multiprocessing
+
+        def child(queue, value):
+            print("a child prints", flush=True)
+            queue.put(value * 2)
+
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        for value in range(x):
+            context.Process(target=child, args=(queue, value)).start()
+        return sorted(queue.get() for _ in range(x))
+
+    assert own_slot.map(pool, [2, 3]) == {0: [0, 2], 1: [0, 2, 4]}
+
+
 def test_surroundings(own_slot: RealSlot) -> None:
     job = own_slot.job(lambda x: [os.getsid(0) == os.getpid(), sys.stdin.read(), __import__("__main__").__name__])
     own_slot.page(job, [1])

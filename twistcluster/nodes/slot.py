@@ -6,7 +6,8 @@ the link to its worker, PAGE_FD the shared page (the ordinal of the item that ru
 of a pipe that its worker holds open; FOLDER is a path that this slot alone may use. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
 
 A slot never outlives its worker: the kernel itself kills the slot's process group when LIFE_FD meets its end (0.8 ms,
-whatever user code does, C code that holds the GIL included).
+whatever user code does, C code that holds the GIL included). A child that an item forks is no slot: it lets go of all of
+this at once, and if it comes out of the item it ends before it could run another or answer for this one.
 """
 
 import contextlib
@@ -46,6 +47,7 @@ from twistcluster.wire.messages import (
 __all__ = ["Slot", "main"]
 
 PAGE_BYTES: Final = 24
+STRAY: Final = b"a child process that an item forked came out of the item: it is ended here (end it with os._exit)\n"
 
 
 class Slot:
@@ -54,6 +56,7 @@ class Slot:
     def __init__(self, link: SlotLink, words: memoryview, folder: pathlib.Path) -> None:
         self._link = link
         self._words = words
+        self._forked = False
         self._store = Store()
         self._capture = Capture(self._running)
         self._results = Results(link, self._capture)
@@ -75,12 +78,25 @@ class Slot:
     def run(self) -> None:
         """Serve until the link ends."""
         catch_streams(self._capture)
+        os.register_at_fork(after_in_child=self._in_child)
         self._flusher.start()
         self._say(Ready(os.getpid()))
         do = self._do
-        while (came := self._link.read()) is not None:
-            for message, buffers in came:
-                do[type(message)](message, buffers)
+        try:
+            while (came := self._link.read()) is not None:
+                for message, buffers in came:
+                    do[type(message)](message, buffers)
+        finally:
+            if self._forked:
+                os.write(2, STRAY)
+                os._exit(1)
+
+    def _in_child(self) -> None:
+        """In a child that an item forked: nothing that it does is the slot's any more."""
+        self._forked = True
+        self._link.let_go()
+        self._capture.let_go()
+        self._words.release()  # from here on the loops over items raise before they run another
 
     def _running(self) -> int | None:
         ordinal: int = self._words[0]

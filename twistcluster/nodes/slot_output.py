@@ -65,6 +65,10 @@ class Capture:
             self.waiting = True
         return True
 
+    def let_go(self) -> None:
+        """In a forked child, from which nothing could be taken: pass everything on."""
+        self._running = _nothing_runs
+
     def take(self, ended: bool) -> list[Caught]:
         """What there is; with `ended` the tail of the last item too."""
         with self._lock:
@@ -119,6 +123,10 @@ class Capture:
             self._tail_bytes = 0
         self._head_room = HEAD_BYTES
         self._dropped_bytes = 0
+
+
+def _nothing_runs() -> None:
+    return None
 
 
 class CaughtStream(io.TextIOBase):
