@@ -133,8 +133,8 @@ class Scheduler:
     ) -> list[Effect]:
         """A peer that was welcomed said something.
 
-        With `more`, other messages of the same turn may follow, and `end_turn` comes last: pages that came together
-        are then leased together.
+        With `more`, other messages of the same turn may follow, and `end_turn` gives the effects of all: pages that
+        came together are then leased together.
         """
         self.now = now
         try:
@@ -150,7 +150,7 @@ class Scheduler:
             self.send(peer, Refused("malformed", str(error)))
             self.effects.append(Close(peer, str(error)))
             self._gone(peer)
-        return self._taken() if more else self._turn()
+        return [] if more else self._turn()
 
     def end_turn(self, now: float) -> list[Effect]:
         """The turn ends: what is pending goes to who has room."""
@@ -305,9 +305,6 @@ class Scheduler:
 
     def _turn(self) -> list[Effect]:
         self.leasing.fill()
-        return self._taken()
-
-    def _taken(self) -> list[Effect]:
         effects = self.effects[:]
         self.effects.clear()
         return effects

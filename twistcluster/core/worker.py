@@ -60,14 +60,14 @@ class Worker:
     def received(self, message: Message, buffers: Buffers, now: float, *, more: bool = False) -> list[WorkerEffect]:
         """The scheduler said something.
 
-        With `more`, other messages of the same turn may follow, and `end_turn` comes last.
+        With `more`, other messages of the same turn may follow, and `end_turn` gives the effects of all.
 
         Raises:
             ProtocolError: what it may not say.
         """
         self.now = now
         self._orders.received(message, buffers)
-        return self._taken() if more else self._settle()
+        return [] if more else self._settle()
 
     def link_lost(self, now: float) -> list[WorkerEffect]:
         """The scheduler is gone, and with it all that it leased; slots that knew something of it are replaced."""
@@ -93,7 +93,7 @@ class Worker:
         slot = self.crew.get(number)
         if slot is not None:
             self._slot_side.received(slot, message, buffers)
-        return self._taken() if more else self._settle()
+        return [] if more else self._settle()
 
     def slot_died(self, number: int, reason: str, ordinal: int, now: float) -> list[WorkerEffect]:
         """A slot's process is gone; `ordinal` is what its page says."""
@@ -210,9 +210,6 @@ class Worker:
         if self.crew.wants_spare:
             self.crew.keep_spare(self.now)
         self.status.look()
-        return self._taken()
-
-    def _taken(self) -> list[WorkerEffect]:
         effects = self.effects[:]
         self.effects.clear()
         return effects

@@ -108,7 +108,8 @@ class SchedulerNode:
         """A peer said something: the first message of each is `Hello`."""
         peer = self._peers.get(link)
         if peer is not None:
-            self._apply(self.machine.received(peer, message, tuple(buffers), self._ticker.now(), more=True))
+            self.machine.received(peer, message, tuple(buffers), self._ticker.now(), more=True)
+            self._end_turn_soon()
         elif isinstance(message, Hello):
             self._meet(link, message)
 
@@ -162,9 +163,7 @@ class SchedulerNode:
                 case EndCluster(reason):
                     # After this turn, so that what the machine says beside it leaves first.
                     self._turn.soon(lambda reason=reason: self.end(reason))  # type: ignore[misc]
-        if not self._ending_turn:
-            self._ending_turn = True
-            self._turn.soon(self._end_turn)
+        self._end_turn_soon()
 
     def _send(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
         link = self._links.get(peer)
@@ -175,6 +174,11 @@ class SchedulerNode:
         except ProtocolError as error:
             log_event("error", "a message could not be sent", {"peer": peer, "error": error})
             link.close(str(error))
+
+    def _end_turn_soon(self) -> None:
+        if not self._ending_turn:
+            self._ending_turn = True
+            self._turn.soon(self._end_turn)
 
     def _end_turn(self) -> None:
         """Once a turn, after all that came in it."""

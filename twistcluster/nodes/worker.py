@@ -146,7 +146,8 @@ class WorkerNode:
         if link is self._link and self._stopped is None:
             if isinstance(message, Welcome):
                 self._on_welcome()
-            self._apply(self.machine.received(message, tuple(buffers), self._ticker.now(), more=True))
+            self.machine.received(message, tuple(buffers), self._ticker.now(), more=True)
+            self._end_turn_soon()
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """The link is gone."""
@@ -169,7 +170,8 @@ class WorkerNode:
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """A slot said something."""
         if self._stopped is None:
-            self._apply(self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True))
+            self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True)
+            self._end_turn_soon()
 
     def slot_died(self, number: int, reason: str, ordinal: int) -> None:
         """A slot is dead."""
@@ -216,6 +218,9 @@ class WorkerNode:
                     log_event(level, event, {"worker": self.name, **fields})
                 case Ended(reason):
                     self._turn.soon(lambda reason=reason: self._on_end(reason))  # type: ignore[misc]
+        self._end_turn_soon()
+
+    def _end_turn_soon(self) -> None:
         if not self._ending_turn:
             self._ending_turn = True
             self._turn.soon(self._end_turn)
