@@ -281,6 +281,10 @@ class Fussy(Exception):
     def __init__(self, a, b):
         super().__init__(a)
 
+    def __reduce__(self):
+        # As for any exception, but said here: libraries such as tblib, once imported, change how all of them pickle.
+        return type(self), self.args
+
 
 def test_an_exception_that_cannot_be_unpickled_raises_when_loaded():
     encoded = dumps(Fussy(1, 2))
