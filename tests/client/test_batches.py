@@ -4,7 +4,8 @@ import pytest
 
 from tests.client.line import FakeLine, plain
 from twistcluster.client.batches import Batch, BatchRecord
-from twistcluster.errors import ClusterUnreachable, NotPicklable
+from twistcluster.client.reading import all_results
+from twistcluster.errors import ClusterUnreachable, NotPicklable, ResultsGone
 from twistcluster.wire.pages import ARGS, CALL, FRAMED, unpack_plain
 
 
@@ -77,3 +78,18 @@ def test_futures_are_found_by_name_and_hold_the_results(batch):
     del futures
     gc.collect()
     assert record.find("abs-2") is None
+
+
+def test_a_batch_that_was_sent_is_found_as_its_futures_only(batch):
+    future = batch.add(abs, (1,), {})
+    record = batch.record
+    record.id = "id-1"
+    shelf = record._line.shelf
+    record.describe(1)
+    assert shelf.find("abs-1") is not record and shelf.find("abs-1").future(0) is not future
+    record.close(1)
+    record.succeeded(0, plain(1))
+    assert all_results(shelf.find("abs-1"), None) == [1]
+    assert shelf.find("id-1") is record
+    with pytest.raises(ResultsGone, match="held by the futures"):
+        all_results(record, None)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import threading
+import time
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_cancelling_one_item_tells_the_cluster_and_is_final(line):
     future = record.future(1)
     assert future.cancel() and line.of("cancel") == [("cancel", 1, 1, 2)]
     record.succeeded(0, plain(0, 1))
-    assert future.cancelled() and all_results(record, None) == [0, 1]
+    assert future.cancelled() and all_results(record, None, "skip") == [0]
     assert not record.future(0).cancel()
 
 
@@ -280,7 +281,7 @@ def test_a_result_that_does_not_load_is_that_items_error_only(line):
     assert all_results(record, None, "skip") == [[1]]
     returned = all_results(record, None, "return")
     assert type(returned[0]) is errors.NotPicklable and returned[1] == [1]
-    assert list(as_they_come(record, "skip")) == [(1, [1])]
+    assert list(as_they_come(record, errors="skip")) == [(1, [1])]
     with pytest.raises(errors.NotPicklable):
         all_results(record, None)
 
@@ -292,3 +293,24 @@ def test_a_dropped_record_is_let_go(line):
     del record
     gc.collect()
     assert line.of("dropped") == [("dropped", 1)] and line.shelf.get(1) is None
+
+
+def test_an_item_that_was_cancelled_here_stays_so_whatever_comes(line):
+    record = record_of(line, 4)
+    assert record.future(1).cancel() and record.future(3).cancel()
+    assert record.future(1).cancelled(), "also for who asks for its future now"
+    record.succeeded(0, plain(0, 1, 2))
+    record.failed(3, RAISED, pickled(ValueError("three")))
+    assert record.state == "cancelled" and not line.of("error")
+    assert all_results(record, None, "skip") == [0, 2] and dict(as_they_come(record, errors="skip")) == {0: 0, 2: 2}
+    assert isinstance(all_results(record, None, "return")[1], errors.Cancelled)
+
+
+def test_as_they_come_gives_what_holds_and_waits_no_longer_than_it_may(line):
+    record = record_of(line, 2)
+    record.failed(0, RAISED, pickled(ValueError("no")))
+    record.retry()
+    with pytest.raises(TimeoutError, match="it goes on"):
+        list(as_they_come(record, time.monotonic() + 0.05))
+    record.succeeded(0, plain(0, 1))
+    assert list(as_they_come(record)) == [(0, 0), (1, 1)]

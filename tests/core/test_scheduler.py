@@ -396,3 +396,16 @@ def test_status_and_jobs():
     assert [worker.name for worker in status.status.workers] == ["far"]
     assert [job.label for job in everything.jobs] == ["b-1", "a-1"]
     assert [(job.label, job.client, job.yours) for job in one.jobs] == [("a-1", "anna", True)]
+
+
+def test_an_item_may_be_cancelled_before_it_comes():
+    desk = Desk()
+    worker, client = desk.worker(1), desk.client()
+    client.say(m.OpenJob(0, [FUNCTION], CONTEXT.digest))
+    client.say(m.Page(0, 0, 2, 0), b"items")
+    client.say(m.Cancel(0, 3, 4))
+    client.say(m.Page(0, 2, 3, 0), b"items")
+    client.say(m.CloseJob(0, 5))
+    worker.work()
+    [job] = desk.scheduler.jobs.values()
+    assert list(job.cancelled) == [(3, 4)] and job.over

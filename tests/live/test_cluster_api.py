@@ -228,6 +228,8 @@ def test_a_map_can_be_read_in_every_way(cluster):
     assert [f.result() for f in job[1:]] == [2, 1]
     with pytest.raises(IndexError):
         job[3]
+    with pytest.raises(TypeError):
+        job[1.5]
     assert sorted(job.as_completed()) == [(0, 3), (1, 2), (2, 1)]
     assert job.done() and job.state == "done" and job.wait(0)
     assert repr(job) == f"<Job {job.name}: done, 3/3 done>"
@@ -319,6 +321,7 @@ def test_retry(cluster, tmp_path):
     assert job.state == "failed"
     assert job.retry() == 1
     assert job.results() == [0, 1, 2] and job.state == "done" and not job.errors()
+    assert sorted(job.as_completed()) == [(0, 0), (1, 1), (2, 2)]
     assert job.retry() == 0
 
 
@@ -402,6 +405,9 @@ def test_an_item_is_cancelled_alone(cluster):
     with pytest.raises(tc.Cancelled):
         job[7].result(DEADLINE_S)
     assert job.results("skip") == [0.2] * 7
+    lazy = cluster.map(nap, iter([0.2] * 8))
+    assert lazy[7].cancel() and lazy[7].cancelled()
+    assert lazy.results("skip") == [0.2] * 7
 
 
 def test_a_map_with_a_timeout(cluster):
@@ -410,6 +416,8 @@ def test_a_map_with_a_timeout(cluster):
         list(job)
     with pytest.raises(TimeoutError):
         next(job)
+    with pytest.raises(TimeoutError):
+        list(job.as_completed())
     assert job.wait(DEADLINE_S)
 
 
@@ -426,7 +434,7 @@ def test_finding_jobs(cluster):
     job = cluster.map(boom, [5])
     assert cluster.job(job.name).results() == [25]
     future = cluster.submit(boom, 6)
-    assert cluster.job(future.name).results() == [36]
+    assert cluster.job(future.name).results() == [36] == cluster.job(future.name).results()
     assert any(each.id == job.id for each in cluster.jobs())
     assert job.name in repr(cluster.jobs())
     with pytest.raises(tc.JobNotFound):

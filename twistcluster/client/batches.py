@@ -12,6 +12,7 @@ from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Parts
 from twistcluster.client.packing import plain_pages
 from twistcluster.client.records import JobRecord, Line
+from twistcluster.errors import ResultsGone
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
 from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
 from twistcluster.wire.values import Definitions, dumps
@@ -54,6 +55,19 @@ class BatchRecord(JobRecord):
     def job_of(self, index: int) -> str:
         """It is found by that name, too."""
         return self.name_of(index)
+
+    @property
+    def cut(self) -> BaseException | None:
+        """It holds no results."""
+        return self.lost or self.input_error or (self.missing(0) if self.count else None)
+
+    def missing(self, index: int) -> BaseException | None:
+        """The futures have the results."""
+        if self.lost is None and self.count is not None and index < self.count:
+            return ResultsGone(
+                f"the results of {self.label} are held by the futures that submit returned, not by a job"
+            )
+        return super().missing(index)
 
     def find(self, name: str) -> Future[Any] | None:
         """The future of this name, if it is still somewhere."""

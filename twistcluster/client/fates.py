@@ -38,6 +38,7 @@ class Fates:
         self._definitions = definitions
         self._keep = keep
         self._segments = Segments()
+        self._refused: set[int] = set()
 
     @property
     def known(self) -> int:
@@ -46,6 +47,8 @@ class Fates:
 
     def of(self, index: int) -> Arrival | None:
         """What became of an item; of a cancelled one, the range of those that were from it on."""
+        if index in self._refused:
+            return index, index + 1
         segment = self._segments.find(index)
         if segment is not None:
             return segment
@@ -54,11 +57,18 @@ class Fates:
             return failure
         return next((max(start, index), stop) for start, stop in self.cancelled if start <= index < stop)
 
+    def refuse(self, index: int) -> None:
+        """An item was cancelled here: whatever still comes of it is not looked at."""
+        if self._keep and self.of(index) is None:
+            self._refused.add(index)
+
     def succeeded(self, first: int, packed: Packed) -> list[Segment]:
         """Results came; returns those that are news."""
+        parts = self._wanted(first, first + packed.count) if self._refused else [(first, first + packed.count)]
         news = [
             Segment(start, stop, packed, start - first, self._definitions)
-            for start, stop in self.done.add(first, first + packed.count)
+            for part in parts
+            for start, stop in self.done.add(*part)
         ]
         for segment in news:
             if self.failures:  # run again before its failure was known here
@@ -70,11 +80,15 @@ class Fates:
                 self.nbytes += packed.nbytes
         return news
 
-    def failed(self, failure: ItemFailure) -> None:
-        """An item failed."""
+    def failed(self, failure: ItemFailure) -> bool:
+        """An item failed; returns whether that is news."""
+        if failure.index in self._refused:
+            self.were_cancelled([(failure.index, failure.index + 1)])
+            return False
         self.failures[failure.index] = failure
         if self._keep:
             self.arrivals.append(failure)
+        return True
 
     def were_cancelled(self, ranges: Iterable[Range]) -> list[Range]:
         """Items won't start; returns what is news."""
@@ -82,6 +96,18 @@ class Fates:
         if self._keep:
             self.arrivals += news
         return news
+
+    def _wanted(self, start: int, stop: int) -> list[Range]:
+        """The parts that nobody cancelled; the others are."""
+        wanted = RangeSet()
+        wanted.add(start, stop)
+        refused = self._refused
+        few = range(start, stop) if stop - start < len(refused) else refused
+        for index in few:
+            if start <= index < stop and index in refused:
+                wanted.remove(index, index + 1)
+                self.were_cancelled([(index, index + 1)])
+        return list(wanted)
 
     def printed(self, index: int, text: str) -> None:
         """An item printed something."""

@@ -3,6 +3,7 @@
 Owns: its methods and their texts. Must not know: links, how results travel, what a notebook is.
 """
 
+import operator
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
@@ -141,6 +142,7 @@ class Job(Generic[T]):
             known = record.count is not None or (index.stop is not None and min(index.stop, index.start or 0) >= 0)
             count = len(self) if not known or record.count is not None else max(index.stop, index.start or 0)
             return [record.future(i) for i in range(count)[index]]
+        index = operator.index(index)
         if index < 0:
             index += len(self)
         if index < 0 or (record.count is not None and index >= record.count):
@@ -162,7 +164,7 @@ class Job(Generic[T]):
     def as_completed(self, errors: Errors = "raise") -> Iterator[tuple[int, T]]:
         """Yield (index, result) as they come."""
         check_errors(errors)
-        return as_they_come(self._record, errors)
+        return as_they_come(self._record, self._deadline, errors)
 
     def __await__(self) -> Generator[Any, None, list[T]]:
         record = self._record

@@ -55,15 +55,17 @@ def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
     return _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
 
 
-def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[int, Any]]:
-    """Pairs of index and result, in the order in which they arrive."""
+def as_they_come(
+    record: JobRecord, deadline: float | None = None, errors: Errors = "raise"
+) -> Iterator[tuple[int, Any]]:
+    """Pairs of index and result, in the order in which they arrive. Of an item that was run again, only the last."""
     check_errors(errors)
     at = 0
     while True:
-        record.wait_for(lambda: len(record.fates.arrivals) > at, None)  # noqa: B023 (asked before `at` changes)
+        if not record.wait_for(lambda: len(record.fates.arrivals) > at, deadline):  # noqa: B023 (asked before `at` changes)
+            raise ResultTimeout(f"{record.label} isn't done in time; it goes on")
         if len(record.fates.arrivals) <= at:
-            if record.lost or record.input_error:
-                _end(record, record.lost or record.input_error, errors)
+            _end(record, errors)
             return
         arrival = record.fates.arrivals[at]
         at += 1
@@ -71,7 +73,8 @@ def as_they_come(record: JobRecord, errors: Errors = "raise") -> Iterator[tuple[
             for index in range(arrival.start, arrival.stop):
                 yield from ((index, value) for value in _value(record, arrival, index, errors))
         elif isinstance(arrival, ItemFailure):
-            yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))
+            if record.fates.failures.get(arrival.index) is arrival:
+                yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))
         else:
             for index in range(*arrival):
                 yield from ((index, value) for value in _failure(cancelled_error(record.name_of(index)), errors))
@@ -98,9 +101,7 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
         else:
             yield _failure(cancelled_error(record.name_of(at)), errors)
             at += 1
-    if record.lost is not None or record.input_error is not None:
-        _end(record, record.lost or record.input_error, errors)
-    record.all_fetched()
+    _end(record, errors)
 
 
 def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
@@ -130,10 +131,12 @@ def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:
     return () if errors == "skip" else (error,)
 
 
-def _end(record: JobRecord, error: BaseException | None, errors: Errors) -> None:
-    """The job ended before all of it was known: nobody shall take what there is for all."""
-    if error is not None and (errors == "raise" or error is record.lost):
+def _end(record: JobRecord, errors: Errors) -> None:
+    """If the job ended before all of it was known, nobody shall take what there is for all."""
+    error = record.cut
+    if error is not None and (errors == "raise" or error is not record.input_error):
         _raise(error)
+    record.all_fetched()
 
 
 def _raise(error: BaseException) -> NoReturn:

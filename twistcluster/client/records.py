@@ -200,6 +200,11 @@ class JobRecord:
         with self.condition:
             return self.fates.of(index)
 
+    @property
+    def cut(self) -> BaseException | None:
+        """Of a job that is over: why not all of its results are here; None: they are."""
+        return self.lost or self.input_error
+
     def missing(self, index: int) -> BaseException | None:
         """Why nothing is known of an item of a job that is over; None: there is no such item."""
         if self.count is None or index < self.count:
@@ -273,6 +278,7 @@ class JobRecord:
         """An item shall not start."""
         with self.condition:
             self._watched.pop(index, None)
+            self.fates.refuse(index)
         self._line.cancel(self.number, index, index + 1)
 
     def cancel(self) -> None:
@@ -337,11 +343,12 @@ class JobRecord:
         """An item failed for good."""
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.label)
         with self.condition:
-            self.fates.failed(failure)
-            self._tell_watched(index, index + 1, failure)
-            first = self._shows_errors and not self._shown
-            self._shown = True
-            listeners, over = self._listeners, self._notify()
+            news = self.fates.failed(failure)
+            if news:
+                self._tell_watched(index, index + 1, failure)
+            first = news and self._shows_errors and not self._shown
+            self._shown = self._shown or news
+            listeners, over = self._listeners if news else (), self._notify()
         for listener in listeners:
             _tell(listener.failed, index, info)
         self._changed(over)

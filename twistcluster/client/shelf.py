@@ -94,12 +94,14 @@ class Shelf:
         with self._lock:
             records = sorted(self._known.values(), key=lambda record: record.number, reverse=True)
             for record in records:
-                if name in {record.label, record.id}:
+                if name == record.id:
                     return record
-                if isinstance(record, BatchRecord):
+                if isinstance(record, BatchRecord):  # its label is that of its first call, which has the results
                     future = record.find(name)
                     if future is not None:
                         return future
+                elif name == record.label:
+                    return record
             return self._futures.get(name)
 
     def _claim(self, record: JobRecord) -> None:

@@ -162,6 +162,8 @@ class ClientSide:
         job.add_page(message, buffers)
         if job.cancel_from is not None:
             self._cancel_range(job, job.cancel_from, job.arrived)
+        for start, stop in job.cancelling.overlap(message.first, job.arrived):
+            self._cancel_range(job, start, stop)
         if job.arrived == job.count:
             del client.sending[job.number]
         scheduler.leasing.pending(job)
@@ -191,6 +193,7 @@ class ClientSide:
             return
         if message.stop is not None:
             self._cancel_range(job, message.start, min(message.stop, job.arrived))
+            job.cancelling.add(max(message.start, job.arrived), message.stop)  # those that are on their way
         else:
             before = job.cancel_from
             job.cancel_from = message.start if before is None else min(before, message.start)
