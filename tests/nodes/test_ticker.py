@@ -31,6 +31,23 @@ def test_time_that_is_past_rings_at_once():
     assert rung == [3.0]
 
 
+def test_a_time_long_past_does_not_turn_the_clock_back():
+    clock, ticker, rung = make()
+    clock.advance(100)
+    ticker.wake_at(1)
+    assert ticker.now() == 100.0
+    clock.advance(0)
+    assert rung == [100.0]
+
+
+def test_an_alarm_for_a_time_long_past_sees_the_computer_sleep():
+    clock, ticker, _ = make()
+    clock.advance(100)
+    ticker.wake_at(1)
+    clock.rightNow = 1000.0
+    assert ticker.now() == 100.0
+
+
 def test_while_the_computer_slept_no_time_passed():
     clock, ticker, rung = make()
     ticker.wake_at(2)

@@ -45,7 +45,8 @@ class Ticker:
         """Have `wake` called at this time; an alarm that is set for earlier stays, as it costs less to ring than to move."""
         if when is None:
             return
-        due = when + self._skipped
+        # Not before now: what is late is the alarm, not the one who asks for it.
+        due = max(when + self._skipped, self._clock())
         if self._timer is not None:
             if self._due <= due:
                 return
