@@ -42,7 +42,7 @@ class Plot:
         self.figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DPI)
         self._layout = ConstrainedLayoutEngine()
         self._laid_out_at = float("-inf")
-        self._laid_out: list[tuple[bool, bool, bool]] = []
+        self._laid_out: list[tuple[bool, bool, bool, int]] = []
         self.canvas = FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_subplot()
 
@@ -76,16 +76,33 @@ class Plot:
     def _image(self, ratio: float, *, passing: bool) -> Image.Image:
         self.figure.set_dpi(DPI * ratio)
         # Finding room for labels takes two thirds of a draw; once a second is enough, and each time that there are others
-        # (the first results bring them), and for what stays.
-        labels = [(bool(a.get_title()), bool(a.get_xlabel()), bool(a.get_ylabel())) for a in self.figure.axes]
-        if time.monotonic() - self._laid_out_at >= LAYOUT_SECONDS or labels != self._laid_out or not passing:
-            self._layout.execute(self.figure)
-            self._laid_out_at = time.monotonic()
-            self._laid_out = labels
+        # (the first results bring them, and 10 is wider than 9), and for what stays.
+        if time.monotonic() - self._laid_out_at >= LAYOUT_SECONDS or not passing:
+            self._lay_out()
         self.canvas.draw()  # type: ignore[no-untyped-call]
+        if self._labels() != self._laid_out:  # what stands at the ticks is known once they are drawn
+            self._lay_out()
+            self.canvas.draw()  # type: ignore[no-untyped-call]
         width, height = self.canvas.get_width_height()
         pixels = self.canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         return Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1).convert("RGB")
+
+    def _lay_out(self) -> None:
+        self._layout.execute(self.figure)
+        self._laid_out_at = time.monotonic()
+        self._laid_out = self._labels()
+
+    def _labels(self) -> list[tuple[bool, bool, bool, int]]:
+        """What needs room: which labels there are, and how long the longest beside the axes is."""
+        return [
+            (
+                bool(axes.get_title()),
+                bool(axes.get_xlabel()),
+                bool(axes.get_ylabel()),
+                max((len(tick.label1.get_text()) for tick in axes.yaxis.majorTicks), default=0),
+            )
+            for axes in self.figure.axes
+        ]
 
 
 class PlotCanvas:
