@@ -142,3 +142,18 @@ def test_a_released_job_is_forgotten_when_it_is_over():
     assert job.state == "done"
     assert not desk.scheduler.jobs
     assert not told(client)
+
+
+def test_who_adopts_a_job_is_sent_the_classes_that_its_results_name_once():
+    desk = Desk("lab")
+    worker, first, second = desk.worker(1), desk.client(), desk.client()
+    kind = b"k" * 16
+    first.say(m.Blob(kind), b"class Kind")
+    job = first.job(count=2, label="kinds-1", named=True)
+    for lease in worker.take(m.Lease):
+        worker.say(m.Report(lease.lease, lease.start, lease.stop - lease.start, 1, 0.01, [kind]), b"of Kind")
+    worker.work()
+    second.say(m.Adopt(1, 0, job.id))
+    heard = [type(message) for message in second.heard]
+    assert heard.count(m.Blob) == 1 and heard.index(m.Blob) < heard.index(m.Results)
+    assert not first.got(m.Blob)

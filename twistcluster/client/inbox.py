@@ -9,8 +9,9 @@ from typing import Any
 
 from twistcluster.client.shelf import Shelf
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Cancelled, CloseJob, Failed, JobProgress, Message, Notice, Output, Results
+from twistcluster.wire.messages import Blob, Cancelled, CloseJob, Failed, JobProgress, Message, Notice, Output, Results
 from twistcluster.wire.pages import Packed
+from twistcluster.wire.values import Definitions
 
 __all__ = ["Handler", "Inbox"]
 
@@ -24,11 +25,14 @@ class Inbox:
 
     Args:
         shelf: Where the records are; what comes for a job that nobody holds is dropped.
+        definitions: This process's book of class definitions.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, definitions: Definitions) -> None:
         self._shelf = shelf
+        self._definitions = definitions
         self.handlers: dict[type[Message], Handler] = {
+            Blob: self._definition,
             Results: self._results,
             Failed: self._failed,
             Cancelled: self._cancelled,
@@ -38,6 +42,10 @@ class Inbox:
             Notice: self._notice,
         }
         """By the type of message."""
+
+    def _definition(self, message: Blob, buffers: list[Buffer]) -> None:
+        """A class of the client that sent the job: results of it are next."""
+        self._definitions.learn(message.digest, bytes(buffers[0]))
 
     def _results(self, message: Results, buffers: list[Buffer]) -> None:
         record = self._shelf.get(message.job)

@@ -130,7 +130,7 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf).handlers,
+            **Inbox(self.shelf, definitions).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,

@@ -25,6 +25,9 @@ class Client:
     paused: bool = False
     """Its link takes no more for now: it reads slowly."""
     blobs: set[bytes] = field(default_factory=set)
+    """What it sent."""
+    defined: set[bytes] = field(default_factory=set)
+    """Class definitions of other clients that it was sent."""
     contexts: dict[bytes, Context] = field(default_factory=dict)
     jobs: "dict[int, Job]" = field(default_factory=dict)
     """By its own numbers; those that it adopted too."""

@@ -99,7 +99,7 @@ class Scheduler:
         """Jobs whose progress may have changed since the last tick."""
         self.effects: list[Effect] = []
         self.supply = Supply(self.effects)
-        self.telling = Telling(self.effects, retain=bool(identity.name), limit_bytes=results_held_bytes)
+        self.telling = Telling(self.effects, self.supply, retain=bool(identity.name), limit_bytes=results_held_bytes)
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
         self._client_side = ClientSide(self)

@@ -69,6 +69,11 @@ class Supply:
         for worker, gone in forgotten.items():
             self._effects.append(Send(worker.peer, Forget(gone)))
 
+    def data(self, digest: bytes) -> Buffer | None:
+        """The bytes that a digest names, if they are here."""
+        record = self._blobs.get(digest)
+        return None if record is None else record.data
+
     @staticmethod
     def parts(context: Context) -> list[bytes]:
         """The blobs that a context consists of."""

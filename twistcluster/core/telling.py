@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from twistcluster.core.clients import Client
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.jobs import Job, LogMessage
+from twistcluster.core.supply import Supply
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import OUTPUT_JOB_BYTES
-from twistcluster.wire.messages import Notice, Output
+from twistcluster.wire.messages import Blob, Failed, Notice, Output, Results
 
 __all__ = ["Telling"]
 
@@ -19,10 +20,11 @@ __all__ = ["Telling"]
 class Telling:
     """Tells clients of jobs."""
 
-    __slots__ = ("_effects", "_limit_bytes", "_printed", "held_bytes", "retain")
+    __slots__ = ("_effects", "_limit_bytes", "_printed", "_supply", "held_bytes", "retain")
 
-    def __init__(self, effects: list[Effect], *, retain: bool, limit_bytes: int) -> None:
+    def __init__(self, effects: list[Effect], supply: Supply, *, retain: bool, limit_bytes: int) -> None:
         self._effects = effects
+        self._supply = supply
         self._limit_bytes = limit_bytes
         self._printed: dict[Job, int] = {}
         self.retain = retain
@@ -108,7 +110,19 @@ class Telling:
         assert client.peer is not None
         if message.job != number:
             message = replace(message, job=number)
+        if isinstance(message, Results | Failed) and message.definitions:
+            self._define(client, message.definitions)
         self._effects.append(Send(client.peer, message, buffers))
+
+    def _define(self, client: Client, digests: list[bytes]) -> None:
+        """Send a client the class definitions that it hasn't, so that it can read results of another client's job."""
+        assert client.peer is not None
+        for digest in digests:
+            if digest not in client.blobs and digest not in client.defined:
+                data = self._supply.data(digest)
+                if data is not None:
+                    client.defined.add(digest)
+                    self._effects.append(Send(client.peer, Blob(digest), (data,)))
 
     def _trim(self, job: Job) -> None:
         """Let go of what all have been told; of everything, where nobody is left to be told."""

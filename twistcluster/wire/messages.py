@@ -595,6 +595,7 @@ ClientToScheduler = (
 SchedulerToClient = (
     Welcome
     | Refused
+    | Blob
     | Results
     | Failed
     | Cancelled
