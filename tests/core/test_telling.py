@@ -157,3 +157,14 @@ def test_who_adopts_a_job_is_sent_the_classes_that_its_results_name_once():
     heard = [type(message) for message in second.heard]
     assert heard.count(m.Blob) == 1 and heard.index(m.Blob) < heard.index(m.Results)
     assert not first.got(m.Blob)
+
+
+def test_it_is_told_that_no_slot_is_up():
+    desk = Desk()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=3)
+    desk.wait(1.0)
+    assert "the worker's log says why" in client.got(m.JobProgress)[-1].waiting
+    worker.say(m.SlotsChanged(1, 1, 1, 0))
+    desk.wait(1.0)
+    assert client.got(m.JobProgress)[-1].waiting == ""

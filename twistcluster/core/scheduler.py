@@ -344,12 +344,18 @@ class Scheduler:
             self.leasing.look_again()
 
     def _why_waiting(self, job: Job) -> str:
-        if job.over or not job.spans.pending or job.spans.leases:
+        if job.over or job.spans.finished == job.count:
+            return ""
+        workers = self.leasing.workers.values()
+        if job.spans.leases:
+            up = any(lease.holder.ready for lease in job.spans.leases.values())
+            return "" if up else "no slot is up yet; if that lasts, the worker's log says why"
+        if not job.spans.pending:
             return ""
         if job.owner.blocked:
             return "its client has not fetched earlier results"
-        if not self.leasing.workers:
-            return "no worker is here"
+        if not workers:
+            return "no worker is here: start one with twistcluster-worker --join NAME"
         if not self.runnable(job):
             needs = ", ".join(f"{name}={amount:g}" for name, amount in job.needs)
             return f"no worker offers {needs}"
