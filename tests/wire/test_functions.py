@@ -144,3 +144,14 @@ def test_a_function_that_cannot_travel_names_what_it_holds(notebook, book):
 def test_what_is_not_a_function_is_a_protocol_error(book):
     with pytest.raises(ProtocolError):
         load_function(pickle.dumps((pickle.dumps(3), [], [])), Definitions())
+
+
+def test_a_function_with_a_cache(notebook, book, other):
+    notebook.cell("""
+        import functools
+        @functools.lru_cache(maxsize=7)
+        def double(x): return 2 * x
+        def use(x): return double(x) + double(x), double.cache_info()[:3]
+    """)
+    assert other.call(dump_function(notebook["use"], book)[0], 3) == (12, (1, 1, 7))
+    assert other.call(dump_function(notebook["double"], book)[0], 3) == 6

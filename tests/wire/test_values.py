@@ -1,6 +1,8 @@
 """Values survive the way to a second process and back, as the classes that they were; what can't travel says why."""
 
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +105,30 @@ def test_instances_of_notebook_classes_go_there_and_back(notebook, book, other):
     assert len(made) == 6
     one = dumps(notebook["Point"](1), book)
     assert len(one.data) < 100 and len(one.definitions) == 1
+
+
+def test_classes_with_slots(notebook, book, other):
+    notebook.cell("""
+        import dataclasses
+        class Base:
+            __slots__ = ("a", "__private")
+            def __init__(self, a): self.a, self.__private = a, a
+            def private(self): return self.__private
+        class Child(Base):
+            __slots__ = "b"
+        @dataclasses.dataclass(slots=True, frozen=True)
+        class Point:
+            x: int
+        class Pair(tuple): __slots__ = ()
+        def make(a): return [Base(a), Child(a), Point(a), Pair((a, a))]
+        def closed(value): return [hasattr(each, "__dict__") for each in value]
+    """)
+    value = notebook["make"](1)
+    same = other.call(dump_function(lambda value: value, book)[0], value)
+    for found in (same, other.call(dump_function(notebook["make"], book)[0], 1)):
+        assert [*map(type, found)] == [*map(type, value)]
+        assert found[0].private() == found[1].a == 1 and found[2:] == value[2:]
+    assert other.call(dump_function(notebook["closed"], book)[0], value) == [False] * 4
 
 
 def test_a_class_that_comes_back_by_value_stays_as_it_is_here(notebook, book, other):
@@ -240,6 +266,7 @@ def nested(depth):
 
 
 LOCK = threading.Lock()
+TEXT_FILE = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
 
 
 @pytest.mark.parametrize(
@@ -262,6 +289,7 @@ LOCK = threading.Lock()
             "pass the results",
         ),
         (nested(100_000), "nested too deeply", "flatten"),
+        ({"file": TEXT_FILE}, "item['file'] is a _io.TextIOWrapper", "pass the path"),
     ],
 )
 def test_what_cannot_be_pickled_is_named_with_what_to_do(value, culprit, advice):

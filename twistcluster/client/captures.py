@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import dis
 import fractions
+import functools
 import io
 import pathlib
 import re
@@ -93,6 +94,10 @@ class Captures:
 
     def _take(self, label: str, value: Any, pending: list[types.FunctionType]) -> None:
         kind = type(value)
+        if kind is functools._lru_cache_wrapper:  # noqa: SLF001 (what functools.lru_cache makes)
+            self.fixed = False
+            self._take(label, value.__wrapped__, pending)
+            return
         if kind is types.FunctionType:
             if not by_reference(value):
                 pending.append(value)
@@ -190,7 +195,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def _functions_in(function: object, captures: Captures) -> Iterator[object]:
     """A function as it is; of what calls one, its parts."""
-    if isinstance(function, types.FunctionType | types.BuiltinFunctionType | type):
+    if isinstance(function, types.FunctionType | types.BuiltinFunctionType | functools._lru_cache_wrapper | type):  # noqa: SLF001
         yield function
         return
     captures.fixed = False

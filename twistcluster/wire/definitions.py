@@ -7,9 +7,12 @@ knows its internals (those used here are the same in all its releases since 2.2)
 # ruff: noqa: SLF001
 
 import builtins
+import functools
 import io
 import pickle
+import sys
 import types
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -153,11 +156,16 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """Send a class as its definition's digest (`persistent_id` would be asked about every string and number)."""
-        if self._definitions is not None and isinstance(obj, type):
-            name = self._definitions.name(obj, self._pending)
+        if isinstance(obj, type):
+            name = None if self._definitions is None else self._definitions.name(obj, self._pending)
             if name is not None:
                 self.named[name] = None
                 return definition, (name,)
+            return _with_slots(obj, super().reducer_override(obj))
+        if isinstance(obj, io.TextIOWrapper) and obj not in {sys.stdout, sys.stderr, sys.stdin}:
+            raise pickle.PicklingError("cannot pickle an open file")  # cloudpickle would send a copy of its content
+        if isinstance(obj, functools._lru_cache_wrapper) and not _importable(obj):
+            return _cached, (obj.__wrapped__, obj.cache_parameters())
         return super().reducer_override(obj)
 
     def data(self) -> bytes:
@@ -235,6 +243,30 @@ def definition(name: bytes) -> type:
     raise UnknownDefinitionError(
         f"a value names a notebook's class, and is loaded without its definition ({name.hex()})"
     )
+
+
+def _with_slots(cls: type, reduced: Any) -> Any:
+    """A class's reduction by cloudpickle, which would set `__slots__` when it is too late, with them in their place."""
+    if reduced is NotImplemented or reduced[0] is not cloud._make_skeleton_class or "__slots__" not in vars(cls):
+        return reduced
+    make, (kind, name, bases, names, *rest), (attributes, more), *others = reduced
+    if typing.NamedTuple in bases:  # it makes its own
+        return reduced
+    names = {**names, "__slots__": vars(cls)["__slots__"]}
+    attributes = {k: v for k, v in attributes.items() if not isinstance(v, types.MemberDescriptorType)}
+    return make, (kind, name, bases, names, *rest), (attributes, more), *others
+
+
+def _importable(function: Any) -> bool:
+    """Whether what wraps a function can go by its name, as far as the function can."""
+    module = function.__module__
+    return module != "__main__" and module not in cloud._PICKLE_BY_VALUE_MODULES and "<" not in function.__qualname__
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
+    """A function with a cache of its own: `functools.lru_cache` has no other way to travel by value."""
+    cached: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return cached
 
 
 def needs_by_value(data: bytes) -> bool:

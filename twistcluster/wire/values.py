@@ -10,8 +10,6 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-import cloudpickle
-
 from twistcluster.errors import NotPicklable
 from twistcluster.wire.culprits import explain
 from twistcluster.wire.definitions import (
@@ -102,7 +100,7 @@ def _dumps_by_value(
 
 def _picklable(value: object) -> bool:
     try:
-        cloudpickle.dumps(value, PROTOCOL, buffer_callback=lambda _: None)
+        ByValuePickler(None, lambda _: False).dump(value)
     except Exception:
         return False
     return True
