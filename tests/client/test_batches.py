@@ -16,8 +16,8 @@ def batch():
     record.number = 1
     line.shelf.add(record)
     made = Batch(record, line.definitions, {})
-    made.learn(abs, None, b"a" * 16, "abs", fixed=True)
-    made.learn(pow, None, b"p" * 16, "pow", fixed=False)
+    made.learn(abs, None, b"a" * 16, "abs")
+    made.learn(pow, None, b"p" * 16, "pow")
     return made
 
 
@@ -60,8 +60,10 @@ def test_what_cannot_be_pickled_leaves_no_trace(batch):
 
 def test_a_function_is_known_as_it_is_now(batch):
     assert batch.knows(abs, lambda function: True) and not batch.knows(abs, lambda function: False)
-    assert batch.knows(pow, lambda function: False), "nobody can tell: as it was when the batch began"
     assert not batch.knows(len, lambda function: True)
+    batch.learn(abs, None, b"b" * 16, "abs")
+    batch.learn(abs, None, b"p" * 16, "abs")
+    assert batch.functions == [b"a" * 16, b"p" * 16, b"b" * 16], "each version once"
 
 
 def test_futures_are_found_by_name_and_hold_the_results(batch):

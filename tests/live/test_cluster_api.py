@@ -202,6 +202,11 @@ def test_a_changed_global_is_seen(cluster):
         space["factor"] = factor
         seen.append(cluster.submit(space["use"]))
     assert tc.gather(seen) == [1, 2, 3]
+    space["factor"], seen = [0], []
+    for factor in range(50):
+        space["factor"][0] = factor
+        seen.append(cluster.submit(space["use"]))
+    assert tc.gather(seen) == [[factor] for factor in range(50)], "also what changes in place, in one fast loop"
 
 
 def test_an_unasked_failure_is_logged_once(cluster, caplog):

@@ -267,6 +267,24 @@ def test_names_that_everywhere_defines_are_there_for_all_functions():
     assert done.stdout == "[100, 200, 300]\n[400, 500]\n"
 
 
+def test_what_everywhere_imports_travels(tmp_path):
+    (tmp_path / "late.py").write_text("def answer():\n    return 1\n")
+    done = run(
+        """
+        import sys
+        sys.path.insert(0, "")
+        import twistcluster as tc
+        def setup():
+            import late
+            return late.answer()
+        with tc.Cluster(slots=1) as cluster:
+            print(cluster.everywhere(setup))
+        """,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "[1]\n"
+
+
 def test_an_edited_module_beside_the_program_is_seen(tmp_path):
     (tmp_path / "helpers.py").write_text("def answer():\n    return 1\n")
     done = run(

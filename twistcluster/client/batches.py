@@ -90,29 +90,28 @@ class Batch:
         self.pages: list[Packed] = []
         self._definitions = definitions
         self._counters = counters
-        self._known: dict[int, tuple[int, str, Callable[..., Any], bool]] = {}
+        self._known: dict[int, tuple[int, str, Callable[..., Any]]] = {}
+        self._numbers: dict[bytes, int] = {}
         self._calls: list[Call] = []
         self._framed: FramedPacker | None = None
         self._framed_definitions: dict[bytes, None] = {}
 
     def knows(self, function: Callable[..., Any], same: Callable[[Callable[..., Any]], bool]) -> bool:
-        """Whether the function is in the table as it is now, where `same` can tell; else as it was in this batch."""
-        known = self._known.get(id(function))
-        return known is not None and (not known[3] or same(function))
+        """Whether the function is in the table as it is now; `same` can tell."""
+        return id(function) in self._known and same(function)
 
-    def learn(self, function: Callable[..., Any], parts: Parts, digest: bytes, name: str, *, fixed: bool) -> None:
-        """Put a function into the table; it is held, so that its id stays its own."""
-        self.parts.append(parts)
-        if digest in self.functions:
-            number = self.functions.index(digest)
-        else:
-            number = len(self.functions)
+    def learn(self, function: Callable[..., Any], parts: Parts, digest: bytes, name: str) -> None:
+        """Put a function into the table, as it is now; it is held, so that its id stays its own."""
+        if not self.parts or self.parts[-1] is not parts:
+            self.parts.append(parts)
+        number = self._numbers.setdefault(digest, len(self.functions))
+        if number == len(self.functions):
             self.functions.append(digest)
-        self._known[id(function)] = (number, name, function, fixed)
+        self._known[id(function)] = (number, name, function)
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Add a call of a function that the table has."""
-        number, name, *_ = self._known[id(function)]
+        number, name, _ = self._known[id(function)]
         record = self.record
         index = len(record.numbers)
         if _plain(map(type, args)) and (not kwargs or _plain(map(type, kwargs.values()))):

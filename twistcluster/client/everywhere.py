@@ -24,8 +24,7 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
     Returns one result a slot. If it raises in one, the first error is raised, and new slots don't run it.
     """
     session = link.session
-    session.check()
-    digest, blob = link.functions.blob(function)
+    digest, blob = link.opener.step(function)
     if not once:
         link.contexts.add_step(digest, blob)
     try:

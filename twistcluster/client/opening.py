@@ -83,7 +83,7 @@ class Opener:
                 batch = self._open_batch()
             if not batch.knows(function, self._functions.same):
                 parts, digest = self._begin(function)
-                batch.learn(function, parts, digest, function_name(function), fixed=self._functions.same(function))
+                batch.learn(function, parts, digest, function_name(function))
             return batch.add(function, args, kwargs)
 
     def submit_alone(
@@ -125,6 +125,13 @@ class Opener:
             feed.pages(iter(first))
             feed.items(items, packer, shape)
         return record
+
+    def step(self, function: Callable[[], Any]) -> tuple[bytes, bytes]:
+        """Digest and blob of a function that every slot shall run; what it imports travels with the context."""
+        with self._lock:
+            self._session.check()
+            self._functions.begin()
+            return self._pickled(function)
 
     def find(self, name: str) -> JobRecord:
         """The newest job of this name, this client's own first; or the one of this id."""
@@ -195,18 +202,22 @@ class Opener:
 
     def _begin(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         """A function as it is now, its digest, and the context that it finds."""
-        if not callable(function):
-            raise TypeError(f"a function is wanted first, not {type(function).__name__}")
-        digest, blob = self._functions.blob(function)
+        digest, blob = self._pickled(function)
         known = self._known.get(digest)
-        if known is None:
-            self._contexts.expect(self._functions.imports_of(function))
         context, blobs = self._contexts.current()
         if known is None or known.context is not context:
             if len(self._known) >= KNOWN:
                 self._known.clear()
             known = self._known[digest] = Parts(context, {**blobs, digest: blob})
         return known, digest
+
+    def _pickled(self, function: Callable[..., Any]) -> tuple[bytes, bytes]:
+        if not callable(function):
+            raise TypeError(f"a function is wanted first, not {type(function).__name__}")
+        digest, blob = self._functions.blob(function)
+        if digest not in self._known:
+            self._contexts.expect(self._functions.imports_of(function))
+        return digest, blob
 
     def _prepare(self, function: Callable[..., Any]) -> tuple[Parts, bytes]:
         self._session.check()
