@@ -1,4 +1,7 @@
+import subprocess
+import sys
 import threading
+import warnings
 
 from twistcluster.client import bridge
 
@@ -27,3 +30,12 @@ def test_a_reply_carries_result_or_error():
     assert bridge.reply_of(lambda: succeed(1)).result(10) == 1
     assert isinstance(bridge.reply_of(lambda: fail(KeyError())).exception(10), KeyError)
     assert isinstance(bridge.reply_of(lambda: 1 / 0).exception(10), ZeroDivisionError)
+
+
+def test_the_programs_warnings_stay_its_own():
+    shows = warnings.showwarning
+    code = "import warnings; from twistcluster.client import bridge; bridge.start(); warnings.warn('mine')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "<string>:1: UserWarning: mine" in done.stderr
+    bridge.start()
+    assert warnings.showwarning is shows

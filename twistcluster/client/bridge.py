@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as Reply
@@ -144,6 +145,7 @@ def _set_up() -> None:
         _wake = lambda: loop.call_soon_threadsafe(_drain)  # noqa: E731
     else:
         _choose_kept_reactor(_reactor)
+    shows = warnings.showwarning
     _run(_reactor)
     hello = threading.Event()
 
@@ -158,6 +160,7 @@ def _set_up() -> None:
             f"the reactor's thread didn't answer within {HANDSHAKE_SECONDS:.0f} s: restart this process (or kernel), "
             "and import twistcluster before anything that uses Twisted"
         )
+    warnings.showwarning = shows  # Twisted's log has taken it, but the program's warnings are the program's
 
 
 def _install() -> asyncio.AbstractEventLoop:
