@@ -55,12 +55,14 @@ help:
 	$(call install,test$(comma)quickstart$(comma)bench$(comma)fast)
 
 comma := ,
+# As root, which one is in most containers, JupyterLab starts only if told to.
+as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 demo: .venv/demo-ready
 	@$(BIN)/python tools/demo.py
 
 lab: .venv/demo-ready
-	@$(BIN)/python -m jupyterlab notebooks/01-quickstart.ipynb
+	@$(BIN)/python -m jupyterlab $(as_root) notebooks/01-quickstart.ipynb
 
 bench: .venv/bench-ready
 	@$(BIN)/twistcluster bench

@@ -52,6 +52,17 @@ def test_without_a_python_that_fits_it_says_what_to_do(copy):
     assert len(ran.stdout.splitlines()) <= 5
 
 
+@pytest.mark.parametrize(("user", "expected"), [("0", True), ("1000", False)])
+def test_jupyterlab_is_told_that_root_may_start_it(copy, user, expected):
+    programs = copy / "programs"
+    programs.mkdir()
+    id_of = programs / "id"
+    id_of.write_text(f"#!/bin/sh\necho {user}\n")
+    id_of.chmod(0o755)
+    planned = make(copy, "--dry-run", "lab", PATH=f"{programs}:{os.environ['PATH']}").stdout
+    assert ("jupyterlab --allow-root notebooks/" in planned) == expected
+
+
 def test_ci_runs_the_same_tests():
     text = (ROOT / ".ci" / "run").read_text()
     assert text.rstrip().endswith("exec make test")
