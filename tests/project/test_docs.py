@@ -1,12 +1,19 @@
-"""Pages point only at what is there."""
+"""Pages point only at what is there, and the commands in them can be typed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from twistcluster.cli.main import group
+from twistcluster.cli.worker import command as worker
+from twistcluster.jupyter.grammar import parse_line
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^(twistcluster(?:-worker)?(?: .*)?)$|`(twistcluster(?:-worker)? [^`]*)`", re.MULTILINE)
+LINE_MAGIC = re.compile(r"^%cluster (.*)$|`%cluster ([^`]*)`", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -24,6 +31,22 @@ def test_links_lead_somewhere(page):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_can_be_typed(page):
+    text = page.read_text()
+    for typed in ("".join(groups) for groups in COMMAND.findall(text)):
+        program, *arguments = shlex.split(typed, comments=True)
+        if program == "twistcluster-worker":
+            worker.make_context(program, arguments)
+        elif arguments:
+            command = group.get_command(None, arguments[0])
+            assert command, typed
+            command.make_context(arguments[0], arguments[1:])
+    for typed in ("".join(groups) for groups in LINE_MAGIC.findall(text)):
+        if not re.search(r"\b[A-Z]+\b|…", typed):  # not one with a word to put in, as in `%cluster logs NAME`
+            parse_line(typed)
 
 
 def test_the_rooms_in_architecture_are_those_that_are_there():
