@@ -21,13 +21,13 @@ from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
 from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import JobOptions, reject_options
-from twistcluster.client.packages import packages
 from twistcluster.client.patience import answer_of, deadline_of, pause
 from twistcluster.client.quantities import count, seconds
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.packages import packages
 from twistcluster.wire.messages import (
     Answer,
     ClusterStatus,

@@ -25,7 +25,6 @@ from twistcluster.client import bridge, views
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
-from twistcluster.client.packages import packages
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure
@@ -43,6 +42,7 @@ from twistcluster.net.link import Channel, Link
 from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.packages import packages
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
