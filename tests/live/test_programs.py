@@ -250,6 +250,40 @@ def test_classes_of_the_program_keep_their_identity():
     assert done.stdout == "[1, 2, 3]\ncaught three\n"
 
 
+def test_another_program_reads_results_whose_classes_only_the_function_names(clusters, tmp_path):
+    clusters.local("lab")
+    program = """
+        import sys, twistcluster as tc
+        class Inner:
+            def __init__(self, x): self.x = x
+        class Outer:
+            def __init__(self, x): self.inner = Inner(x)
+        class Refused(Exception): pass
+        def make(x):
+            if x == 2: raise Refused("two")
+            return Outer(x)
+        cluster = tc.connect("lab")
+        job = cluster.options(name="mapped").map(make, range(3))
+        one = cluster.options(name="single").submit(make, 4)
+        two = cluster.submit(make, 5)
+        job.wait(), one.result(), two.result()
+        print(two.name)
+        sys.stdout.flush()
+        sys.stdin.read()
+    """
+    first = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        single = first.stdout.readline().strip()
+        with tc.connect("lab") as cluster:
+            found = cluster.job("mapped").results("return")
+            assert [type(each).__name__ for each in found] == ["Outer", "Outer", "Refused"] and found[1].inner.x == 1
+            assert [cluster.job(name)[0].result().inner.x for name in ("single", single)] == [4, 5]
+    finally:
+        first.communicate()
+
+
 def test_names_that_everywhere_defines_are_there_for_all_functions():
     done = run("""
         import twistcluster as tc

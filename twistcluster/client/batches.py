@@ -6,6 +6,7 @@ batch leaves. Owns: the open batch. Must not know: links, who closes it.
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from twistcluster.client.futures import Future
@@ -95,13 +96,20 @@ class Batch:
         self._calls: list[Call] = []
         self._framed: FramedPacker | None = None
         self._framed_definitions: dict[bytes, None] = {}
+        self._also: dict[bytes, None] = {}
 
     def knows(self, function: Callable[..., Any], same: Callable[[Callable[..., Any]], bool]) -> bool:
         """Whether the function is in the table as it is now; `same` can tell."""
         return id(function) in self._known and same(function)
 
-    def learn(self, function: Callable[..., Any], parts: Parts, digest: bytes, name: str) -> None:
-        """Put a function into the table, as it is now; it is held, so that its id stays its own."""
+    def learn(
+        self, function: Callable[..., Any], parts: Parts, digest: bytes, name: str, also: tuple[bytes, ...] = ()
+    ) -> None:
+        """Put a function into the table, as it is now; it is held, so that its id stays its own.
+
+        `also` are the definitions that its results may name: pages name them too, for other clients that ask for those.
+        """
+        self._also.update(dict.fromkeys(also))
         if not self.parts or self.parts[-1] is not parts:
             self.parts.append(parts)
         number = self._numbers.setdefault(digest, len(self.functions))
@@ -134,6 +142,10 @@ class Batch:
         """The pages of all calls."""
         self._close_plain()
         self._close_framed()
+        if self._also:
+            return [
+                replace(page, definitions=(*{**self._also, **dict.fromkeys(page.definitions)},)) for page in self.pages
+            ]
         return self.pages
 
     def _add_framed(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:

@@ -83,7 +83,7 @@ class Opener:
                 batch = self._open_batch()
             if not batch.knows(function, self._functions.same):
                 parts, digest = self._begin(function)
-                batch.learn(function, parts, digest, function_name(function))
+                batch.learn(function, parts, digest, function_name(function), self._functions.definitions_of(digest))
             return batch.add(function, args, kwargs)
 
     def submit_alone(
@@ -99,7 +99,8 @@ class Opener:
             record = self._record(name, options, count=1, shows_errors=False)
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
-        Feed(self._session, record).page(packer.packed(CALL, encoded.definitions))
+        named = dict.fromkeys((*self._functions.definitions_of(digest), *encoded.definitions))
+        Feed(self._session, record).page(packer.packed(CALL, tuple(named)))
         return future
 
     def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
@@ -109,10 +110,10 @@ class Opener:
         items = _sized(iterables)
         shape = ONE if len(iterables) == 1 else ARGS
         source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
-        packer = PagePacker(shape, self._session.definitions)
-        first = [*packer.pack(items[:1])] if items else []  # before the job is opened: what can't be sent makes no job
         with self._lock:
             parts, digest = self._prepare(function)
+            packer = PagePacker(shape, self._session.definitions, self._functions.definitions_of(digest))
+            first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = _known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
             self._open(record, digest, parts, options)
