@@ -40,6 +40,15 @@ def test_what_nobody_claims_is_bounded(monkeypatch):
     assert [line.shelf.get(number) is not None for number in range(1, 6)] == [False, False, False, True, True]
 
 
+def test_so_are_jobs_that_brought_nothing(monkeypatch):
+    monkeypatch.setattr(room, "UNCLAIMED_JOBS", 2)
+    line = FakeLine()
+    for number in range(1, 6):
+        job(line, number).succeeded(0, plain(None))
+        gc.collect()
+    assert [line.shelf.get(number) is not None for number in range(1, 6)] == [False, False, False, True, True]
+
+
 def test_a_future_somebody_stopped_waiting_for_is_found():
     line = FakeLine()
     future = job(line, 1, "train").future(0)

@@ -276,6 +276,19 @@ def test_a_start_that_takes_too_long_is_given_up_and_ended(monkeypatch):
     until(lambda: not running_clusters() and not left_behind())
 
 
+def test_a_start_that_is_given_up_late_leaves_nothing(monkeypatch):
+    monkeypatch.setattr(launch, "_first_line", lambda *_: until(left_behind) and None)
+    with pytest.raises(ClusterUnreachable, match="not ready in time"):
+        start_local(timeout=30)
+    until(lambda: not running_clusters() and not left_behind())
+
+
+def test_more_slots_than_a_worker_can_have_are_refused_at_once():
+    with pytest.raises(ValueError, match="0 to 1,024 slots, not 1,000,000: twistcluster-worker joins more"):
+        start_local("lab", 1_000_000)
+    assert not running_clusters()
+
+
 def test_a_stopped_cluster_is_told_from_an_unknown_one(clusters):
     running = clusters.local()
     os.kill(running.connection.pid, signal.SIGTERM)

@@ -5,13 +5,14 @@ import click
 from twistcluster.cli.common import DEFAULT_NAME, DURATION, example
 from twistcluster.client.launch import start_local
 from twistcluster.net.places import check_name
+from twistcluster.wire.limits import SLOTS
 
 __all__ = ["command"]
 
 
 @click.command("start", epilog=example("twistcluster start lab --slots 4 --idle-timeout 1h"))
 @click.argument("name", default=DEFAULT_NAME)
-@click.option("-n", "--slots", type=click.IntRange(0), help="Items that run at a time; one a core if not given.")
+@click.option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
 @click.option("--idle-timeout", type=DURATION, help="End it when unused for so long; 10m if not given.")
 def command(name: str, slots: int | None, idle_timeout: float | None) -> None:
     """Start a cluster named NAME on this machine, or find it if it runs.

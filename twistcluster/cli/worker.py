@@ -10,6 +10,7 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.nodes.worker import run_worker
+from twistcluster.wire.limits import SLOTS
 
 __all__ = ["command", "main"]
 
@@ -39,7 +40,7 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
     ),
 )
 @click.option("--join", required=True, metavar="CLUSTER", help="Its name or id, or the path of its connection file.")
-@click.option("-n", "--slots", type=click.IntRange(0), help="Items that run at a time; one a core if not given.")
+@click.option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
 @click.option("--name", default="", help="For people; the host's name and the process's number if not given.")
 @click.option(
     "--resources",

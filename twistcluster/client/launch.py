@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from twistcluster.errors import ClusterUnreachable, OptionsDiffer
 from twistcluster.net import connections
-from twistcluster.net.places import check_name, open_log
+from twistcluster.net.places import check_name, clear_place, open_log
+from twistcluster.wire.limits import SLOTS
 
 __all__ = ["Connection", "Running", "find", "running_clusters", "start_local"]
 
@@ -117,9 +118,11 @@ def start_local(
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
         OptionsDiffer: one of this name runs with other options.
-        ValueError: no cluster can have this name.
+        ValueError: no cluster can have this name, or so many slots.
     """
     deadline = time.monotonic() + timeout
+    if slots is not None and not 0 <= slots <= SLOTS:
+        raise ValueError(f"a worker has 0 to {SLOTS:,} slots, not {slots:,}: twistcluster-worker joins more workers")
     if not name:
         return _launch("", slots, None, deadline)
     check_name(name)
@@ -197,6 +200,8 @@ def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: 
     except BaseException as error:
         if not isinstance(error, _NameTaken):
             process.kill()
+            process.wait()
+            clear_place(cluster)  # nobody could find what it left
         raise
 
 

@@ -20,6 +20,8 @@ __all__ = ["Shelf"]
 
 UNCLAIMED_BYTES = 256 * MIB
 """Results of jobs that are over, that nobody took, and that nobody holds."""
+UNCLAIMED_JOBS = 1000
+"""How many such jobs: those whose results are small, or none, cost memory too."""
 KEPT_FUTURES = 100
 
 
@@ -68,7 +70,9 @@ class Shelf:
                 return
             self._unclaimed[record.number] = record
             self._unclaimed_bytes += record.fates.nbytes
-            while self._unclaimed_bytes > UNCLAIMED_BYTES and len(self._unclaimed) > 1:
+            while len(self._unclaimed) > 1 and (
+                self._unclaimed_bytes > UNCLAIMED_BYTES or len(self._unclaimed) > UNCLAIMED_JOBS
+            ):
                 self._claim(next(iter(self._unclaimed.values())))
 
     def fetched(self, record: JobRecord) -> None:

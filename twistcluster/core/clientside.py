@@ -12,6 +12,7 @@ from twistcluster.core.ranges import Range
 from twistcluster.core.supply import Supply
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Adopt,
     Answer,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
 
 __all__ = ["ClientSide"]
-
-SLOTS_AT_MOST = 4096
 
 
 class ClientSide:
@@ -297,8 +296,8 @@ class ClientSide:
         if local is None:
             text = "This cluster has no worker of its own: start one with `twistcluster-worker --join NAME --slots N`."
             scheduler.send(peer, Declined(request, "invalid", text))
-        elif not 0 <= question.slots <= SLOTS_AT_MOST:
-            text = f"A worker has 0 to {SLOTS_AT_MOST} slots, not {question.slots}."
+        elif not 0 <= question.slots <= SLOTS:
+            text = f"A worker has 0 to {SLOTS:,} slots, not {question.slots:,}: twistcluster-worker joins more workers."
             scheduler.send(peer, Declined(request, "invalid", text))
         else:
             scheduler.send(local.peer, question)

@@ -4,12 +4,13 @@ Owns: what each message of the scheduler does. Payloads pass unread. Must not kn
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.bites import WorkerJob
 from twistcluster.core.ledger import Buffers, Ledger
 from twistcluster.core.worker_effects import Ended, ToSlot
 from twistcluster.errors import ProtocolError
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Blob,
     Context,
@@ -33,9 +34,7 @@ from twistcluster.wire.messages import (
 if TYPE_CHECKING:
     from twistcluster.core.worker import Worker
 
-__all__ = ["SLOTS_AT_MOST", "Orders"]
-
-SLOTS_AT_MOST: Final = 1024
+__all__ = ["Orders"]
 
 
 class Orders:
@@ -159,7 +158,7 @@ class Orders:
 
     def _scale(self, message: Scale, _: Buffers) -> None:
         crew = self._worker.crew
-        crew.target = min(max(message.slots, 0), SLOTS_AT_MOST)
+        crew.target = min(max(message.slots, 0), SLOTS)
         staying = [slot for slot in crew.slots.values() if slot.draining != "retire"]
         # Those that are idle go first, of these the ones that came last.
         staying.sort(key=lambda slot: (len(slot.steps) + len(slot.bites), -slot.place))

@@ -21,6 +21,7 @@ __all__ = [
     "Lock",
     "Place",
     "check_name",
+    "clear_place",
     "connection_folder",
     "is_locked",
     "lock_name",
@@ -103,6 +104,14 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
+
+
+def clear_place(cluster: str) -> None:
+    """Remove the folder of a cluster that was killed, if it has one."""
+    with contextlib.suppress(OSError, AccessDenied):
+        folder = _place_for(cluster)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.rmdir()
 
 
 def _place_for(cluster: str) -> pathlib.Path:

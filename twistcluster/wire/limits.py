@@ -20,6 +20,7 @@ __all__ = [
     "PULL_AHEAD_BYTES",
     "QUEUED_MESSAGES",
     "RESULTS_HELD_BYTES",
+    "SLOTS",
     "UNWELCOMED_CONNECTIONS",
 ]
 
@@ -55,6 +56,9 @@ QUEUED_MESSAGES: Final = 10_000
 """What may wait for a peer that has stopped reading; then its link is cut (results aren't sent to it at all)."""
 RESULTS_HELD_BYTES: Final = GIB
 """Results that wait in the scheduler's memory for one client; at the limit its jobs get no new leases."""
+
+SLOTS: Final = 1024
+"""Slots of one worker."""
 
 OUTPUT_ITEM_BYTES: Final = 64 * KIB
 """What one item prints: head and tail are kept."""
