@@ -214,7 +214,8 @@ def client():
     yield start
     for program in programs:
         program.kill()
-        program.communicate()
+        program.wait()
+        program.stdout.close()
 
 
 def test_a_stopped_client_finds_everything_when_it_goes_on(shared, client):
