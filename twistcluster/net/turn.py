@@ -92,14 +92,22 @@ class Turn:
         self.run(_nothing)
 
     def _finish(self) -> None:
-        """Calls first, as they send; then the writes, all of a link as one."""
-        while self._calls or self._unflushed:
-            while self._calls:
-                call = self._calls.popleft()
-                try:
-                    call()
-                except Exception:
-                    _log.failure("a call at the end of a turn failed: {call!r}", call=call)
+        """Call after call; what one of them sent leaves before the next, all of a link as one write.
+
+        A call is a machine's whole turn, so nothing that belongs together is torn apart; but a result is on its way to
+        its client before its job is tidied away.
+        """
+        self._flush()
+        while self._calls:
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception:
+                _log.failure("a call at the end of a turn failed: {call!r}", call=call)
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._unflushed:
             links, self._unflushed = self._unflushed, []
             for link in links:
                 try:
