@@ -11,7 +11,7 @@ class Written:
         self.log.append(f"flush {self.name}")
 
 
-def test_calls_come_at_the_end_in_order_and_writes_after_them():
+def test_calls_come_at_the_end_in_order_and_what_each_sent_leaves_before_the_next():
     log = []
     turn = Turn(Clock())
 
@@ -23,7 +23,7 @@ def test_calls_come_at_the_end_in_order_and_writes_after_them():
         log.append("event")
 
     turn.run(event)
-    assert log == ["inner", "event", "first", "third", "flush a", "flush b"]
+    assert log == ["inner", "event", "flush a", "first", "flush b", "third"]
 
 
 def test_outside_of_an_event_a_timer_without_delay_does_it_once():
@@ -34,7 +34,7 @@ def test_outside_of_an_event_a_timer_without_delay_does_it_once():
     turn.unflushed(Written(log, "a"))
     assert log == [] and len(clock.getDelayedCalls()) == 1
     clock.advance(0)
-    assert log == [1, "flush a"]
+    assert log == ["flush a", 1]
 
 
 def test_a_call_that_fails_does_not_cost_the_others():
