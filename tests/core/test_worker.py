@@ -455,7 +455,9 @@ def test_a_slot_that_dies_before_its_first_item_was_killed_by_its_preparation() 
     driver = Driver(slots=1)
     driver.job(10)
     driver.die(1)
-    assert driver.up(Crashed) == [Crashed(1, 0, "signal 9 (SIGKILL)")]
+    [crashed] = driver.up(Crashed)
+    assert (crashed.lease, crashed.index) == (1, 0)
+    assert crashed.reason.startswith("signal 9 (SIGKILL) before it began, in what it needs (its function")
 
 
 def test_a_dead_slots_successor_has_its_place_and_knows_nothing() -> None:

@@ -100,8 +100,27 @@ def test_a_poison_item_fails_after_three_tries_and_no_other(shared, tmp_path, ho
     assert list(job.errors()) == [17] and job.results("skip") == [x for x in range(200) if x != 17]
     with pytest.raises(tc.WorkerCrashed, match=r"3 times") as told:
         job.results()
-    assert how in str(told.value) and "Run it alone" in str(told.value)
+    text = str(told.value)
+    assert text.startswith("work-1[17]: it ended its slot 3 times") and how in text and "Run it alone" in text
     assert took(log)["17"] == 3
+    assert shared.submit(abs, -1).result(DEADLINE_S) == 1
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_one_submit_is_blamed_by_its_own_name_also_for_what_it_brings(shared):
+    futures = [shared.submit(pow, x, 2) for x in range(20)]
+    poisoned = [shared.submit(os._exit, 5), shared.submit(lambda deadly=Deadly(): deadly)]
+    assert [future.result(DEADLINE_S) for future in futures] == [x**2 for x in range(20)]
+    with pytest.raises(tc.WorkerCrashed, match=f"^{poisoned[0].name}: it ended its slot 3 times, .* exit code 5\\."):
+        poisoned[0].result(DEADLINE_S)
+    with pytest.raises(tc.WorkerCrashed, match=f"^{poisoned[1].name}: .* exit code 9"):
+        poisoned[1].result(DEADLINE_S)
     assert shared.submit(abs, -1).result(DEADLINE_S) == 1
 
 

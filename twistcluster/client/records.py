@@ -341,7 +341,7 @@ class JobRecord:
 
     def failed(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
         """An item failed for good."""
-        failure = ItemFailure(index, info, buffers, self._line.definitions, self.label)
+        failure = ItemFailure(index, info, buffers, self._line.definitions, self.name_of(index))
         with self.condition:
             news = self.fates.failed(failure)
             if news:

@@ -133,16 +133,14 @@ class Segments:
 class ItemFailure:
     """An item that failed: what is known without unpickling, and the pickled exception where there is one."""
 
-    __slots__ = ("_definitions", "_error", "_label", "buffers", "index", "info")
+    __slots__ = ("_definitions", "_error", "_name", "buffers", "index", "info")
 
-    def __init__(
-        self, index: int, info: ErrorInfo, buffers: list[Buffer], definitions: Definitions, label: str
-    ) -> None:
+    def __init__(self, index: int, info: ErrorInfo, buffers: list[Buffer], definitions: Definitions, name: str) -> None:
         self.index = index
         self.info = info
         self.buffers = buffers
         self._definitions = definitions
-        self._label = label
+        self._name = name
         self._error: BaseException | None = None
 
     @property
@@ -173,7 +171,7 @@ class ItemFailure:
         kind = WHY.get(info.why)
         if kind is None:
             return RemoteError(f"{info.type}: {info.message}" if info.message else info.type)
-        return kind(f"item {self.index} of {self._label}: {info.message}")
+        return kind(f"{self._name}: {info.message}")
 
 
 def cancelled_error(name: str) -> Cancelled:

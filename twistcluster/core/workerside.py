@@ -199,8 +199,8 @@ class WorkerSide:
         crashes = job.crashes[message.index] = job.crashes.get(message.index, 0) + 1
         if crashes >= CRASHES_AT_MOST:
             text = (
-                f"Item {message.index} of {job.info.label} ended its slot {crashes} times, the last time by "
-                f"{message.reason}. Run it alone to see why, or leave it out."
+                f"it ended its slot {crashes} times, the last time by {message.reason}. "
+                "Run it alone to see why, or leave it out."
             )
             self._fail(job, lease, message.index, ErrorInfo("crashed", "WorkerCrashed", text))
         else:
@@ -227,8 +227,8 @@ class WorkerSide:
             for a, b in job.lost_twice.remove(start, stop):
                 for index in range(a, b):
                     text = (
-                        f"Item {index} of {job.info.label} was on a worker {CRASHES_AT_MOST} times when that was lost, "
-                        f"the last time on {worker.name}. Run it alone to see why, or leave it out."
+                        f"it was on a worker {CRASHES_AT_MOST} times when that was lost, the last time on "
+                        f"{worker.name}. Run it alone to see why, or leave it out."
                     )
                     if job.spans.finish(index, index + 1):
                         self._failed(job, index, ErrorInfo("lost", "WorkerLost", text))
