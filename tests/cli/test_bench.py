@@ -25,7 +25,7 @@ def outcome(better, ours, theirs):
 def test_help_shows_an_example():
     answer = run("--help")
     assert answer.exit_code == 0
-    assert "Example: twistcluster bench" in answer.output
+    assert "Example:\n    twistcluster bench" in answer.output
 
 
 def test_an_unknown_name_is_told_with_those_that_are_known():

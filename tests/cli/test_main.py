@@ -65,7 +65,9 @@ def test_the_version():
 
 def test_an_unknown_command():
     ran = run("strat")
-    assert ran.exit_code == 2 and "No such command 'strat'" in ran.output
+    assert ran.exit_code == 2 and "No such command 'strat'. Did you mean 'start'?" in ran.output
+    ran = run("quux")
+    assert ran.exit_code == 2 and "No such command 'quux'" in ran.output
 
 
 def test_list_when_there_is_none():
@@ -112,7 +114,19 @@ def test_a_cluster_that_does_not_answer(published):
     published("00000001", "lab")
     ran = run("status", "lab")
     assert ran.exit_code == 1
-    assert ran.output.startswith("twistcluster: ") and len(ran.output.splitlines()) <= 5
+    assert ran.output.startswith("twistcluster: no cluster listens at /nowhere")
+    assert "`twistcluster stop lab --force` ends it" in ran.output and len(ran.output.splitlines()) <= 5
+
+
+def test_a_cluster_whose_socket_is_gone_is_stopped_by_force(published, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    published("00000001", "lab", pid=child.pid)
+    monkeypatch.setattr(stop, "END_SECONDS", 0.1)
+    ran = run("stop", "lab")
+    assert ran.exit_code == 1 and "twistcluster stop lab --force" in ran.output and child.poll() is None
+    run("stop", "lab", "--force")
+    assert child.wait(10) == -signal.SIGTERM
+    child.stdin.close()
 
 
 @pytest.mark.parametrize(

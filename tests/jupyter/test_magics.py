@@ -49,7 +49,10 @@ def test_start_binds_cluster_and_status_lists_it(started):
     assert started.value("len(cluster.status().clients)") == "1"
     assert "default" in started.do("%cluster list").stdout
     assert "this machine" in started.do("%cluster status").stdout
-    assert "slots=2" in message(started.run("%cluster start -n 1"))
+    differs = message(started.run("%cluster start -n 1"))
+    assert "slots=2" in differs and "%cluster connect default" in differs and "%cluster scale 1" in differs
+    unknown = message(started.run("%cluster connect lab"))
+    assert "no cluster named 'lab'" in unknown and "%cluster start --name lab" in unknown
 
 
 def test_start_leaves_a_variable_alone_that_holds_something_else(kernel):
@@ -82,6 +85,15 @@ def test_a_missing_name_is_an_error_at_once_and_nothing_is_sent(started):
     text = message(started.run("%cluster submit len(pathz)"))
     assert text.startswith("NameError") and "'paths'" in text
     assert "No jobs yet" in started.do("%cluster jobs").stdout
+
+
+def test_items_that_are_none_are_an_error_in_words(started):
+    text = message(started.run("%cluster map abs(x) for x in numbers"))
+    assert text.startswith("NameError: name 'numbers' is not defined in this notebook")
+    assert "an int has none" in message(started.run("%cluster map abs(x) for x in 5"))
+    assert "No jobs yet" in started.do("%cluster jobs").stdout
+    raised = started.run("%cluster map abs(x) for x in [1 / 0]").error
+    assert "ZeroDivisionError" in raised and "twistcluster/jupyter" not in raised
 
 
 def test_names_are_looked_up_when_the_line_runs(started):
@@ -149,7 +161,9 @@ def test_jobs_are_found_and_handled_by_name(started):
     assert "sleep-1" in started.do("%cluster cancel sleep-1").stdout
     started.do("slow.wait(20)")
     assert started.value("slow.state") == "'cancelled'"
-    assert "cluster.jobs()" in message(started.run("%cluster job nope"))
+    assert "is over already (cancelled)" in started.do("%cluster cancel sleep-1").stdout
+    assert "%cluster jobs" in message(started.run("%cluster job nope"))
+    assert "Did you mean: %cluster errors half-1" in message(started.run("%cluster errors hafl-1"))
 
 
 def test_restart_and_scale(started):

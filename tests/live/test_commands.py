@@ -57,7 +57,7 @@ def test_jobs_of_another_program(cluster):
     with tc.connect("lab") as program:
         until(lambda: "ready" in run("status", "lab")[0])
         text, code = run("status")
-        assert code == 0 and "Cluster 'lab': up" in text and "1 client, 0 open jobs" in text
+        assert code == 0 and "Cluster 'lab': up" in text and "1 client, no open jobs" in text
         assert run("jobs") == ("No jobs.\n", 0)
 
         job = program.options(name="train").map(lambda x: print("item", x) or x, range(3))
@@ -67,6 +67,7 @@ def test_jobs_of_another_program(cluster):
         assert rows[1].split()[0] == "train" and rows[1].split()[2:4] == ["done", "3"]
         assert run("logs", "train") == ("[0] item 0\n[1] item 1\n[2] item 2\n", 0)
         assert run("logs", "train", "1") == ("item 1\n", 0)
+        assert run("logs", "train", "7") == ("Item 7 of train has printed nothing.\n", 0)
         assert run("cancel", "train") == ("train is over already (done).\n", 0)
 
         slow = program.options(name="slow").map(lambda x: time.sleep(0.05), range(1000))
@@ -77,7 +78,10 @@ def test_jobs_of_another_program(cluster):
 
         for command in ("logs", "cancel"):
             text, code = run(command, "nothing")
-            assert code == 1 and "nothing" in text and len(text.splitlines()) <= 5
+            assert (text, code) == (
+                "twistcluster: cluster 'lab' knows no job 'nothing'; `twistcluster jobs lab` lists those it has\n",
+                1,
+            )
 
 
 def test_a_cluster_in_use_is_stopped_by_force_only(clusters):

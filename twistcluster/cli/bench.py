@@ -15,10 +15,14 @@ import click
 from twistcluster.cli.benchmark.engines import ENGINES, installed
 from twistcluster.cli.benchmark.measures import MEASURES
 from twistcluster.cli.benchmark.rounds import Outcome, Row, run
+from twistcluster.cli.common import example
 
 __all__ = ["bench"]
 
 PACKAGES: Final = ("twistcluster", "joblib", "distributed", "pillow")
+NAMES: Final = (
+    f"Some measures ({', '.join(MEASURES)}) or engines ({', '.join(ENGINES)}), with commas between; all if not given."
+)
 
 
 def chosen(context: click.Context, parameter: click.Parameter, value: str) -> tuple[list[str], list[str]]:
@@ -33,12 +37,10 @@ def chosen(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return measures, engines
 
 
-@click.command(
-    epilog="Example: twistcluster bench --only map,submit,pool,tuned --rounds 3   (measures and engines, in any order)"
-)
+@click.command(epilog=example("twistcluster bench", "twistcluster bench --only submit,pool --rounds 3 --json"))
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Medians are of so many rounds.")
 @click.option("--slots", default=2, show_default=True, type=click.IntRange(1), help="Processes that each engine gets.")
-@click.option("--only", default="", callback=chosen, metavar="NAMES", help="Measures and engines, with commas between.")
+@click.option("--only", default="", callback=chosen, metavar="NAMES", help=NAMES)
 @click.option(
     "--scale", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Times the items."
 )

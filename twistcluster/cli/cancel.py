@@ -3,7 +3,7 @@
 import click
 
 from twistcluster.cli.common import cluster_option, example
-from twistcluster.cli.reaching import reached
+from twistcluster.cli.reaching import job_of, reached
 
 __all__ = ["command"]
 
@@ -14,7 +14,7 @@ __all__ = ["command"]
 def command(job: str, target: str | None) -> None:
     """Cancel JOB (a name or id): nothing of it starts any more, what runs comes to its end."""
     with reached(target) as cluster:
-        found = cluster.job(job)
+        found = job_of(cluster, job)
         if found.done():
             click.echo(f"{job} is over already ({found.state}).")
             return

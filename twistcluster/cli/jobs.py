@@ -13,7 +13,10 @@ __all__ = ["command"]
 @click.command("jobs", epilog=example("twistcluster jobs lab"))
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """List the jobs of the cluster NAME, the newest first."""
+    """List the jobs of the cluster NAME, the newest first.
+
+    NAME can be left out where only one cluster has a name.
+    """
     with reached(name) as cluster:
         jobs = cluster.jobs()
     rows = [

@@ -3,7 +3,7 @@
 import click
 
 from twistcluster.cli.common import cluster_option, example
-from twistcluster.cli.reaching import reached
+from twistcluster.cli.reaching import job_of, reached
 
 __all__ = ["command"]
 
@@ -15,9 +15,12 @@ __all__ = ["command"]
 def command(job: str, item: int | None, target: str | None) -> None:
     """Print what the items of JOB (a name or id) wrote, or what one ITEM did."""
     with reached(target) as cluster:
-        found = cluster.job(job)
+        found = job_of(cluster, job)
         if item is not None:
-            click.echo(found.logs(item), nl=False)
+            text = found.logs(item)
+            click.echo(text, nl=False)
+            if not text:
+                click.echo(f"Item {item} of {job} has printed nothing.", err=True)
             return
         printed = found.logs()
     for index, text in printed.items():

@@ -4,6 +4,7 @@ Owns: the list of commands and how errors look. A command's module is imported w
 help, so `twistcluster --help` imports nothing but click. Must not know: what the commands do.
 """
 
+import difflib
 import importlib
 from typing import Final
 
@@ -43,6 +44,15 @@ class Commands(click.Group):
         module = importlib.import_module(f"twistcluster.cli.{cmd_name}")
         command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A misspelt one is told with the one that is most like it."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        if near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Without importing them."""

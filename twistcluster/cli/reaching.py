@@ -5,11 +5,13 @@ Owns: that, apart from common.py because it brings the reactor in. Must not know
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from twistcluster.cli.common import meant
-from twistcluster.cluster import Cluster, connect
+from twistcluster.cluster import Cluster, Job, connect
+from twistcluster.errors import JobNotFound
 
-__all__ = ["reached"]
+__all__ = ["job_of", "reached"]
 
 
 @contextlib.contextmanager
@@ -20,3 +22,13 @@ def reached(target: str | None) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close(wait=False)
+
+
+def job_of(cluster: Cluster, name: str) -> Job[Any]:
+    """Its job of this name or id."""
+    try:
+        return cluster.job(name)
+    except JobNotFound:
+        raise JobNotFound(
+            f"cluster {cluster.name!r} knows no job {name!r}; `twistcluster jobs {cluster.name}` lists those it has"
+        ) from None

@@ -6,7 +6,7 @@ from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
 from twistcluster.client.tables import table
 from twistcluster.jupyter.progress import duration
-from twistcluster.jupyter.texts import count_of
+from twistcluster.jupyter.texts import count_of, open_jobs
 
 __all__ = ["command"]
 
@@ -14,15 +14,17 @@ __all__ = ["command"]
 @click.command("status", epilog=example("twistcluster status lab"))
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """Show the workers, slots and open jobs of the cluster NAME."""
+    """Show the workers and slots of the cluster NAME, and how much is to do.
+
+    NAME can be left out where only one cluster has a name.
+    """
     with reached(name) as cluster:
         status = cluster.status()
     # This command is a client itself.
     others = count_of(max(0, len(status.clients) - 1), "client")
     click.echo(
         f"Cluster {status.name or status.id!r}: up {duration(status.uptime)}, pid {status.pid}, {others}, "
-        f"{count_of(status.jobs_open, 'open job')} with {count_of(status.items_pending, 'item')} to do, "
-        f"scheduler busy {status.busy_share:.0%}"
+        f"{open_jobs(status.jobs_open, status.items_pending)}, scheduler busy {status.busy_share:.0%}"
     )
     rows = [
         [worker.name, worker.host, str(worker.pid), worker.slots, worker.ready, worker.busy, worker.crashes]

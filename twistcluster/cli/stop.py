@@ -32,10 +32,13 @@ def command(name: str | None, *, force: bool) -> None:
     except ClusterBusy as error:
         raise ClusterBusy(f"{str(error).partition(' stop(force=True)')[0]}\n{again}") from None
     except VersionMismatch as error:
-        # It can't be talked to, but it lives (its connection file is locked), so the pid is its own.
         if not force:
             raise VersionMismatch(f"{error}\n{again}") from None
-        os.kill(found.pid, signal.SIGTERM)
+        _terminate(found)
+    except ClusterUnreachable:
+        if not force:
+            raise
+        _terminate(found)
     deadline = time.monotonic() + END_SECONDS
     while any(each.id == found.id for each in running_clusters()):
         if time.monotonic() > deadline:
@@ -50,3 +53,9 @@ def _ask_to_end(found: Connection, *, force: bool) -> None:
         cluster.stop(force=force)
     finally:
         cluster.close(wait=False)
+
+
+def _terminate(found: Connection) -> None:
+    # It can't be talked to, but while it lives its connection file is locked, so the pid is its own.
+    if any(each.id == found.id for each in running_clusters()):
+        os.kill(found.pid, signal.SIGTERM)

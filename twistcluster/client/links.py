@@ -56,7 +56,12 @@ def tie(connection: Connection, owner: str = "") -> Tie:
             there.users += 1
             return there
     made = Tie(connection, owner)
-    made.session.connect()
+    try:
+        made.session.connect()
+    except ClusterUnreachable as error:
+        # It was found by a file that its process holds, so that lives; but the folder in /tmp may have been cleared away.
+        end = f"`twistcluster stop {connection.name or connection.id} --force`"
+        raise ClusterUnreachable(f"{error}.\nIf its process {connection.pid} still runs, {end} ends it") from None
     with _lock:
         there = _ties.get(connection.id)
         if there is None or there.session.lost is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from twistcluster.jupyter.code import Code, build
 
-__all__ = ["Call", "MissingName", "capture"]
+__all__ = ["Call", "MissingName", "capture", "missing"]
 
 
 class MissingName(NameError):  # noqa: N818 (shown as the NameError that it is)
@@ -42,14 +42,16 @@ def capture(code: Code, names: Mapping[str, object], elsewhere: Collection[str] 
         if name in names:
             values[name] = names[name]
         elif not hasattr(builtins, name) and name not in elsewhere:
-            raise MissingName(_missing(name, names), name=name)
+            raise missing(name, names)
     values.update((name, names[name]) for name in code.early if name in names)
     arguments = tuple(values.get(name) for name in code.parameters(values))
     return Call(build(code, values), arguments)
 
 
-def _missing(name: str, names: Mapping[str, object]) -> str:
+def missing(name: str, names: Mapping[str, object]) -> MissingName:
+    """The error of a name that has no value, with the name of the notebook's that is most like it."""
     own = [known for known in names if not known.startswith("_") and not hasattr(builtins, known)]
     near = difflib.get_close_matches(name, own, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"name {name!r} is not defined in this notebook.{meant}\nNothing was sent. Define {name}, then run this cell again."
+    what = f"name {name!r} is not defined in this notebook.{meant}"
+    return MissingName(f"{what}\nNothing was sent. Define {name}, then run this cell again.", name=name)

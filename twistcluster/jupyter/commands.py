@@ -4,16 +4,18 @@ Owns: that, and the sentences that say what was done. Must not know: how a line 
 `work.py` has the commands that send something.
 """
 
+import difflib
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from twistcluster.client.tables import table
 from twistcluster.cluster import Cluster, Job, clusters, connect
-from twistcluster.errors import TwistclusterError
+from twistcluster.errors import ClusterUnreachable, JobNotFound, OptionsDiffer, TwistclusterError
 from twistcluster.jupyter.grammar import Request, count_argument, help_text
 from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.session import DEFAULT_NAME, Session
-from twistcluster.jupyter.texts import count_of, shortened
+from twistcluster.jupyter.texts import count_of, open_jobs, shortened
 from twistcluster.wire.messages import JobStatus, WorkerStatus
 
 __all__ = ["ACTIONS", "Action"]
@@ -28,12 +30,25 @@ SHOWN = 20
 def _start(session: Session, request: Request) -> None:
     name, slots = request.text("name") or DEFAULT_NAME, request.number("slots")
     cluster = _same(session, name) if slots is None else None
-    _take(session, cluster or Cluster(name=name, slots=slots), request)
+    try:
+        _take(session, cluster or Cluster(name=name, slots=slots), request)
+    except OptionsDiffer as error:
+        difference = str(error).partition("\n")[0]
+        use = f"Use it as it is: %cluster connect {name}     Then, if you like: %cluster scale {slots}"
+        raise OptionsDiffer(f"{difference}\n{use}") from None
 
 
 def _connect(session: Session, request: Request) -> None:
     target = request.arguments[0]
-    _take(session, _same(session, target) or connect(target), request)
+    try:
+        _take(session, _same(session, target) or connect(target), request)
+    except ClusterUnreachable as error:
+        # What the error itself advises is for a shell.
+        if "/" in target or any(target in {each.name, each.id} for each in clusters()):
+            raise
+        reason = str(error).partition(";")[0]
+        start = f"Start it: %cluster start --name {target}     Those that run: %cluster list"
+        raise ClusterUnreachable(f"{reason}.\n{start}") from None
 
 
 def _same(session: Session, name: str) -> Cluster | None:
@@ -85,13 +100,21 @@ def _status(session: Session, request: Request) -> None:
     workers = status.workers
     named = f"Cluster {status.name or status.id!r}"
     print(f"{named}: up {duration(status.uptime)}, {count_of(len(status.clients), 'client')}, ", end="")
-    print(f"{count_of(status.jobs_open, 'open job')} with {count_of(status.items_pending, 'item')} to do.")
+    print(f"{open_jobs(status.jobs_open, status.items_pending)}.")
+    here = socket.gethostname()
     rows = [
-        [worker.name, "this machine" if worker.local else worker.host, worker.slots, worker.busy, worker.crashes]
+        [
+            worker.name,
+            "this machine" if worker.host == here else worker.host,
+            worker.slots,
+            worker.busy,
+            worker.crashes,
+        ]
         for worker in workers
     ]
+    join = f"No worker. Join one, in a terminal: twistcluster-worker --join {status.name or status.id}"
     print()
-    print(table(["worker", "where", "slots", "busy", "crashes"], rows) if rows else "No worker: %cluster help scale")
+    print(table(["worker", "where", "slots", "busy", "crashes"], rows) if rows else join)
     print("\nJobs: %cluster jobs     More slots: %cluster scale N     End it: %cluster stop")
 
 
@@ -112,11 +135,20 @@ def _job_row(job: JobStatus) -> list[object]:
 
 
 def _job_of(session: Session, request: Request) -> Job[Any]:
-    return session.cluster().job(request.arguments[0])
+    name, cluster = request.arguments[0], session.cluster()
+    try:
+        return cluster.job(name)
+    except JobNotFound:
+        near = difflib.get_close_matches(name, {job.label for job in cluster.jobs()}, n=1)
+        meant = f"\nDid you mean: %cluster {request.command.name} {near[0]}" if near else ""
+        raise JobNotFound(f"this cluster knows no job {name!r}.{meant}\nAll jobs: %cluster jobs") from None
 
 
 def _cancel(session: Session, request: Request) -> None:
     job = _job_of(session, request)
+    if job.done():
+        print(f"{job.name} is over already ({job.state}). What came of it: %cluster job {job.name}")
+        return
     job.cancel()
     print(f"{job.name} is cancelled: nothing more of it starts. What is done: %cluster job {job.name}")
 

@@ -64,6 +64,8 @@ class Command:
     rest: str = ""
     """What the rest of the line, or the cell, is, if it isn't words."""
     cell: bool = False
+    below: tuple[str, ...] = ()
+    """The lines of the example that stand under its first."""
 
     @property
     def magic(self) -> str:
@@ -171,6 +173,7 @@ CELLS: Mapping[str, Command] = _table(
         options=_WORK,
         rest="the cell",
         cell=True,
+        below=("table = load(path)", "table.mean()"),
     ),
     Command(
         "everywhere",
@@ -178,6 +181,7 @@ CELLS: Mapping[str, Command] = _table(
         "%%cluster everywhere",
         rest="the cell",
         cell=True,
+        below=("model = load_model()",),
     ),
 )
 
@@ -377,4 +381,5 @@ def _describe(command: Command) -> str:
     lines = [command.usage, f"  {command.summary[0].upper()}{command.summary[1:]}."]
     width = max((len(option.usage) for option in command.options), default=0)
     lines += [f"  {option.usage:<{width}}  {option.help}" for option in command.options]
-    return "\n".join([*lines, f"  For example: {command.example}"])
+    first = "  For example: "
+    return "\n".join([*lines, first + command.example, *(" " * len(first) + line for line in command.below)])

@@ -36,6 +36,8 @@ class ClusterMagics(Magics):
     @line_cell_magic
     def cluster(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> object:
         """Clusters and jobs from a cell: `%cluster help` lists the commands."""
+        # IPython leaves such frames out of a traceback: an error of the user's own is at its first and last line.
+        __tracebackhide__ = True
         try:
             return self._carry_out(line, cell, local_ns)
         except GrammarError as error:
@@ -44,6 +46,7 @@ class ClusterMagics(Magics):
             raise in_words(error) from None
 
     def _carry_out(self, line: str, cell: str | None, local_ns: Mapping[str, Any] | None) -> object:
+        __tracebackhide__ = True
         request = parse_line(line) if cell is None else parse_cell(line)
         name = request.command.name
         if cell is None and name in ACTIONS:

@@ -11,6 +11,7 @@ import IPython.display
 
 from twistcluster.cluster import Cluster
 from twistcluster.errors import ClusterUnreachable
+from twistcluster.jupyter.texts import kind_of
 
 __all__ = ["DEFAULT_NAME", "DEFAULT_VARIABLE", "Session"]
 
@@ -68,7 +69,7 @@ class Session:
             held = self.names.get(name)
             if held is not None and not isinstance(held, Cluster):
                 return (
-                    f"The variable {name} holds {_a(held)} of yours and was left alone. "
+                    f"The variable {name} holds {kind_of(held)} of yours and was left alone. "
                     "To have the cluster in another: %cluster start --as VAR"
                 )
         self.names[name] = cluster
@@ -84,8 +85,3 @@ class Session:
                 IPython.display.display(value)  # type: ignore[no-untyped-call]
 
         vars(value)["_ipython_display_"] = display
-
-
-def _a(value: object) -> str:
-    kind = type(value).__name__
-    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

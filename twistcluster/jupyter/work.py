@@ -6,19 +6,20 @@ errors are shown.
 A submitted expression is a job of one item, so that `%cluster jobs`, `cancel`, `errors` and the rest find it by its name.
 """
 
+import types
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from twistcluster.client.futures import Future
 from twistcluster.cluster import ClusterOptions, Job
-from twistcluster.jupyter.capture import Call, capture
+from twistcluster.jupyter.capture import Call, capture, missing
 from twistcluster.jupyter.cells import parse_everywhere_cell, parse_submit_cell
 from twistcluster.jupyter.code import Code
 from twistcluster.jupyter.expressions import parse_map, parse_submit
-from twistcluster.jupyter.grammar import Request
+from twistcluster.jupyter.grammar import COMMANDS, GrammarError, Request
 from twistcluster.jupyter.session import Session
-from twistcluster.jupyter.texts import count_of
+from twistcluster.jupyter.texts import count_of, kind_of
 
 __all__ = ["CELL_WORK", "LINE_WORK", "Typed", "Work"]
 
@@ -55,18 +56,36 @@ def _send(session: Session, request: Request, code: Code, typed: Typed) -> Futur
 
 
 def _map(session: Session, request: Request, typed: Typed) -> Job[Any]:
+    __tracebackhide__ = True
     line = parse_map(request.rest)
     body = capture(line.body, typed.names, session.elsewhere)
     wanted = capture(line.condition, typed.names).function if line.condition else None
     options = _options(session, request)
-    # The user's own expression, in the user's own names.
-    items: Iterable[Any] = eval(line.items, typed.names)  # noqa: S307
-    job = options.map(body.function, _filtered(items, wanted))
+    job = options.map(body.function, _filtered(_items(line.items, typed.names), wanted))
     _out(session, request, job)
     if request.has("wait"):
         job.show(wait=True)
         session.shown(job)
     return job
+
+
+def _items(code: types.CodeType, names: dict[str, Any]) -> Iterable[Any]:
+    """The value of the user's own expression, in the user's own names."""
+    __tracebackhide__ = True
+    try:
+        items: Iterable[Any] = eval(code, names)  # noqa: S307
+    except NameError as error:
+        # One that a function of the user's raises is for its traceback to tell.
+        within = error.__traceback__ and error.__traceback__.tb_next
+        if not error.name or (within and within.tb_next):
+            raise
+        raise missing(error.name, names) from None
+    try:
+        iter(items)
+    except TypeError:
+        what = f"map wants items after `in`, such as a list; {kind_of(items)} has none."
+        raise GrammarError(f"{what}\nFor example: {COMMANDS['map'].example}") from None
+    return items
 
 
 def _filtered(items: Iterable[Any], wanted: Callable[[Any], Any] | None) -> Iterable[Any]:
@@ -78,6 +97,7 @@ def _filtered(items: Iterable[Any], wanted: Callable[[Any], Any] | None) -> Iter
 
 
 def _everywhere(session: Session, request: Request, typed: Typed) -> None:
+    __tracebackhide__ = True
     code = parse_everywhere_cell(typed.options_line, typed.cell)
     call: Call = capture(code, typed.names, session.elsewhere)
     slots = session.cluster().everywhere(call.function)
