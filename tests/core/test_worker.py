@@ -457,7 +457,7 @@ def test_a_slot_that_dies_before_its_first_item_was_killed_by_its_preparation() 
     driver.die(1)
     [crashed] = driver.up(Crashed)
     assert (crashed.lease, crashed.index) == (1, 0)
-    assert crashed.reason.startswith("signal 9 (SIGKILL) before it began, in what it needs (its function")
+    assert crashed.reason.startswith("signal 9 (SIGKILL) before or after its own code ran (what it loads, ")
 
 
 def test_a_dead_slots_successor_has_its_place_and_knows_nothing() -> None:

@@ -19,6 +19,10 @@ def say(text):
 
 def begin():
     say("begin")
+    if how == "files":
+        import resource
+        say(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        stop_reactor(reactor)
     if how == "fails":
         raise OSError("no room")
     if how == "stops":
@@ -46,8 +50,8 @@ sys.exit(EXIT_OK)
 """
 
 
-def run(how, number=None):
-    child = subprocess.Popen([sys.executable, "-c", CODE, how], stdout=subprocess.PIPE, text=True)
+def run(how, number=None, before=()):
+    child = subprocess.Popen([*before, sys.executable, "-c", CODE, how], stdout=subprocess.PIPE, text=True)
     said = [child.stdout.readline().strip()]
     if number is not None:
         child.send_signal(number)
@@ -68,6 +72,11 @@ def test_a_signal_before_it_runs_gives_back_what_was_taken(number):
 
 def test_a_stop_from_within():
     assert run("stops") == (["begin", "end", "after", "released"], 0)
+
+
+def test_many_slots_are_not_too_many_files():
+    said, code = run("files", before=["prlimit", "--nofile=64:5000"])
+    assert (said, code) == (["begin", "5000", "end", "after", "released"], 0)
 
 
 def test_what_fails_at_the_beginning_is_raised():

@@ -1,10 +1,11 @@
 """The life of a node's process: from its first signal handler to its exit code.
 
-Owns: signals, and how the reactor is run and ended. Must not know: what runs.
+Owns: signals, how many files may be open, and how the reactor is run and ended. Must not know: what runs.
 """
 
 import contextlib
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +25,8 @@ EXIT_FAILED: Final = 1
 
 GOODBYE_SECONDS: Final = 3.0
 """How long links and slots may take to end."""
+FILES: Final = 65_536
+"""Open at a time, where the system allows so many: a slot needs four, a link one, and a usual soft limit is 1,024."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -37,6 +40,15 @@ def exit_on_signals() -> None:
         signal.signal(number, leave)
 
 
+def allow_many_files() -> None:
+    """Raise the soft limit of open files as far as the hard one goes, up to `FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run_until_ended(reactor: Any, begin: Callable[[], None], end: Callable[[], Deferred[None]]) -> None:
     """Run the reactor until it is stopped, by SIGTERM, SIGINT, SIGHUP or `stop_reactor`.
 
@@ -46,6 +58,7 @@ def run_until_ended(reactor: Any, begin: Callable[[], None], end: Callable[[], D
         end: ends the node, in whatever state it is; `GOODBYE_SECONDS` later the process ends anyway.
     """
     failed: list[Exception] = []
+    allow_many_files()
 
     def started() -> None:
         for number in _SIGNALS:
