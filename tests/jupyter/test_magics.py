@@ -132,6 +132,15 @@ def test_a_remote_traceback_shows_the_cells_own_lines(started):
     assert "return [][x]" in started.run("fut.result()").error
 
 
+def test_an_items_error_is_shown_without_our_frames_and_without_those_of_last_time(started):
+    started.do("def bad(x):\n    return 1 / x\njob = %cluster map bad(x) for x in [1, 0]")
+    for code in ("job.results()", "job[1].result()", "list(job)", "dict(job.as_completed())"):
+        text = started.run(code).error
+        assert "return 1 / x" in text and f"----> 1 {code}" in text
+        assert text.count("----> 1 ") == 1
+        assert text.count("twistcluster/") <= 1, text
+
+
 def test_everywhere_defines_names_for_what_runs_there(started):
     said = started.do(
         "%%cluster everywhere\nimport math\ndef model(x):\n    return math.floor(x) + offset\noffset = 100"

@@ -4,6 +4,7 @@ Owns: their requests, and what becomes of a step that fails. Must not know: how 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twistcluster.client.links import Tie
@@ -23,6 +24,7 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
 
     Returns one result a slot. If it raises in one, the first error is raised, and new slots don't run it.
     """
+    __tracebackhide__ = True
     session = link.session
     digest, blob = link.opener.step(function)
     if not once:
@@ -32,14 +34,15 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
         parts = Parts(context, blobs)
         parts.blobs[digest] = blob
         _, steps = answer_of(session.ask(Everywhere(context.digest, digest, once), parts))
-        return [_result(link, step, function_name(function)) for step in steps]
+        return [*map(partial(_result, link, function_name(function)), steps)]
     except BaseException:
         if not once:
             link.contexts.remove_step(digest)
         raise
 
 
-def _result(link: Tie, step: Step, name: str) -> Any:
+def _result(link: Tie, name: str, step: Step) -> Any:
+    __tracebackhide__ = True
     definitions = link.session.definitions
     if step.error is not None:
         raise ItemFailure(0, step.error, step.buffers, definitions, f"{name} in {step.slot}").exception()

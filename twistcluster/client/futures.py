@@ -136,8 +136,9 @@ class Future(StandardFuture[T]):
         if error is None:
             result: T = self._result
             return result
+        __tracebackhide__ = True
         try:
-            raise error
+            raise error.with_traceback(None)  # what is from the last time that somebody asked
         finally:
             del self, error  # a traceback that is kept must not keep them
 

@@ -107,6 +107,7 @@ class Job(Generic[T]):
         return in_order(self._record, self._deadline)
 
     def __next__(self) -> T:
+        __tracebackhide__ = True
         index, self._cursor = self._cursor, self._cursor + 1
         try:
             result: T = one_result(self._record, index, self._deadline)
@@ -159,6 +160,7 @@ class Job(Generic[T]):
         Raises:
             Detached: the wait was interrupted; the job goes on.
         """
+        __tracebackhide__ = True
         return all_results(self._record, self._deadline, errors)
 
     def as_completed(self, errors: Errors = "raise") -> Iterator[tuple[int, T]]:

@@ -2,6 +2,9 @@
 
 In the thread that asks, chunk by chunk. Owns: what a failed or cancelled item does to that. Must not know: links, how
 results look on the wire.
+
+`__tracebackhide__` has IPython and pytest leave a frame out of a traceback: the item's error is shown between the line
+that asked and the line that failed, without ours.
 """
 
 import time
@@ -22,12 +25,14 @@ Errors = Literal["raise", "return", "skip"]
 
 def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> Iterator[Any]:
     """Results in order, each as soon as it is there."""
+    __tracebackhide__ = True
     for chunk in _chunks(record, deadline, errors):
         yield from chunk
 
 
 def all_results(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> list[Any]:
     """All results."""
+    __tracebackhide__ = True
     check_errors(errors)
     found: list[Any] = []
     chunks = _chunks(record, deadline, errors)
@@ -47,6 +52,7 @@ def all_results(record: JobRecord, deadline: float | None, errors: Errors = "rai
 
 def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
     """The result of one item; IndexError if there is none."""
+    __tracebackhide__ = True
     if not _known(record, index, deadline):
         raise IndexError(f"{record.label} has no item {index}")
     fate = record.fate(index)
@@ -59,6 +65,7 @@ def as_they_come(
     record: JobRecord, deadline: float | None = None, errors: Errors = "raise"
 ) -> Iterator[tuple[int, Any]]:
     """Pairs of index and result, in the order in which they arrive. Of an item that was run again, only the last."""
+    __tracebackhide__ = True
     check_errors(errors)
     at = 0
     while True:
@@ -87,6 +94,7 @@ def check_errors(errors: str) -> None:
 
 
 def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterator[Iterable[Any]]:
+    __tracebackhide__ = True
     at = 0
     while _known(record, at, deadline):
         fate = record.fate(at)
@@ -119,6 +127,7 @@ def _values(record: JobRecord, segment: Segment, first: int, errors: Errors) -> 
 
 
 def _value(record: JobRecord, segment: Segment, index: int, errors: Errors) -> Iterable[Any]:
+    __tracebackhide__ = True
     try:
         return (record.item(segment, index),)
     except Exception as error:
@@ -126,6 +135,7 @@ def _value(record: JobRecord, segment: Segment, index: int, errors: Errors) -> I
 
 
 def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:
+    __tracebackhide__ = True
     if errors == "raise":
         _raise(error)
     return () if errors == "skip" else (error,)
@@ -133,6 +143,7 @@ def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:
 
 def _end(record: JobRecord, errors: Errors) -> None:
     """If the job ended before all of it was known, nobody shall take what there is for all."""
+    __tracebackhide__ = True
     error = record.cut
     if error is not None and (errors == "raise" or error is not record.input_error):
         _raise(error)
@@ -140,7 +151,6 @@ def _end(record: JobRecord, errors: Errors) -> None:
 
 
 def _raise(error: BaseException) -> NoReturn:
-    try:
-        raise error
-    finally:
-        del error  # a traceback that is kept must not keep this frame's own
+    __tracebackhide__ = True
+    # Without the traceback of the time before: an error is raised as often as somebody asks.
+    raise error.with_traceback(None)
