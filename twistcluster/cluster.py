@@ -240,7 +240,8 @@ class Cluster(Executor):
                 return
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"there are {len(workers)} workers with {ready} slots ready; twistcluster-worker joins more"
+                    f"in time there came {len(workers)} of {n} workers, with {ready} slots ready"
+                    f"{f' of {slots}' if slots else ''}; twistcluster-worker joins more, cluster.scale(n) adds slots"
                 )
             pause(POLL_SECONDS)
 

@@ -314,3 +314,15 @@ def test_as_they_come_gives_what_holds_and_waits_no_longer_than_it_may(line):
         list(as_they_come(record, time.monotonic() + 0.05))
     record.succeeded(0, plain(0, 1))
     assert list(as_they_come(record)) == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("count", [4, None])
+def test_what_was_cancelled_before_the_link_was_lost_is_cancelled_not_lost(line, count):
+    record = record_of(line, count)
+    record.succeeded(0, plain(0))
+    record.failed(2, RAISED, [])
+    future = record.future(1)
+    record.cancel()
+    record.was_lost(errors.ClusterUnreachable("gone"))
+    assert record.is_over and record.lost is None and record.count == (count or 3) and future.cancelled()
+    assert all_results(record, None, "skip") == [0] and line.of("over") == [("over", 1)]

@@ -30,6 +30,7 @@ def test_futures_of_any_executor_and_jobs():
         done = wait([mine, theirs, job, mine], "30s")
         assert done.done == {mine, theirs, job} and not done.not_done
         assert gather([mine, theirs, job]) == [0, 1, [0, 1, 2]]
+        assert gather(job) == [[0, 1, 2]] and gather(mine) == [0]
         assert set(as_completed([mine, job])) == {mine, job}
 
 
@@ -46,6 +47,8 @@ def test_wrong_use():
         wait([], return_when="SOON")
     with pytest.raises(TypeError, match="neither"):
         wait(["x"])
+    with pytest.raises(TypeError, match="neither"):
+        gather([1])
     with pytest.raises(ValueError, match="timeout"):
         wait([], "soon")
     assert wait([]) == (set(), set()) and list(as_completed([])) == [] == gather([])

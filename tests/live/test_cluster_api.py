@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import itertools
 import logging
 import os
 import pathlib
@@ -345,6 +346,17 @@ def test_a_lazy_source_is_pulled_as_the_work_goes_on(cluster):
     job = cluster.map(abs, source())
     assert job.results() == list(range(1000))
     assert len(job) == 1000
+
+
+def test_a_jobs_results_can_be_the_items_of_another_while_they_come(cluster):
+    first = cluster.map(abs, itertools.count())
+    second = cluster.map(pow, first, [2, 2, 2])
+    assert second.results() == [0, 1, 4]
+    third = cluster.map(abs, first)
+    assert next(third) == 0
+    third.cancel()
+    first.cancel()
+    assert third.wait(DEADLINE_S) and first.wait(DEADLINE_S)
 
 
 def test_a_lazy_job_has_no_length_until_its_input_ended(cluster):

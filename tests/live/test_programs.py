@@ -53,10 +53,13 @@ def test_an_exception_cancels_the_work():
         import time, twistcluster as tc
         with tc.Cluster(slots=1) as cluster:
             job = cluster.map(time.sleep, [1] * 100)
+            import atexit
+            atexit.register(lambda: print(job.state, job[99].cancelled()))
             raise RuntimeError("stop")
         """,
         check=False,
     )
+    assert done.stdout == "cancelled True\n"
     assert "RuntimeError: stop" in done.stderr and time.monotonic() - began < 20
 
 

@@ -57,6 +57,15 @@ class Fates:
             return failure
         return next((max(start, index), stop) for start, stop in self.cancelled if start <= index < stop)
 
+    def unknown(self, count: int | None) -> list[Range]:
+        """The others of the first `count` items; None: of those up to the last that is known."""
+        known = [*self.done, *self.cancelled, *((index, index + 1) for index in self.failures)]
+        left = RangeSet()
+        left.add(0, max((stop for _, stop in known), default=0) if count is None else count)
+        for start, stop in known:
+            left.remove(start, stop)
+        return list(left)
+
     def refuse(self, index: int) -> None:
         """An item was cancelled here: whatever still comes of it is not looked at."""
         if self._keep and self.of(index) is None:

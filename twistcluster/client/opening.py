@@ -8,7 +8,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -297,16 +297,20 @@ def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method:
 def _sized(iterables: tuple[Iterable[Any], ...]) -> list[Any] | None:
     """The items as they are now, where each iterable has a length; None: they are pulled as the work goes on.
 
-    A `range` has a length too, but may be too long to hold.
+    A `range` has a length too, but may be too long to hold; a job has one, but its results may be still to come.
     """
-    if not all(isinstance(each, Sized) and not isinstance(each, range) for each in iterables):
+    if not all(_has_length(each) and not isinstance(each, range) for each in iterables):
         return None
     if len(iterables) > 1:
         return [*zip(*iterables)]  # noqa: B905
     return iterables[0] if type(iterables[0]) is list else [*iterables[0]]
 
 
-def _known_count(iterables: tuple[Iterable[Any], ...]) -> int | None:
+def _has_length(iterable: Any) -> bool:
+    return isinstance(iterable, Sized) and not isinstance(iterable, Iterator)
+
+
+def _known_count(iterables: tuple[Any, ...]) -> int | None:
     """How many items lazy iterables will give, where all say it."""
-    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+    sizes = [len(each) for each in iterables if _has_length(each)]
     return min(sizes) if len(sizes) == len(iterables) else None

@@ -119,6 +119,7 @@ class JobRecord:
         self._ended: float | None = None
         self._rate = Rate(self._opened)
         self._shows_errors = shows_errors
+        self._cancelled = False
         self._shown = False
         self._told_input = 0
 
@@ -287,6 +288,7 @@ class JobRecord:
             if self.is_over:
                 return
             source = self.input
+            self._cancelled = True
             if self.count is None and self.input_error is None:
                 self.input_error = cancelled_error(f"{self.label}, whose input went on,")
         if source is not None:
@@ -301,7 +303,7 @@ class JobRecord:
                 return 0
             self.fates.failures.clear()
             self._ended = None
-            self._shown = False
+            self._shown = self._cancelled = False
         self._line.retry(self)
         return count
 
@@ -403,9 +405,14 @@ class JobRecord:
         self._changed(over)
 
     def was_lost(self, error: BaseException) -> None:
-        """The link is gone: what isn't known yet won't be."""
+        """The link is gone: what isn't known yet won't be; of a job that was cancelled, it was cancelled."""
         with self.condition:
             if self.is_over:
+                return
+            if self._cancelled:
+                left = self.fates.unknown(self.count)
+                self.count = self.fates.known + sum(stop - start for start, stop in left)
+                self.were_cancelled(left)
                 return
             self.lost = error
             source = self.input

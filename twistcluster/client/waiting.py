@@ -75,7 +75,7 @@ def as_completed(fs: Iterable[Waitable], timeout: float | str | None = None) -> 
 
 def gather(fs: Iterable[Waitable]) -> list[Any]:
     """Return the results of futures and jobs (a list each) in the given order; the first error met is raised."""
-    return [each.results() if isinstance(each, Job) else each.result() for each in list(fs)]
+    return [each.results() if isinstance(each, Job) else each.result() for each in map(_waitable, _listed(fs))]
 
 
 class _Ends:
@@ -102,18 +102,24 @@ class _Ends:
                 self.came.append(each)
                 self.condition.notify_all()
 
-        if isinstance(each, (Job, Future)):
+        if isinstance(_waitable(each), (Job, Future)):
             self._revokes.append(each.when_done(over))
-        elif isinstance(each, concurrent.futures.Future):
-            each.add_done_callback(over)
         else:
-            raise TypeError(f"futures and jobs can be waited for; {type(each).__name__} is neither")
+            each.add_done_callback(over)
+
+
+def _waitable(each: Waitable) -> Waitable:
+    if not isinstance(each, (Job, concurrent.futures.Future)):
+        raise TypeError(f"futures and jobs can be waited for; {type(each).__name__} is neither")
+    return each
+
+
+def _listed(fs: Iterable[Waitable]) -> list[Waitable]:
+    return [fs] if isinstance(fs, (Job, concurrent.futures.Future)) else list(fs)
 
 
 def _unique(fs: Iterable[Waitable]) -> list[Waitable]:
-    if isinstance(fs, (Job, concurrent.futures.Future)):
-        fs = [fs]
-    return list(dict.fromkeys(fs))
+    return list(dict.fromkeys(_listed(fs)))
 
 
 def _failed(each: Waitable) -> bool:

@@ -251,7 +251,8 @@ class Link(TwistedProtocol):
         self._pass(LinkEvent.LOST)
         self._pieces = []
         self._backlog.clear()
-        self._turn.run(self._owner.on_lost, self, self._reason or reason.getErrorMessage())
+        # Twisted's own words are those of a network; here a process ended.
+        self._turn.run(self._owner.on_lost, self, self._reason or "the other side is gone")
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
