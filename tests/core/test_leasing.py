@@ -98,6 +98,17 @@ def test_what_needs_no_resources_uses_the_other_slots():
     assert sorted(sizes(big.take(m.Lease))) == [1, 3]
 
 
+def test_a_job_waits_for_slots_and_says_so():
+    desk = Desk()
+    worker = desk.worker(0)
+    client = desk.client()
+    client.job(count=1)
+    desk.wait(1.0)
+    assert "no worker has a slot: cluster.scale(N)" in client.got(m.JobProgress)[-1].waiting
+    worker.say(m.SlotsChanged(1, 1, 0, 0))
+    assert sizes(worker.got(m.Lease)) == [1]
+
+
 def test_a_job_that_no_worker_can_run_waits_and_says_why():
     desk = Desk()
     desk.worker(4)

@@ -353,9 +353,11 @@ class Scheduler:
         if not job.spans.pending:
             return ""
         if job.owner.blocked:
-            return "its client has not fetched earlier results"
+            return "its client has not fetched earlier results: cluster.job(NAME).results() does"
         if not workers:
             return "no worker is here: start one with twistcluster-worker --join NAME"
+        if not self.leasing.slots:
+            return "no worker has a slot: cluster.scale(N) gives a cluster's own worker some"
         if not self.runnable(job):
             needs = ", ".join(f"{name}={amount:g}" for name, amount in job.needs)
             return f"no worker offers {needs}"

@@ -92,7 +92,9 @@ class SlotSide:
             if ordinal == NO_ITEM and not slot.proven:
                 first = bite.span.left.first()
                 index = None if first is None else first[0]
-                reason += " before or after its own code ran (what it loads, code of everywhere, something that it left)"
+                reason += (
+                    " before or after its own code ran (what it loads, code of everywhere, something that it left)"
+                )
             if index is not None and index in bite.span.left:
                 bite.job.spans.report(bite.number, index, index + 1)
                 self._worker.leave(bite.lease, index, index + 1)
