@@ -249,4 +249,4 @@ def test_reports_name_seconds(worker: LiveWorker) -> None:
     job = worker.job(time.sleep, [0.01] * 10)
     worker.until(lambda: worker.finished(job) == 10)
     seconds = sum(message.seconds for message in worker.said(Report))
-    assert 0.1 <= seconds < 1
+    assert 0.1 <= seconds < 10  # and not the time of day
