@@ -71,6 +71,12 @@ def test_a_changed_global_is_seen(notebook, book, other):
         ("def f(): return 1", "f.__code__ = (lambda: 2).__code__"),
         ("def f(): return f.attribute", "f.attribute = 2"),
         ("pair = (1, [2])\ndef f(): return pair", "pair[1].append(3)"),
+        ("class Config: rate = 1\ndef f(): return Config.rate", "Config.rate = 2"),
+        ("class Config: rates = [1]\ndef f(): return Config.rates[0]", "Config.rates[0] = 2"),
+        ("class Base:\n def g(self): return deep\nclass Config(Base): pass\ndeep = 1\ndef f(): return Config().g()", "deep = 2"),
+        ("class Config:\n g = staticmethod(lambda: deep)\ndeep = 1\ndef f(): return Config.g()", "deep = 2"),
+        ("class Config:\n @property\n def g(self): return 1\ndef f(): return Config().g", "Config.g = property(abs)"),
+        ("class Config: pass\ndef f(): return Config.rate", "Config.rate = 2"),
         ("def f(): return [g() for _ in range(2)]\ndef g(): return deep\ndeep = 1", "deep = 2"),
     ],
 )  # fmt: skip
@@ -95,7 +101,27 @@ def test_what_cannot_change_is_pickled_once(notebook, book, monkeypatch):
     assert not book.same(notebook["f"]) and book.blob(notebook["f"])[0] == first[0]
 
 
-def test_a_changed_class_is_seen_in_the_next_batch(notebook, book, other):
+def test_a_class_that_did_not_change_is_pickled_once(notebook, book):
+    notebook.cell("""
+        import abc, dataclasses, enum, typing
+        @dataclasses.dataclass
+        class Point:
+            x: int = 0
+        class Color(enum.Enum):
+            RED = 1
+        class Pair(typing.NamedTuple):
+            a: int
+        class Shape(abc.ABC):
+            sides = 3
+            @abc.abstractmethod
+            def area(self): ...
+        def f(): return Point, Color.RED, Pair(1), Shape
+    """)
+    first = book.blob(notebook["f"])
+    assert notebook["f"]() and book.blob(notebook["f"])[1] is first[1]
+
+
+def test_a_changed_class_is_seen(notebook, book, other):
     notebook.cell("""
         class Dog:
             sound = "woof"
@@ -103,7 +129,6 @@ def test_a_changed_class_is_seen_in_the_next_batch(notebook, book, other):
     """)
     assert other.call(book.blob(notebook["f"])[1]) == "woof"
     notebook.cell("Dog.sound = 'wuff'")
-    book.begin()
     digest, blob = book.blob(notebook["f"])
     assert other.call(blob) == "wuff"
     assert book.definitions_of(digest) == (book._definitions.digest_of(notebook["Dog"]),)

@@ -6,6 +6,7 @@ Owns: finding it, whether it is still the same, and what must not be captured. M
 import datetime as dt
 import decimal
 import dis
+import enum
 import fractions
 import functools
 import io
@@ -32,6 +33,10 @@ ELEMENTS: Final = 64
 """Longer tuples are taken for changeable: looking through them would cost more than pickling."""
 CODES: Final = 4096
 MISSING: Final = object()
+MARKS: Final = frozenset({"__isabstractmethod__", "__wrapped__"})
+"""Attributes of functions that decorators leave, and nobody changes."""
+MADE: Final = frozenset({"_abc_impl", "_field_defaults"})
+"""Attributes that abstract classes and named tuples are given."""
 GLOBAL_OPS: Final = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
 
 
@@ -43,20 +48,26 @@ class Variable(NamedTuple):
     value: Any
 
 
+DESCRIPTORS: Final = frozenset(
+    {types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(Variable)["label"])}  # the last: a named tuple's
+)
+
+
 class Captures:
     """What a function captured when it was looked at."""
 
-    __slots__ = ("_cells", "_functions", "_globals", "fixed", "variables", "with_classes")
+    __slots__ = ("_cells", "_classes", "_functions", "_globals", "fixed", "variables", "with_classes")
 
     def __init__(self) -> None:
         self.fixed = True
         """Nothing of it can change in place."""
         self.with_classes = False
-        """Classes of the notebook are among it: fixed only as long as their definitions are."""
+        """Classes of the notebook are among it, or what refers to them."""
         self.variables: list[Variable] = []
         self._globals: list[tuple[dict[str, Any], str, Any]] = []
         self._cells: list[tuple[types.CellType, Any]] = []
         self._functions: list[tuple[types.FunctionType, types.CodeType, Any]] = []
+        self._classes: dict[int, tuple[type, tuple[tuple[str, Any], ...]]] = {}  # by id: some are unhashable
 
     def same(self) -> bool:
         """Whether pickling now would give the same: all names still stand for the same unchangeable objects."""
@@ -69,14 +80,18 @@ class Captures:
             if _content(cell) is not value:
                 return False
         for function, code, defaults in self._functions:
-            if function.__code__ is not code or function.__defaults__ is not defaults or function.__dict__:
+            if function.__code__ is not code or function.__defaults__ is not defaults or _has_attributes(function):
+                return False
+        for cls, members in self._classes.values():
+            there = vars(cls)
+            if len(there) != len(members) or any(there.get(name, MISSING) is not value for name, value in members):
                 return False
         return True
 
     def _look_at(self, function: types.FunctionType, pending: list[types.FunctionType]) -> None:
         label = function.__name__
         self._functions.append((function, function.__code__, function.__defaults__))
-        if function.__dict__ or function.__kwdefaults__:
+        if _has_attributes(function) or function.__kwdefaults__:
             self.fixed = False
         names = function.__globals__
         for name in global_names(function.__code__):
@@ -102,14 +117,49 @@ class Captures:
             if not by_reference(value):
                 pending.append(value)
             return
-        if kind is types.BuiltinFunctionType and isinstance(value.__self__, types.ModuleType | type(None)):
+        if kind is types.BuiltinFunctionType and isinstance(value.__self__, types.ModuleType | type | types.NoneType):
             return
+        if issubclass(kind, enum.Enum):
+            value = kind
         if isinstance(value, type):
-            self.with_classes |= value.__module__ == "__main__"
+            if value.__module__ == "__main__":
+                self.with_classes = True
+                self._look_at_class(value, pending)
             return
         if kind not in PLAIN_TYPES or kind in {str, bytes}:
             self.variables.append(Variable(label, value))
         self.fixed &= _immutable(value)
+
+    def _look_at_class(self, cls: type, pending: list[types.FunctionType]) -> None:
+        """What its attributes are; what Python itself made of its definition doesn't change in place."""
+        for one in cls.__mro__:
+            if one.__module__ != "__main__" or id(one) in self._classes:
+                continue
+            members = tuple(vars(one).items())
+            self._classes[id(one)] = one, members
+            for name, value in members:
+                for part in _parts_of_member(value):
+                    if _is_users(name, part, one):
+                        self._take(f"{name}, an attribute of the class {one.__name__},", part, pending)
+
+
+def _has_attributes(function: types.FunctionType) -> bool:
+    return bool(function.__dict__) and not MARKS.issuperset(function.__dict__)
+
+
+def _is_users(name: str, part: Any, cls: type) -> bool:
+    """Whether an attribute of a class is what its author wrote; else Python made it, and nobody changes it in place."""
+    if type(part) is types.FunctionType:
+        return part.__globals__.get("__name__") == "__main__"
+    return not (name.startswith("__") or name in MADE or type(part) in DESCRIPTORS or isinstance(cls, enum.EnumMeta))
+
+
+def _parts_of_member(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, staticmethod | classmethod):
+        return (value.__func__,)
+    if isinstance(value, property):
+        return (value.fget, value.fset, value.fdel)
+    return (value,)
 
 
 def captures_of(function: object) -> Captures:

@@ -1,7 +1,7 @@
 """Functions on their way out: pickled in the caller's thread, so that a changed global is seen.
 
-A pickle is used again only while everything that the function captures is identical and can't change in place, and
-where that includes classes of the notebook, only within one batch. Owns: when a function is pickled, and what it may
+A pickle is used again only while everything that the function captures is identical and can't change in place: of a
+class of the notebook, its attributes; and where there is one, only within one batch. Owns: when a function is pickled, and what it may
 capture. Must not know: how (wire/functions.py), what becomes of the blob.
 """
 
@@ -65,6 +65,8 @@ class FunctionBook:
         captures = captures_of(function)
         name = getattr(function, "__name__", None) or type(function).__name__
         _check(captures, name)
+        if captures.with_classes:  # one of them may be what changed
+            self._definitions.refresh()
         blob, needs = dump_function(function, self._definitions, name=f"the function {name}")
         its_digest = digest(blob)
         self._needs[its_digest] = needs
