@@ -1,5 +1,7 @@
 """The magics in a real kernel, on a real cluster."""
 
+import time
+
 import pytest
 
 from tests.jupyter.kernel import Kernel
@@ -139,6 +141,19 @@ def test_an_items_error_is_shown_without_our_frames_and_without_those_of_last_ti
         assert "return 1 / x" in text and f"----> 1 {code}" in text
         assert text.count("----> 1 ") == 1
         assert text.count("twistcluster/") <= 1, text
+
+
+@pytest.mark.parametrize("waiting", ["job.results()", "await job", "job.show(wait=True)"])
+def test_an_interrupt_is_shown_in_two_lines(started, waiting):
+    started.do("import time\njob = cluster.map(time.sleep, [0.1] * 30)")
+    ran = started.begin(waiting)
+    until(lambda: any(content["execution_state"] == "busy" for content in ran.of("status")), 20, "the cell to begin")
+    time.sleep(0.3)
+    started.interrupt()
+    text = message(started.finish(ran))
+    assert "the work goes on" in text and "cluster.job('sleep-1') finds it" in text
+    assert len(text.splitlines()) == 2
+    assert started.value("job.wait(), job.state") == "(True, 'done')"
 
 
 def test_everywhere_defines_names_for_what_runs_there(started):

@@ -230,7 +230,7 @@ def test_an_interrupt_of_a_waiting_show_is_a_detachment(kernel: Kernel) -> None:
     until(lambda: bundles(kernel))
     kernel.manager.interrupt_kernel()
     kernel.finish(ran)
-    assert "Detached" in ran.error and 'cluster.job("make_thumb-3")' in ran.error
+    assert "Detached" in ran.error and "cluster.job('make_thumb-3')" in ran.error
 
 
 @pytest.mark.parametrize("cell", [GALLERY, PLOT], ids=["gallery", "plot"])

@@ -120,7 +120,10 @@ async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], Non
     try:
         await woken
     except asyncio.CancelledError as error:
-        error.add_note(note())
+        said = note()
+        error.add_note(said)
+        # What IPython shows instead of a traceback, as it does of `Detached`.
+        vars(error)["_render_traceback_"] = f"{type(error).__name__}: {said}".splitlines
         raise
     finally:
         if ticker is not None:

@@ -97,7 +97,8 @@ class WorkerSide:
         worker.leases.clear()
         scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
         if not scheduler.ending:
-            scheduler.notify("warning", f"Worker {worker.name} is gone; what it had is run elsewhere.")
+            rest = "; what it had is run elsewhere" if leases else ""
+            scheduler.notify("warning", f"Worker {worker.name} is gone{rest}.")
         for job, lease in leases:
             lost = list(lease.left)
             job.spans.lose(lease.number)

@@ -90,7 +90,7 @@ class JupyterBackend:
             view.finished,
             lambda: view.phase is Phase.FINISHED,
             None,
-            lambda: detached(label, f'cluster.job("{label}")'),
+            lambda: detached(label, f"cluster.job({label!r})"),
         )
 
 
