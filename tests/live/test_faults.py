@@ -1,5 +1,6 @@
 """Faults under load, in both forms: what is killed or stopped, and what nobody fetches. Results stay right, and each is there once."""
 
+import gc
 import itertools
 import os
 import random
@@ -17,6 +18,10 @@ import pytest
 import twistcluster as tc
 from tests.live.conftest import runs
 from tests.tools import until
+from twistcluster.client.futures import Future
+from twistcluster.client.outbox import Parts
+from twistcluster.client.records import JobRecord
+from twistcluster.client.results import Segment
 
 DEADLINE_S = 60.0
 NAME = "lab"
@@ -294,6 +299,49 @@ def test_results_that_nobody_fetches_pause_the_work_of_who_left_and_of_nobody_el
     assert paused() == done
     job = cluster.job("mine")
     assert job.wait(DEADLINE_S) and job.results() == [bytes([x % 256]) * 100_000 for x in range(600)]
+    cluster.close(wait=False)
+
+
+# ---- what is over is let go ------------------------------------------------------------------------------------------
+
+
+def held():
+    """Of what a client made: how many of each, and the bytes of the functions that it holds."""
+    gc.collect()
+    found = [each for each in gc.get_objects() if isinstance(each, JobRecord | Future | Segment | Parts)]
+    functions = {digest: len(blob) for each in found if isinstance(each, Parts) for digest, blob in each.blobs.items()}
+    count = Counter(type(each).__name__ for each in found if not isinstance(each, Parts))
+    return count, sum(functions.values())
+
+
+def test_what_is_over_is_let_go(clusters):
+    connection = clusters.local(NAME, 2).connection
+    node = psutil.Process(connection.pid)
+    cluster = tc.connect(NAME)
+    cluster.wait_for_workers(1, slots=2, timeout=20)
+
+    def work():
+        futures = [cluster.submit(pow, x, 2) for x in range(5000)]
+        assert [future.result(DEADLINE_S) for future in futures] == [x**2 for x in range(5000)]
+        for number in range(20):
+            ballast = os.urandom(500_000)
+            assert cluster.map(lambda x: (number, x, len(ballast)), range(10)).results()[3] == (number, 3, 500_000)
+        for _ in range(5):
+            job = cluster.map(time.sleep, itertools.repeat(0.001))
+            next(job)
+            job.cancel()
+            job.wait(DEADLINE_S)
+            job.results("skip")
+
+    work()
+    files = psutil.Process().num_fds(), node.num_fds()
+    threads = threading.active_count(), node.num_threads()
+    work()
+    until(lambda: threading.active_count() <= threads[0], what="the threads that pull")
+    assert (psutil.Process().num_fds(), node.num_fds()) == files and node.num_threads() == threads[1]
+    count, functions = held()
+    assert count.total() < 50 and functions < 1_000_000, (count, functions)
+    until(lambda: not cluster.status().jobs_open and not cluster.status().held_bytes >> 24, what="the scheduler")
     cluster.close(wait=False)
 
 

@@ -10,7 +10,9 @@ from twistcluster.wire.limits import MIB
 
 __all__ = ["Ledger"]
 
-LEDGER_BYTES = 256 * MIB
+LEDGER_BYTES = 64 * MIB
+"""Each slot holds as much, and what it made of it: a cell that captures 5 MB and is run again and again must not fill a
+machine of many cores."""
 LEDGER_ENTRIES = 10_000
 
 

@@ -24,6 +24,7 @@ from twistcluster.client.patience import answer_of
 from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
 from twistcluster.client.session import Session
+from twistcluster.wire.limits import KIB
 from twistcluster.wire.messages import OpenJob, Status
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 from twistcluster.wire.values import dumps
@@ -31,6 +32,9 @@ from twistcluster.wire.values import dumps
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
 
 KNOWN: Final = 256
+"""Functions of which is remembered what they need."""
+KNOWN_BYTES: Final = 64 * KIB
+"""One that captured more is not held for that."""
 
 OPTIONS = ("priority", "resources", "name")
 
@@ -207,9 +211,11 @@ class Opener:
         known = self._known.get(digest)
         context, blobs = self._contexts.current()
         if known is None or known.context is not context:
+            known = Parts(context, {**blobs, digest: blob})
             if len(self._known) >= KNOWN:
                 self._known.clear()
-            known = self._known[digest] = Parts(context, {**blobs, digest: blob})
+            if len(blob) <= KNOWN_BYTES:
+                self._known[digest] = known
         return known, digest
 
     def _pickled(self, function: Callable[..., Any]) -> tuple[bytes, bytes]:
