@@ -175,6 +175,7 @@ class Cluster(Executor):
         Returns:
             One result a slot.
         """
+        __tracebackhide__ = True
         return run_everywhere(self._link, fn, once=once)
 
     def joblib(self) -> Any:

@@ -167,6 +167,8 @@ def test_everywhere_defines_names_for_what_runs_there(started):
     started.do("%cluster scale 3")
     started.do("job = %cluster map (use(x), __import__('time').sleep(0.1)) for x in range(9)")
     assert started.value("[r[0] for r in job.results()] == [100 + x for x in range(9)]") == "True"
+    text = started.run("%%cluster everywhere\n1 / 0").error
+    assert "ZeroDivisionError" in text and text.count("twistcluster/") <= 1
 
 
 def test_jobs_are_found_and_handled_by_name(started):
