@@ -253,6 +253,25 @@ def test_classes_of_the_program_keep_their_identity():
     assert done.stdout == "[1, 2, 3]\ncaught three\n"
 
 
+def test_a_job_keeps_the_class_that_it_was_sent_with():
+    done = run("""
+        import time, twistcluster as tc
+        class Config:
+            level = 1
+        def level(_=0):
+            time.sleep(0.05)
+            return Config.level
+        with tc.Cluster(slots=1) as cluster:
+            job = cluster.map(level, range(6))
+            next(job)
+            Config.level = 2
+            print(cluster.options(priority=1).submit(level).result(), job.results())
+            Config.level = 1
+            print(cluster.submit(level).result())
+    """)
+    assert done.stdout == "2 [1, 1, 1, 1, 1, 1]\n1\n"
+
+
 def test_another_program_reads_results_whose_classes_only_the_function_names(clusters, tmp_path):
     clusters.local("lab")
     program = """

@@ -185,6 +185,30 @@ def test_a_changed_class_is_pickled_again_at_the_next_batch(notebook, book, othe
     assert other.call(listen, dog) == "wuff"
 
 
+def test_each_function_finds_the_class_that_it_was_sent_with(notebook, book, other):
+    notebook.cell("""
+        class Config:
+            level = 0
+            def get(self): return self.level
+        def f(): return Config.level, hasattr(Config, "extra"), Config
+        def g(config): return config.get(), isinstance(config, Config)
+    """)
+    sent = []
+    for level in range(3):
+        notebook.cell(f"Config.level = {level}")
+        if level == 1:
+            notebook.cell("Config.extra = 1")
+        book.refresh()
+        sent.append((dump_function(notebook["f"], book)[0], dump_function(notebook["g"], book)[0]))
+        notebook.cell("if hasattr(Config, 'extra'): del Config.extra")
+    for level in (0, 1, 2, 1, 0):
+        f, g = sent[level]
+        assert other.call(f) == (level, level == 1, notebook["Config"])
+        assert other.call(g, notebook["Config"]()) == (level, True)
+    got = dump_function(lambda config: config.get(), book)[0]
+    assert other.call(got, notebook["Config"]()) == 2
+
+
 def test_a_class_defined_again_is_another_class(notebook, book, other):
     source = """
         class Dog:

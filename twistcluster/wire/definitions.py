@@ -7,6 +7,7 @@ knows its internals (those used here are the same in all its releases since 2.2)
 # ruff: noqa: SLF001
 
 import builtins
+import contextlib
 import functools
 import io
 import pickle
@@ -36,6 +37,9 @@ __all__ = [
 
 PROTOCOL: Final = 5
 
+State = tuple[type, Any]
+"""A class, and what cloudpickle makes it of."""
+
 
 class UnknownDefinitionError(ProtocolError):
     """A value names a class whose definition never came."""
@@ -49,6 +53,9 @@ class Definitions:
 
     A slot's book also holds the names that its by-value functions share: what `everywhere` defines. Functions find them
     as they find builtins, behind the globals that they carry, so that no two versions of a function meet in them.
+
+    A class of the notebook that was changed in place has several definitions there, and is one class: it is made to be
+    what the definition says that is named next, by an argument or by the function that is about to be called (`use`).
     """
 
     def __init__(self, *, in_slot: bool = False) -> None:
@@ -57,6 +64,10 @@ class Definitions:
         self._needs: dict[bytes, tuple[bytes, ...]] = {}
         self._named: dict[int, tuple[type, bytes]] = {}  # by id: a metaclass may make classes unhashable
         self._fresh: set[int] = set()
+        self._states: dict[bytes, list[State]] = {}
+        self._current: dict[int, bytes] = {}
+        self._attributes: dict[int, frozenset[str]] = {}
+        self._used: tuple[bytes, ...] | None = None
         self.names: dict[str, Any] | None = None
         if in_slot:
             self.names = dict(vars(builtins))
@@ -105,9 +116,36 @@ class Definitions:
             if not isinstance(cls, type):
                 raise ProtocolError("a definition isn't that of a class")
             self._needs[name] = tuple(unpickler.named)
-            self._named[id(cls)] = cls, name
             self._classes[name] = cls
+            self._states[name] = unpickler.states
+            self._is_now(cls, name)
+        elif self.names is not None and self._current.get(id(cls)) != name:
+            for each, state in self._states[name]:
+                self.change(each, state)
+            self._is_now(cls, name)
         return cls
+
+    def use(self, names: tuple[bytes, ...]) -> None:
+        """In a slot: make the classes that these definitions are about what they say."""
+        if self._used is not names:
+            for name in names:
+                self.resolve(name)
+            self._used = names
+
+    def change(self, cls: type, state: Any) -> None:
+        """In a slot: make a class what cloudpickle says that it is."""
+        attributes = frozenset(state[0])
+        for name in self._attributes.get(id(cls), attributes) - attributes:
+            with contextlib.suppress(AttributeError):
+                delattr(cls, name)
+        cloud._class_setstate(cls, state)
+        self._attributes[id(cls)] = attributes
+        self._current.pop(id(cls), None)
+        self._used = None
+
+    def _is_now(self, cls: type, name: bytes) -> None:
+        self._current[id(cls)] = name
+        self._named[id(cls)] = cls, name
 
     def name(self, cls: type, pending: frozenset[int]) -> bytes | None:
         """Return the digest by which a class travels, or None if it goes by reference or inside the pickle.
@@ -183,6 +221,8 @@ class ByValueUnpickler(pickle.Unpickler):
         self._definitions = definitions
         self._step = step
         self.named: dict[bytes, None] = {}
+        self.states: list[State] = []
+        """What classes were made of, in a slot."""
         self._known: set[int] = set()
         self._hooks: dict[str, Callable[..., Any]] = {"definition": self._resolve}
         if definitions.names is None:
@@ -192,6 +232,7 @@ class ByValueUnpickler(pickle.Unpickler):
         else:
             self._hooks["_make_function"] = self._make_function
             self._hooks["_function_setstate"] = self._set_function_state
+            self._hooks["_class_setstate"] = self._change_class
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return a global of a module, or what stands for it here."""
@@ -221,6 +262,11 @@ class ByValueUnpickler(pickle.Unpickler):
 
     def _set_class_state(self, cls: Any, state: Any) -> Any:
         return cls if id(cls) in self._known else cloud._class_setstate(cls, state)
+
+    def _change_class(self, cls: type, state: Any) -> type:
+        self._definitions.change(cls, state)
+        self.states.append((cls, state))
+        return cls
 
     # In a slot: functions find the shared names where they find builtins; those of a step live in them.
 

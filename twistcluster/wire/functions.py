@@ -49,4 +49,12 @@ def _load(blob: bytes, definitions: Definitions, *, step: bool) -> Callable[...,
     function = ByValueUnpickler(data, [bytearray(buffer) for buffer in buffers], definitions, step=step).load()
     if not callable(function):
         raise ProtocolError(f"a function's blob holds a {type(function).__name__}")
-    return function  # type: ignore[no-any-return]
+    if not classes:
+        return function  # type: ignore[no-any-return]
+    names = tuple(name for name, _ in classes)
+
+    def with_classes(*args: Any, **kwargs: Any) -> Any:
+        definitions.use(names)
+        return function(*args, **kwargs)
+
+    return with_classes
