@@ -232,6 +232,27 @@ def test_a_full_disk_for_logs_stops_nothing(clusters, monkeypatch):
     client.close()
 
 
+def test_a_full_disk_for_logs_stops_no_standalone_node(clusters, connect):
+    def started(command, *arguments):
+        code = f"from twistcluster.cli.{command} import main; main()"
+        with Path("/dev/full").open("w") as full:
+            return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=full, stderr=full)
+
+    scheduler = started("main", "scheduler", "--name", "lab")
+    worker = None
+    try:
+        until(lambda: named("lab"), 20, "the scheduler")
+        worker = started("worker", "--join", "lab", "--slots", "1")
+        client = connect(find("lab").socket)
+        until(lambda: [w for w in client.status().workers if w.ready], 20, "the worker's slot")
+        scheduler.terminate()
+        assert (scheduler.wait(15), worker.wait(15)) == (0, 0)
+    finally:
+        for process in filter(None, (scheduler, worker)):
+            process.kill()
+            process.wait()
+
+
 def test_the_kernels_surroundings_stay_with_the_kernel(clusters, monkeypatch):
     for name in ("JPY_PARENT_PID", "PYDEVD_USE_FRAME_EVAL", "MPLBACKEND", "TWISTCLUSTER_OWNER"):
         monkeypatch.setenv(name, "1")

@@ -3,6 +3,8 @@
 Owns: that. Must not know: any one command.
 """
 
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import seconds
 from twistcluster.errors import ClusterUnreachable
 
-__all__ = ["DEFAULT_NAME", "DURATION", "cluster_option", "example", "meant", "title"]
+__all__ = ["DEFAULT_NAME", "DURATION", "announce", "cluster_option", "example", "meant", "title"]
 
 DEFAULT_NAME = "default"
 
@@ -30,6 +32,12 @@ class _Duration(click.ParamType):  # type: ignore[type-arg] # generic since clic
 
 
 DURATION = _Duration()
+
+
+def announce(text: str) -> None:
+    """Say a line of a node's, which goes on where that can't be written: on a full disk, to a reader that has left."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"{text}\n".encode())  # past sys.stdout, which would fail again at the process's end
 
 
 def example(*lines: str) -> str:

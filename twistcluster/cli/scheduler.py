@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from twistcluster.cli.common import DEFAULT_NAME, DURATION, example
+from twistcluster.cli.common import DEFAULT_NAME, DURATION, announce, example
 from twistcluster.net.places import check_name
 from twistcluster.nodes.scheduler import main
 
@@ -23,7 +23,7 @@ def command(name: str, idle_timeout: float | None) -> None:
     """Run a scheduler in the foreground, until Ctrl-C or SIGTERM. Workers join it."""
 
     def ready(_connection_file: str) -> None:
-        click.echo(f"Scheduler {name!r} is ready. Join it:  twistcluster-worker --join {name}    End it: Ctrl-C")
+        announce(f"Scheduler {name!r} is ready. Join it:  twistcluster-worker --join {name}    End it: Ctrl-C")
 
     try:
         check_name(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twistcluster.cli.common import example
+from twistcluster.cli.common import announce, example
 from twistcluster.nodes.worker import run_worker
 from twistcluster.wire.limits import SLOTS
 
@@ -66,7 +66,7 @@ def command(
     """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end."""
 
     def ready() -> None:
-        click.echo(f"The worker has joined {join}. End it: Ctrl-C")
+        announce(f"The worker has joined {join}. End it: Ctrl-C")
 
     offered = dict(pair for pairs in resources for pair in pairs)
     sys.exit(run_worker(join, slots, name, offered, log_level, ready))
