@@ -168,6 +168,18 @@ def test_old_logs_go(monkeypatch):
     ]
 
 
+def test_the_log_of_a_cluster_that_still_runs_stays_however_old(monkeypatch):
+    monkeypatch.setattr(places, "LOGS_KEPT", 1)
+    running, path = places.open_log("0a1b2c3d", "lab")
+    os.utime(path, (0, 0))
+    for number in range(3):
+        os.close(places.open_log(f"0000000{number}", "lab")[0])
+    assert Path(path).exists()
+    os.close(running)
+    os.close(places.open_log("00000009", "lab")[0])
+    assert not Path(path).exists()
+
+
 # ---- connection files ----
 
 

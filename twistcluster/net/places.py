@@ -205,7 +205,7 @@ def is_locked(fd: int) -> bool:
 
 
 def open_log(cluster: str, name: str = "") -> tuple[int, str]:
-    """Open the log of a cluster that starts: (file descriptor, path). The oldest logs go.
+    """Open the log of a cluster that starts: (file descriptor, path). The oldest logs go, but for those still written.
 
     Where none can be made (a full or read-only disk) it is (that of /dev/null, "").
     """
@@ -217,7 +217,20 @@ def open_log(cluster: str, name: str = "") -> tuple[int, str]:
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), ""
     with contextlib.suppress(OSError):
+        fcntl.flock(
+            fd, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # held by all who have this descriptor, so for the cluster's life
+    with contextlib.suppress(OSError):
         logs = sorted(folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
         for old in logs[:-LOGS_KEPT]:
-            old.unlink()
+            if not _written(old):
+                old.unlink()
     return fd, str(path)
+
+
+def _written(log: pathlib.Path) -> bool:
+    fd = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return is_locked(fd)
+    finally:
+        os.close(fd)
