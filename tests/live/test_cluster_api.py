@@ -133,6 +133,9 @@ def test_a_resource_that_nobody_offers_says_so(cluster):
     until(lambda: any(job.waiting for job in cluster.jobs()), "the reason")
     assert jobs is not None
     assert future.cancel()
+    until(lambda: not any(job.waiting for job in cluster.jobs()), "the end of waiting")
+    with pytest.raises(TypeError, match="names and amounts"):
+        cluster.options(resources="gpu")
 
 
 def test_a_named_job_that_still_runs_is_mentioned(cluster, caplog):

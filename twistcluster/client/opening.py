@@ -8,7 +8,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -57,6 +57,8 @@ class JobOptions:
         count(priority, "priority", least=-(2**31))
         if not isinstance(name, str):
             raise TypeError(f"name is a text, not {name!r}")
+        if resources is not None and not isinstance(resources, Mapping):
+            raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}, not {resources!r}')
         amounts: dict[Any, Any] = dict(resources or {})
         for what, amount in amounts.items():
             if not isinstance(what, str) or type(amount) not in {int, float} or amount < 0:

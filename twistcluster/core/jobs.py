@@ -279,5 +279,5 @@ class Job:
             cancelled=len(self.cancelled),
             running=0 if self.over else self.running(),
             age=now - self.created,
-            waiting=self.told[1],
+            waiting="" if self.over else self.told[1],
         )
