@@ -408,3 +408,17 @@ def test_an_item_may_be_cancelled_before_it_comes():
     worker.work()
     [job] = desk.scheduler.jobs.values()
     assert list(job.cancelled) == [(3, 4)] and job.over
+
+
+def test_a_worker_that_leaves_in_good_order_is_held_against_no_item():
+    desk = Desk()
+    client = desk.client()
+    job = client.job(count=1)
+    for _ in range(4):
+        worker = desk.worker(1)
+        assert worker.take(m.Lease)
+        worker.say(m.Goodbye())
+        worker.leave()
+    assert "left" in client.got(m.Notice)[-1].text
+    desk.worker(1).work()
+    assert job.state == "done"

@@ -41,6 +41,8 @@ class Worker:
     ready: int = 0
     busy: int = 0
     crashes: int = 0
+    leaves: bool = False
+    """It said that it ends."""
     loads: dict[tuple[int, Needs], Load] = field(default_factory=dict)
     leases: "dict[int, tuple[Job, LeasedSpan[Worker]]]" = field(default_factory=dict)
     suspect: int = 0

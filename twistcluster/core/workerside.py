@@ -84,7 +84,10 @@ class WorkerSide:
                 scheduler.send(client.peer, Notice("warning", text))
 
     def lost(self, worker: Worker) -> None:
-        """A worker's link is gone."""
+        """A worker's link is gone.
+
+        If it said `Goodbye` it ended in good order: what ran there is run again, and that isn't held against any item.
+        """
         scheduler = self._scheduler
         scheduler.leasing.remove(worker)
         del self._by_process[worker.hello.process]
@@ -95,14 +98,19 @@ class WorkerSide:
         worker.running.clear()
         leases = list(worker.leases.values())
         worker.leases.clear()
-        scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
+        if worker.leaves:
+            scheduler.log("info", "worker left", worker=worker.name, leases=len(leases))
+        else:
+            scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
         if not scheduler.ending:
             rest = "; what it had is run elsewhere" if leases else ""
-            scheduler.notify("warning", f"Worker {worker.name} is gone{rest}.")
+            level = "info" if worker.leaves else "warning"
+            scheduler.notify(level, f"Worker {worker.name} {'left' if worker.leaves else 'is gone'}{rest}.")
         for job, lease in leases:
             lost = list(lease.left)
             job.spans.lose(lease.number)
-            self._count_losses(job, lost, worker)
+            if not worker.leaves:
+                self._count_losses(job, lost, worker)
             self._back(job, lost)
 
     def received(self, worker: Worker, message: Message, buffers: tuple[Buffer, ...]) -> None:
@@ -268,7 +276,7 @@ class WorkerSide:
         self._scheduler.steps.done(worker, message, buffers)
 
     def _goodbye(self, worker: Worker, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
-        self._scheduler.log("info", "worker leaves", worker=worker.name)
+        worker.leaves = True
 
 
 def check_seconds(seconds: float) -> None:
