@@ -26,7 +26,6 @@ from twistcluster.client.quantities import count, seconds
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
-from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
 from twistcluster.wire.messages import (
     Answer,
@@ -222,8 +221,8 @@ class Cluster(Executor):
     def versions(self) -> Versions:
         """Who runs which version of what."""
         status = self._status()
-        mine = {"python": python_version(), "twistcluster": VERSION, **packages()}
-        scheduler = {"python": status.python, "twistcluster": status.version, **status.packages}
+        mine = {"python": python_version(), **packages()}
+        scheduler = {"python": status.python, **status.packages}
         workers = {each.name: {"python": each.python or status.python, **each.packages} for each in status.workers}
         return Versions({"client": mine, "scheduler": scheduler, **workers})
 

@@ -16,6 +16,7 @@ from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.packages import packages
 
 __all__ = ["NameTaken", "Premises", "new_cluster_id", "new_identity", "python_version"]
 
@@ -98,6 +99,7 @@ def new_identity(cluster: str, name: str, owner: str = "") -> Identity:
         python=python_version(),
         version=VERSION,
         pid=os.getpid(),
+        packages=packages(),
     )
 
 

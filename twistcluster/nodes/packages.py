@@ -7,6 +7,8 @@ import functools
 import importlib.metadata
 from typing import Final
 
+from twistcluster.net.version import VERSION
+
 __all__ = ["COMPARED", "packages"]
 
 COMPARED: Final = (
@@ -24,8 +26,8 @@ COMPARED: Final = (
 
 @functools.cache
 def packages() -> dict[str, str]:
-    """The versions of those that are installed here; none is imported."""
-    found = {}
+    """The versions of those that are installed here, and of twistcluster itself; none is imported."""
+    found = {"twistcluster": VERSION}
     for name in COMPARED:
         try:
             found[name] = importlib.metadata.version(name)
