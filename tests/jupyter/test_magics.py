@@ -78,6 +78,7 @@ def test_submit_runs_on_a_worker_and_takes_values_along(started):
 def test_submit_shows_its_future_live_and_once(started):
     ran = started.do("%cluster submit sum(range(10))")
     until(lambda: "1 of 1 done" in ran.shown, 20, "the view to show the end")
+    until(lambda: " s: 45" in ran.shown, 20, "the view to show the result")
     assert "Future" not in ran.result
     assert "sum-1" in started.do("%cluster jobs").stdout
 

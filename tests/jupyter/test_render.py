@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from twistcluster.jupyter.render_messages import (
     Tile,
     Tiles,
 )
+from twistcluster.jupyter.reprs import in_words
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.functions import dump_function
 
@@ -250,6 +252,76 @@ def test_the_contact_sheet_stays_a_page(count: int) -> None:
 def test_the_still_picture_takes_any_text() -> None:
     render = gallery()
     still(render, label="x" * 500, summary="日本 \x00 \n <b>", errors=["e" * 5000], lines=["\t\x1b[31m"], parts=[])
+
+
+# ---- the one result of a job of one item ------------------------------------------------------------------------------
+
+
+def only_result(value: Any) -> str:
+    render = gallery()
+    give(render, 0, [value])
+    answer = render.received(Draw(1, next(requests), single=True), [])
+    assert answer is not None and isinstance(answer[0], Tiles)
+    return answer[0].result
+
+
+class Writes:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        if not self.text:
+            raise ValueError
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (42, "42"),
+        (None, "None"),
+        ("<b>\n\x1b", "'<b>\\n\\x1b'"),
+        ({"b": [1], "a": (2,)}, "{'b': [1], 'a': (2,)}"),
+        (Writes("a\nb"), "a\nb"),
+        (Writes("a\nb\nc"), "a\nb …"),
+        (Writes("\x1b[31m\ud800"), "\\x1b[31m\\ud800"),
+        (Writes(""), "a Writes"),
+        ("x" * 300, "'" + "x" * 198 + "…"),
+        ([0] * 300, "[" + "0, " * 66 + "…"),
+        (np.arange(3), "array([0, 1, 2])"),
+        (photo(0), ""),
+        (np.zeros((4, 4), np.uint8), ""),
+    ],
+)
+def test_the_only_result_is_told_in_words_unless_it_is_a_picture(value: Any, told: str) -> None:
+    assert only_result(value) == told
+
+
+def test_a_huge_result_is_told_at_once() -> None:
+    begun = time.process_time()
+    huge = [list(range(2_000_000))] * 2, {"key": "x" * 10**8}
+    assert in_words(huge).startswith("([[0, 1, 2, ")
+    assert in_words(huge[1]).startswith("{'key': 'xxx")
+    assert in_words(set(range(2_000_000))).endswith("…")
+    assert time.process_time() - begun < 2
+
+
+def test_an_only_result_that_can_not_be_decoded_says_so() -> None:
+    assert only_result(Spiteful()).startswith("could not be decoded: ValueError")
+
+
+def test_results_of_longer_jobs_are_not_told() -> None:
+    render = gallery()
+    give(render, 0, [42])
+    answer = render.received(Draw(1, next(requests)), [])
+    assert answer is not None and isinstance(answer[0], Tiles) and answer[0].result == ""
+
+
+def test_the_still_picture_has_the_whole_result() -> None:
+    render = gallery()
+    without, short, wide = (still(render, result=text).height for text in ("", "42", "x" * 200))
+    assert without < short < wide
+    still(render, result="日本 \x00 <b>\n" + "W" * 190)
 
 
 # ---- plots ------------------------------------------------------------------------------------------------------------

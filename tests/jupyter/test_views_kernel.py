@@ -200,6 +200,30 @@ def test_a_page_that_asks_for_the_model_gets_everything(kernel: Kernel) -> None:
     assert len(message["buffers"]) == 20
 
 
+def test_a_job_of_one_item_shows_its_result(kernel: Kernel) -> None:
+    run(kernel, 'feed = FakeFeed("answer-1", count=1)\nbackend.show_job(feed, None)')
+    page = FrontEnd(kernel)
+    until(lambda: page.step() or page.frames)
+    run(kernel, 'feed.finish(0, ["<b>42</b>"])\nfeed.end()')
+    until(lambda: page.step() or ended(kernel))
+    assert page.frames[-1][1]["status"]["result"] == "'<b>42</b>'"
+    last = bundles(kernel)[-1]
+    assert last.keys() == {"text/plain", "image/png"}
+    assert last["text/plain"].startswith("answer-1: 1 of 1 done, ")
+    assert last["text/plain"].endswith(" s: '<b>42</b>'")
+
+
+def test_a_lazy_job_that_has_one_item_shows_its_result_too(kernel: Kernel) -> None:
+    run(kernel, 'feed = FakeFeed("answer-1", count=None)\nbackend.show_job(feed, None)\nfeed.finish(0, [[6, 7]])')
+    page = FrontEnd(kernel)
+    until(lambda: page.step() or any("1 done" in frame["status"]["counts"] for _, frame, _ in page.frames))
+    page.watch(0.5)
+    assert page.frames[-1][1]["status"]["result"] == ""
+    run(kernel, "feed.count = 1\nfeed.end()")
+    until(lambda: page.step() or ended(kernel))
+    assert bundles(kernel)[-1]["text/plain"].endswith(" s: [6, 7]")
+
+
 def test_a_draw_function_that_can_not_travel_is_an_error(kernel: Kernel) -> None:
     code = """
 import threading

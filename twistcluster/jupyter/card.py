@@ -25,6 +25,9 @@ GAP: Final = 6
 SHEET_TILES: Final = 400
 """More tiles than this are counted, not drawn."""
 PALETTE_ABOVE_BYTES: Final = 1_500_000
+MONO: Final = "DejaVuSansMono"
+RESULT_SIZE: Final = 12
+RESULT_LINE: Final = 17
 
 Color = tuple[int, int, int]
 
@@ -156,12 +159,17 @@ def draw_card(
         len(card.lines) * 16 + 26 if card.lines else 0,
         26 if note else 0,
     ]
-    height = math.ceil(sum(parts) + 2 * PADDING - 8)
+    result = _wrapped(card.result, _font(RESULT_SIZE * scale, MONO), inner * scale)
+    result_height = len(result) * RESULT_LINE + 8 if result else 0
+    height = math.ceil(sum(parts) + result_height + 2 * PADDING - 8)
     pen = _Pen(height, theme, scale)
     pen.box(0, 0, WIDTH, height, theme.edge, 8)
     pen.box(1, 1, WIDTH - 2, height - 2, theme.card, 7)
     _header(pen, card, inner)
     y = PADDING + parts[0]
+    for number, line in enumerate(result):
+        pen.text(PADDING, y + RESULT_LINE * (number + 0.5), line, RESULT_SIZE, theme.text, MONO)
+    y += result_height
     if indices:
         _sheet(pen, [(index, tiles[index]) for index in indices], grid, y)
         y += parts[1]
@@ -175,7 +183,7 @@ def draw_card(
     if card.lines:
         pen.box(PADDING, y, inner, len(card.lines) * 16 + 14, theme.box, 4)
         for number, line in enumerate(card.lines):
-            pen.text(PADDING + 8, y + 15 + 16 * number, line, 11, theme.text, "DejaVuSansMono", inner - 16)
+            pen.text(PADDING + 8, y + 15 + 16 * number, line, 11, theme.text, MONO, inner - 16)
         y += parts[4]
     if note:
         pen.text(PADDING, y + 8, note, 11, theme.muted, width=inner)
@@ -295,6 +303,19 @@ def _cut(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: fl
         else:
             high = middle - 1
     return text[:low] + "…"
+
+
+def _wrapped(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> list[str]:
+    """Its lines, each broken where it is full. For short texts."""
+    lines: list[str] = []
+    for rest in map(_printable, text.splitlines()):
+        start = 0
+        for end in range(1, len(rest) + 1):
+            if end - start > 1 and face.getlength(rest[start:end]) > room:
+                lines.append(rest[start : end - 1])
+                start = end - 1
+        lines.append(rest[start:])
+    return lines
 
 
 def _png(image: Image.Image, *, final: bool) -> bytes:

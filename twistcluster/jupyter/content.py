@@ -42,6 +42,8 @@ class Content:
         self.broken = ""
         """Why nothing is drawn any more, if so."""
         self.plot_error = ""
+        self.result = ""
+        """What the only item of a job returned, in words, where that isn't a picture."""
         self.plot: dict[str, Any] | None = None
         self.pictures: bool | None = False if plot else None
         """Whether results are pictures; None while that is open."""
@@ -72,6 +74,7 @@ class Content:
             return ""
         self._errors[index] = info
         self._new_errors = True
+        self.result = ""
         if index >= MAX_TILES or self._is_plot:
             return ""
         reason = _told(info)
@@ -182,11 +185,15 @@ class Content:
             errors=[*status["plot_error"].splitlines()[:2], *errors],
             lines=list(self._lines.copy())[-LINES_IN_PICTURE:],
             note=" · ".join(said for said in (status["note"], note) if said),
+            result=status["result"],
         )
 
     def text(self, note: str) -> str:
-        """The view in a line or two."""
-        lines = [words.summary(self.label, self.progress), self.broken or self.plot_error, note]
+        """The view in a few lines."""
+        summary = words.summary(self.label, self.progress)
+        if result := self._told_result():
+            summary += f":\n{result}" if "\n" in result else f": {result}"
+        lines = [summary, self.broken or self.plot_error, note]
         return "\n".join(line for line in lines if line)
 
     # ---- words -------------------------------------------------------------------------------------------------------
@@ -203,6 +210,7 @@ class Content:
             "detail": words.detail(progress),
             "parts": words.parts(progress),
             "note": self._note(),
+            "result": self._told_result(),
             "plot": self._is_plot,
             "plot_error": self.broken or self.plot_error,
             "gallery": gallery,
@@ -220,6 +228,14 @@ class Content:
         of = f" of {count:,}" if count is not None else ""
         only = f" (the first {MAX_TILES} items)" if count is not None and count > MAX_TILES else ""
         return places, f"{shown:,}{of} shown{only}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the job has exactly one item, whose result is told."""
+        return self.progress.count == 1 and not self._is_plot
+
+    def _told_result(self) -> str:
+        return self.result if self.is_single and not self.pictures else ""
 
     def _note(self) -> str:
         if self.progress.state in words.ENDED:

@@ -1,4 +1,4 @@
-"""The tiles of a job whose results are pictures. Runs in the render process.
+"""The tiles of a job whose results are pictures, and the one result of a job of one item. Runs in the render process.
 
 Owns: whether results are pictures, the tiles and their thumbnails. Must not know: the link, the kernel.
 """
@@ -13,6 +13,7 @@ from twistcluster.jupyter.card import CardTile, draw_card
 from twistcluster.jupyter.inbox import Answer, Inbox
 from twistcluster.jupyter.pictures import is_picture, thumbnail
 from twistcluster.jupyter.render_messages import MAX_TILES, Draw, Picture, Snapshot, Tile, Tiles
+from twistcluster.jupyter.reprs import in_words, repr_of
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.pages import Packed
@@ -61,7 +62,15 @@ class Gallery:
                     buffers.append(data)
             if time.monotonic() > until:
                 break
-        return Tiles(self.view, request.request, tiles, self.pictures, bool(self.inbox)), buffers
+        result = self._only_result() if request.single else ""
+        return Tiles(self.view, request.request, tiles, self.pictures, bool(self.inbox), result), buffers
+
+    def _only_result(self) -> str:
+        """The job's one result in words, unless it is a tile. Run again, the item has a newer one."""
+        if not self._undecided:
+            return ""
+        _, value, error = self._undecided[-1]
+        return error or in_words(value)
 
     def _next(self) -> list[tuple[int, Any, str]]:
         """The values to make tiles of now: none while it is open whether results are pictures."""
@@ -89,7 +98,7 @@ class Gallery:
             else:
                 self.tiles[index] = CardTile(thumb.image)
                 return Tile(index, thumb.image.width, thumb.image.height), thumb.data
-        text = (text or _short(value))[:TEXT_CHARACTERS]
+        text = (text or repr_of(value))[:TEXT_CHARACTERS]
         self.tiles[index] = CardTile(None, text)
         return Tile(index, 0, 0, text), b""
 
@@ -101,10 +110,3 @@ class Gallery:
         plot = Image.open(io.BytesIO(last_plot)) if last_plot else None
         png, width, height = draw_card(snapshot.card, tiles, plot, snapshot.theme, snapshot.scale)
         return Picture(self.view, snapshot.request, width, height), [png]
-
-
-def _short(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:
-        return f"a {type(value).__name__}"

@@ -88,6 +88,8 @@ class Draw(Message, tag=True):
     request: int
     ratio: float = 1.0
     """Device pixels per CSS pixel."""
+    single: bool = False
+    """The job has exactly one item: a gallery tells its result in words, if that is no picture."""
 
 
 class Card(Message):
@@ -103,6 +105,8 @@ class Card(Message):
     errors: list[str]
     lines: list[str]
     note: str = ""
+    result: str = ""
+    """Of a job of one item, in a few lines."""
 
 
 class Snapshot(Message, tag=True):
@@ -147,6 +151,8 @@ class Tiles(Message, tag=True):
     """Whether the results are pictures; None while that is open."""
     more: bool
     """Results still wait: ask again."""
+    result: str = ""
+    """What the only item of a job returned, in words; nothing where it isn't there yet or is a picture."""
 
 
 class Frame(Message, tag=True):

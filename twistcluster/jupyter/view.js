@@ -158,6 +158,7 @@ function openView(el, store, dark) {
   const bar = make("div", "tc-bar", root, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   const parts = ["tc-done", "tc-failed", "tc-cancelled"].map((name) => make("i", name, bar));
   const note = make("div", "tc-note", root);
+  const result = make("div", "tc-result", root);
   const plot = make("div", "tc-plot", root);
   const plotImage = make("img", "", plot, { alt: "" });
   const plotError = make("div", "tc-plot-error", root, { role: "status" });
@@ -185,6 +186,7 @@ function openView(el, store, dark) {
       set(failures, status.failures);
       set(detail, status.detail);
       set(note, status.note);
+      set(result, status.result);
       bar.classList.toggle("tc-open", status.parts === null);
       bar.setAttribute("aria-label", status.counts);
       (status.parts || [0, 0, 0]).forEach((part, place) => { parts[place].style.width = `${100 * part}%`; });

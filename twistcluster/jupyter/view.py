@@ -185,7 +185,7 @@ class View:
             self._draw_asked_at = now
             self._undrawn = False
             ratio = self.screen.ratio if self.screen.live else 1.0
-            outbox.append((Draw(self.number, number(), ratio), (), ()))
+            outbox.append((Draw(self.number, number(), ratio, self.content.is_single), (), ()))
         if self._picture_wanted(now):
             self._picturing = True
             self._picture_due = False
@@ -255,8 +255,11 @@ class View:
         ):
             return
         self._progress_at = now
+        was_single = self.content.is_single
         if self.content.look(self.feed.progress()):
             self._picture_due = True
+        if self.content.is_single and not was_single and self._received and not self.content.broken:
+            self._undrawn = True  # a lazy job's input turned out to be one item
 
     def _ended(self, now: float) -> bool:
         """Whether the job ended and all its results are here (or won't come)."""
@@ -307,13 +310,14 @@ class View:
         if not isinstance(answer, Picture):
             self._draw_seconds = min(0.5, 0.5 * self._draw_seconds + 0.5 * (now - self._draw_asked_at))
         match answer:
-            case Tiles(_, _, tiles, pictures, more):
+            case Tiles(_, _, tiles, pictures, more, result):
                 self._drawing = False
                 self._undrawn = self._undrawn or more
                 self.content.pictures = pictures
                 for tile, data in zip(tiles, buffers, strict=True):
                     self.content.tile(tile.index, tile.width, tile.height, tile.text, bytes(data))
-                self._picture_due = self._picture_due or bool(tiles)
+                self.content.result = result
+                self._picture_due = self._picture_due or bool(tiles) or bool(result)
             case Frame(_, _, width, height, error, more):
                 self._drawing = False
                 self._undrawn = self._undrawn or more
