@@ -229,6 +229,8 @@ def test_surroundings() -> None:
     made = surroundings(
         {"JPY_PARENT_PID": "1", "PYDEVD_X": "1", "MPLBACKEND": "inline", "OMP_NUM_THREADS": "3", "A": "b"}, 10**6
     )
+    assert int(made["MALLOC_TRIM_THRESHOLD_"]) > 1 << 20
+    assert surroundings({"MALLOC_TRIM_THRESHOLD_": "1"}, 1)["MALLOC_TRIM_THRESHOLD_"] == "1"
     assert made["MPLBACKEND"] == "Agg" and made["A"] == "b" and made["MKL_NUM_THREADS"] == "1"
     assert made["OMP_NUM_THREADS"] == "3"
     assert not [name for name in made if name.startswith(("JPY", "PYDEVD"))]

@@ -24,6 +24,7 @@ from twistcluster.net.unix import adopt
 from twistcluster.nodes.cores import usable_cores
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import MIB
 from twistcluster.wire.messages import DropPages, EndJob, Forget, Message, SlotToWorker
 
 __all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
@@ -60,11 +61,20 @@ def default_slots() -> int:
     return usable_cores()
 
 
+MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(64 * MIB)}
+"""glibc's malloc keeps up to 64 MiB that an item freed instead of giving it back after each: a picture of 5 MB would be
+mapped anew, page by page, for every item. 200 photographs at 1280x960: 78 a second instead of 64."""
+
+
 def surroundings(environment: Mapping[str, str], slots: int) -> dict[str, str]:
-    """The environment of a slot, made from its worker's: no display, no debugger, its share of the cores' threads."""
+    """The environment of a slot, made from its worker's.
+
+    No display, no debugger, its share of the cores' threads, and memory that is kept for the next item. What the user
+    set stays.
+    """
     kept = {name: value for name, value in environment.items() if not name.startswith(NOT_THEIRS)}
     share = str(max(1, usable_cores() // max(1, slots)))
-    return {**dict.fromkeys(ONE_SHARE, share), **kept, "MPLBACKEND": "Agg", "TWISTCLUSTER_SLOT": "1"}
+    return {**MEMORY, **dict.fromkeys(ONE_SHARE, share), **kept, "MPLBACKEND": "Agg", "TWISTCLUSTER_SLOT": "1"}
 
 
 class SlotOwner(Protocol):
