@@ -11,16 +11,19 @@ __all__ = [
     "Cancelled",
     "ClusterBusy",
     "ClusterUnreachable",
+    "DependencyFailed",
     "Detached",
     "InputEnded",
     "InsideItem",
     "JobNotFound",
     "NotPicklable",
+    "ObjectLost",
     "OptionsDiffer",
     "ProtocolError",
     "RemoteError",
     "RemoteTraceback",
     "ResultsGone",
+    "StoreFull",
     "TwistclusterError",
     "VersionMismatch",
     "WorkerCrashed",
@@ -86,6 +89,18 @@ class WorkerCrashed(TwistclusterError):
 
 class WorkerLost(TwistclusterError):
     """The workers that ran the item were lost, as often as an item may be tried again."""
+
+
+class DependencyFailed(TwistclusterError):
+    """What the item waited for failed; the cause is that item's own exception."""
+
+
+class ObjectLost(TwistclusterError, LookupError):
+    """A value is in no store any more, and can't be made again."""
+
+
+class StoreFull(TwistclusterError, OSError):
+    """A large value fits neither into shared memory nor onto the disk."""
 
 
 class RemoteError(TwistclusterError):

@@ -16,11 +16,13 @@ __all__ = [
     "OUTPUT_JOB_BYTES",
     "PAGE_BYTES",
     "PAGE_ITEMS",
+    "PAGE_STORED_BYTES",
     "PREALLOCATE_BYTES",
     "PULL_AHEAD_BYTES",
     "QUEUED_MESSAGES",
     "RESULTS_HELD_BYTES",
     "SLOTS",
+    "STORED_BYTES",
     "UNWELCOMED_CONNECTIONS",
 ]
 
@@ -45,6 +47,10 @@ PAGE_ITEMS: Final = 4096
 """Items of one page."""
 PAGE_BYTES: Final = 64 * KIB
 """A page is closed when it has reached this; one item may be larger."""
+STORED_BYTES: Final = 64 * KIB
+"""A larger value lies in a host's store; messages only name it."""
+PAGE_STORED_BYTES: Final = MIB
+"""A page whose rows name this much in a store is closed: what one item of it needs is held for all of them."""
 PULL_AHEAD_BYTES: Final = 64 * MIB
 """How far a lazy source of items is pulled ahead of what is finished."""
 

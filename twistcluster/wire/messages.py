@@ -27,7 +27,10 @@ __all__ = [
     "Context",
     "Crashed",
     "Declined",
+    "Drop",
     "DropPages",
+    "DropValues",
+    "Edge",
     "EndJob",
     "ErrorInfo",
     "Everywhere",
@@ -35,10 +38,12 @@ __all__ = [
     "Failure",
     "File",
     "Forget",
+    "Freed",
     "Goodbye",
     "Hello",
     "JobProgress",
     "JobStatus",
+    "Keep",
     "Lease",
     "ListJobs",
     "Message",
@@ -70,13 +75,16 @@ __all__ = [
     "Stop",
     "StopCluster",
     "Stopping",
+    "Stored",
+    "Values",
+    "Wanted",
     "Welcome",
     "WorkerStatus",
     "WorkerToScheduler",
     "WorkerToSlot",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
@@ -131,6 +139,72 @@ class Refused(Message, tag=True):
 
 class Goodbye(Message, tag=True):
     """An orderly end: the peer means to close, it has not died."""
+
+
+# ---- values in a store -------------------------------------------------------------------------------------------------
+
+
+class Stored(Message):
+    """A value in a host's store: its row in a page, or in a report, only names it (wire/pages.py)."""
+
+    item: int
+    """Counted from the first of the page or report."""
+    id: bytes
+    """16 bytes, never given twice."""
+    nbytes: int
+
+
+class Edge(Message):
+    """An item waits for another's result, which takes the place of the placeholder with the number `input`."""
+
+    item: int
+    input: int
+    job: int
+    index: int
+    """Of the item that it waits for; -1: all results of that job, as a list."""
+
+
+class Keep(Message, tag=True):
+    """The client made these values and can name them in later jobs, until it drops them."""
+
+    objects: list[Stored]
+
+
+class Drop(Message, tag=True):
+    """The client can't name these values any more, that it made or was told of; once for each time that it was told."""
+
+    ids: list[bytes]
+
+
+class Freed(Message, tag=True):
+    """Nobody can ask for these values any more: who made them may use their memory again."""
+
+    ids: list[bytes]
+
+
+class Values(Message, tag=True):
+    """Results of items `first` to `first + count` of a job that others wait for. Buffers: a packed page of them."""
+
+    job: int
+    first: int
+    count: int
+    kind: int
+    definitions: list[bytes] = []
+    objects: list[Stored] = []
+
+
+class DropValues(Message, tag=True):
+    """The values that begin with these items won't be needed again."""
+
+    job: int
+    firsts: list[int]
+
+
+class Wanted(Message, tag=True):
+    """Items of the client's wait for these results of `job`, which it was told before: it sends them as `Values`."""
+
+    job: int
+    ranges: list[tuple[int, int]]
 
 
 # ---- what travels down: client to scheduler to worker to slot ---------------------------------------------------------
@@ -193,6 +267,8 @@ class OpenJob(Message, tag=True):
     """The number of items where it is known at once; without it, `CloseJob` says it."""
     priority: int = 0
     resources: dict[str, float] = {}
+    source: int = 0
+    """Another job of this client: item i's only argument is the result of its item i. No pages follow."""
 
 
 class Page(Message, tag=True):
@@ -204,6 +280,10 @@ class Page(Message, tag=True):
     kind: int
     definitions: list[bytes] = []
     """Digests of the class definitions that its values name; their blobs go ahead of it."""
+    objects: list[Stored] = []
+    """Values in a store that its rows name."""
+    edges: list[Edge] = []
+    """What its items wait for."""
 
 
 class CloseJob(Message, tag=True):
@@ -306,13 +386,16 @@ class Report(Message, tag=True):
     seconds: float
     """Run time inside the items, all together."""
     definitions: list[bytes] = []
+    objects: list[Stored] = []
+    """Results that are in a store."""
 
 
 class ErrorInfo(Message):
     """What is known of an error without unpickling anything."""
 
-    why: Literal["raised", "argument", "result", "crashed", "lost", "context"]
-    """`argument`: could not be unpickled; `result`: could not be pickled; `context`: its slot could not be prepared."""
+    why: Literal["raised", "argument", "result", "crashed", "lost", "context", "input", "gone"]
+    """`argument`: could not be unpickled; `result`: could not be pickled; `context`: its slot could not be prepared;
+    `input`: what it waits for failed; `gone`: a value that it needs is in no store any more and can't be made again."""
     type: str
     message: str
     traceback: str = ""
@@ -348,6 +431,8 @@ class Results(Message, tag=True):
     count: int
     kind: int
     definitions: list[bytes] = []
+    objects: list[Stored] = []
+    """Results that are in a store."""
 
 
 class Failed(Message, tag=True):
@@ -590,7 +675,21 @@ class Ready(Message, tag=True):
 
 
 ClientToScheduler = (
-    Blob | Forget | Context | OpenJob | Page | CloseJob | Cancel | Retry | Release | Adopt | Ask | Goodbye
+    Blob
+    | Forget
+    | Context
+    | OpenJob
+    | Page
+    | Values
+    | CloseJob
+    | Cancel
+    | Retry
+    | Release
+    | Adopt
+    | Keep
+    | Drop
+    | Ask
+    | Goodbye
 )
 SchedulerToClient = (
     Welcome
@@ -602,6 +701,8 @@ SchedulerToClient = (
     | Output
     | CloseJob
     | JobProgress
+    | Wanted
+    | Freed
     | Answer
     | Declined
     | StepDone
@@ -617,7 +718,10 @@ SchedulerToWorker = (
     | OpenJob
     | Page
     | DropPages
+    | Values
+    | DropValues
     | EndJob
+    | Freed
     | Lease
     | Revoke
     | Scale
@@ -626,5 +730,5 @@ SchedulerToWorker = (
     | Stop
 )
 WorkerToScheduler = Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Goodbye
-WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | EndJob | Bite | Step
+WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Bite | Step
 SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone

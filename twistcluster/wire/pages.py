@@ -4,6 +4,9 @@ Where every value is exactly None, bool, int, float, str or bytes, all of them a
 each has a pickle of its own and a row in a table of offsets, so that one bad value never poisons its page and no item
 sees another's mutation. Owns: that layout. Must not know: jobs, and how a single value is pickled (wire/values.py).
 
+A value over 64 KiB may lie in a host's store: its row is then no pickle but a zero byte, the 16 bytes of its id and its
+size as u64.
+
 A framed page's buffers are: a table of (end of its pickle, end of its buffers) as pairs of u64, little endian, with a
 row of zeros first; all the pickles joined; then all out-of-band buffers in order.
 """
@@ -19,6 +22,7 @@ from typing import Any, Final
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import BUFFERS_PER_FRAME
+from twistcluster.wire.messages import Stored
 
 __all__ = [
     "ARGS",
@@ -35,6 +39,8 @@ __all__ = [
     "is_plain",
     "kind_of",
     "pack_plain",
+    "stored_in",
+    "stored_row",
     "unpack_plain",
 ]
 
@@ -52,6 +58,7 @@ CALL: Final = 2
 PLAIN_TYPES: Final = frozenset({NoneType, bool, int, float, str, bytes})
 
 PROTOCOL: Final = 5
+STORED: Final = struct.Struct("<B16sQ")
 ROW: Final = struct.Struct("<4Q")  # two rows: where the item before ended, where this one does
 
 
@@ -78,6 +85,8 @@ class Packed:
     count: int
     buffers: tuple[Buffer, ...]
     definitions: tuple[bytes, ...] = ()
+    objects: tuple[Stored, ...] = ()
+    """Values in a store that its rows name; `item` counts within the page."""
 
     @property
     def packing(self) -> int:
@@ -93,6 +102,21 @@ class Packed:
     def nbytes(self) -> int:
         """Bytes of all buffers together."""
         return sum(map(_nbytes, self.buffers))
+
+
+def stored_row(id: bytes, nbytes: int) -> bytes:  # noqa: A002 (the message's word)
+    """The row of a value that is in a store."""
+    return STORED.pack(0, id, nbytes)
+
+
+def stored_in(row: Buffer) -> tuple[bytes, int] | None:
+    """Id and size of the value that a row names; None where the row is a pickle."""
+    if not row or row[0]:
+        return None
+    if len(row) != STORED.size:
+        raise ProtocolError("a row that names a stored value has the wrong length")
+    _, name, nbytes = STORED.unpack(row)
+    return name, nbytes
 
 
 def pack_plain(values: list[Any], shape: int = ONE) -> Packed:
