@@ -23,10 +23,12 @@ from twistcluster.wire.messages import (
     CloseJob,
     Context,
     Declined,
+    Drop,
     Everywhere,
     Forget,
     Goodbye,
     Hello,
+    Keep,
     ListJobs,
     Message,
     Notice,
@@ -64,6 +66,8 @@ class ClientSide:
             Retry: self._retry,
             Release: self._release,
             Adopt: self._adopt,
+            Keep: self._keep,
+            Drop: self._drop,
             Ask: self._ask,
             Goodbye: self._goodbye,
         }
@@ -82,6 +86,7 @@ class ClientSide:
     def left(self, client: Client) -> None:
         """A client's link is gone."""
         scheduler = self._scheduler
+        scheduler.objects.gone(_peer(client))
         client.peer = None
         client.left_at = scheduler.now
         scheduler.idle_since = scheduler.now
@@ -89,6 +94,9 @@ class ClientSide:
         scheduler.supply.leave(client.blobs)
         client.blobs.clear()
         client.contexts.clear()
+        for name, times in client.objects.items():
+            scheduler.objects.release_ids([name] * times)
+        client.objects.clear()
         watched = list(client.jobs.values())
         for job in watched:
             scheduler.telling.unwatch(client, job)
@@ -158,6 +166,8 @@ class ClientSide:
             return
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
+        scheduler.objects.made(client.peer, message.objects)
+        scheduler.objects.hold(message.objects)
         job.add_page(message, buffers)
         if job.cancel_from is not None:
             self._cancel_range(job, job.cancel_from, job.arrived)
@@ -264,6 +274,23 @@ class ClientSide:
         client.highest = message.job
         scheduler.send(_peer(client), Answer(message.request, jobs=[job.status(client, scheduler.now)]))
         scheduler.telling.watch(client, message.job, job)
+
+    # ---- values in stores ----
+
+    def _keep(self, client: Client, message: Keep, _: tuple[Buffer, ...]) -> None:
+        objects = self._scheduler.objects
+        objects.made(client.peer, message.objects)
+        objects.hold(message.objects)
+        for each in message.objects:
+            client.objects[each.id] = client.objects.get(each.id, 0) + 1
+
+    def _drop(self, client: Client, message: Drop, _: tuple[Buffer, ...]) -> None:
+        for name in message.ids:
+            times = client.objects.pop(name, 0)
+            if times > 1:
+                client.objects[name] = times - 1
+            if times:
+                self._scheduler.objects.release_ids([name])
 
     # ---- questions ----
 

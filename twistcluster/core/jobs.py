@@ -24,6 +24,7 @@ from twistcluster.wire.messages import (
     Output,
     Page,
     Results,
+    Stored,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class PageRecord:
     buffers: tuple[Buffer, ...]
     unfinished: int
     failed: int = 0
+    recipes: int = 0
+    """Values that were made of its items and live: it is kept, so that they can be made again."""
     workers: "set[Worker]" = field(default_factory=set)
     """Who was sent it."""
     first: int = field(init=False)
@@ -88,6 +91,11 @@ class Entry:
     message: LogMessage
     buffers: tuple[Buffer, ...]
     nbytes: int
+
+    @property
+    def objects(self) -> list[Stored]:
+        """Values in stores that it names."""
+        return self.message.objects if isinstance(self.message, Results) else []
 
 
 ENTRY_BYTES = 100
@@ -121,14 +129,15 @@ class Log:
         """An entry was told to everybody, and isn't kept."""
         self.base += 1
 
-    def drop_until(self, position: int) -> int:
-        """Drop the entries before a position; returns their bytes."""
-        freed = 0
+    def drop_until(self, position: int) -> list[Entry]:
+        """Drop the entries before a position; returns them."""
+        dropped = []
         while self.base < position and self.entries:
-            freed += self.entries.popleft().nbytes
+            entry = self.entries.popleft()
+            self.nbytes -= entry.nbytes
             self.base += 1
-        self.nbytes -= freed
-        return freed
+            dropped.append(entry)
+        return dropped
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +174,10 @@ class Job:
     lost_once: RangeSet = field(default_factory=RangeSet)
     lost_twice: RangeSet = field(default_factory=RangeSet)
     """Items that were on a worker when it was lost, once and twice."""
+    recipes: int = 0
+    """Of all its pages."""
+    forgotten: bool = False
+    """Nobody asks for it any more; it is here for the values that were made of it."""
     input_error: str = ""
     blob_digests: list[bytes] = field(default_factory=list)
     log: Log = field(default_factory=Log)
@@ -211,7 +224,7 @@ class Job:
             raise ProtocolError(f"job {self.number}: items beyond its count of {self.count}")
         self.firsts.append(page.first)
         # Workers know the job by another number than its client does.
-        sent = Page(self.key, page.first, page.count, page.kind, page.definitions)
+        sent = Page(self.key, page.first, page.count, page.kind, page.definitions, page.objects)
         self.pages[page.first] = PageRecord(sent, buffers, page.count)
         self.arrived += page.count
         self.spans.add(page.first, self.arrived)
@@ -236,9 +249,24 @@ class Job:
                     page.failed += items
                 if page.unfinished == 0:
                     unneeded.append(page)
-                    if not page.failed:
+                    if not page.failed and not page.recipes:
                         del self.pages[page.first]
         return unneeded
+
+    def keep_recipe(self, index: int) -> None:
+        """A value was made of an item: its page stays."""
+        for page in self.pages_of(index, index + 1):
+            page.recipes += 1
+            self.recipes += 1
+
+    def drop_recipe(self, index: int) -> PageRecord | None:
+        """Such a value is gone; returns its page if that was the last thing that it was kept for."""
+        for page in self.pages_of(index, index + 1):
+            page.recipes -= 1
+            self.recipes -= 1
+            if not page.recipes and not page.unfinished and (self.forgotten or not page.failed):
+                return self.pages.pop(page.first)
+        return None
 
     def reopen_failed(self) -> None:
         """The failed items shall run again."""

@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.bites import WorkerJob
+from twistcluster.core.effects import Remove
 from twistcluster.core.ledger import Buffers, Ledger
+from twistcluster.core.slots import Slot
 from twistcluster.core.worker_effects import Ended, ToSlot
 from twistcluster.errors import ProtocolError
-from twistcluster.wire.limits import SLOTS
+from twistcluster.wire.limits import MAKER_BYTES, SLOTS
 from twistcluster.wire.messages import (
     Blob,
     Context,
     DropPages,
     EndJob,
     Forget,
+    Freed,
     Lease,
     Message,
     OpenJob,
@@ -54,6 +57,7 @@ class Orders:
             Page: self._page,
             DropPages: self._drop_pages,
             EndJob: self._end_job,
+            Freed: self._freed,
             Lease: self._lease,
             Revoke: self._revoke,
             Scale: self._scale,
@@ -123,6 +127,20 @@ class Orders:
             told = self._worker.stock.end_job(slot.ledger, message)
             if told is not None:
                 self._worker.tell(slot, told)
+
+    def _freed(self, message: Freed, _: Buffers) -> None:
+        """Each to the slot that made it; what a slot made that is gone is removed."""
+        worker = self._worker
+        by_slot: dict[Slot | None, list[bytes]] = {}
+        for name in message.ids:
+            number = worker.makers.get(name[:MAKER_BYTES])
+            slot = None if number is None else worker.crew.get(number)
+            by_slot.setdefault(slot, []).append(name)
+        for slot, ids in by_slot.items():
+            if slot is None:
+                worker.effects.append(Remove(ids))
+            else:
+                worker.tell(slot, Freed(ids))
 
     def _job(self, number: int) -> WorkerJob:
         try:

@@ -17,6 +17,7 @@ from twistcluster.core.clientside import ClientSide
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
 from twistcluster.core.jobs import Job
 from twistcluster.core.leasing import Leasing
+from twistcluster.core.objects import Objects
 from twistcluster.core.ranges import Range
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -98,8 +99,11 @@ class Scheduler:
         self.touched: dict[Job, None] = {}
         """Jobs whose progress may have changed since the last tick."""
         self.effects: list[Effect] = []
-        self.supply = Supply(self.effects)
-        self.telling = Telling(self.effects, self.supply, retain=bool(identity.name), limit_bytes=results_held_bytes)
+        self.objects = Objects(self.effects)
+        self.supply = Supply(self.effects, self.objects)
+        self.telling = Telling(
+            self.effects, self.supply, self.objects, retain=bool(identity.name), limit_bytes=results_held_bytes
+        )
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
         self._client_side = ClientSide(self)
@@ -245,7 +249,7 @@ class Scheduler:
             job.owner.open_jobs -= 1
             self.supply.end_job(job)
             if not job.failed:
-                job.pages.clear()
+                self.supply.drop_pages(job)
             self.release_if_unwanted(job)
 
     def release_if_unwanted(self, job: Job) -> None:
@@ -268,7 +272,10 @@ class Scheduler:
         self.touched.pop(job, None)
         self.telling.forget(job)
         self.leasing.look_again()
-        self.supply.leave(job.blob_digests)
+        self.supply.drop_pages(job)
+        job.forgotten = True
+        if not job.recipes:
+            self.supply.leave(job.blob_digests)
 
     def status(self) -> ClusterStatus:
         """For people."""
@@ -304,6 +311,9 @@ class Scheduler:
                 self._worker_side.lost(worker)
 
     def _turn(self) -> list[Effect]:
+        for job in self.objects.settle():
+            if job.forgotten:
+                self.supply.leave(job.blob_digests)
         self.leasing.fill()
         effects = self.effects[:]
         self.effects.clear()

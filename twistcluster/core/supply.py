@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.jobs import Job, PageRecord
+from twistcluster.core.objects import Objects
 from twistcluster.core.workers import Worker
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -31,9 +32,10 @@ class BlobRecord:
 class Supply:
     """Blobs and pages on their way to workers."""
 
-    __slots__ = ("_blobs", "_effects")
+    __slots__ = ("_blobs", "_effects", "_objects")
 
-    def __init__(self, effects: list[Effect]) -> None:
+    def __init__(self, effects: list[Effect], objects: Objects) -> None:
+        self._objects = objects
         self._blobs: dict[bytes, BlobRecord] = {}
         self._effects = effects
 
@@ -127,10 +129,11 @@ class Supply:
         )
         self._effects.append(Send(worker.peer, told))
 
-    @staticmethod
-    def unneeded(job: Job, pages: Iterable[PageRecord]) -> None:
+    def unneeded(self, job: Job, pages: Iterable[PageRecord]) -> None:
         """No item of these pages is left to run: the workers are told with a later lease."""
         for page in pages:
+            if page.message.objects and page.first not in job.pages:
+                self._objects.release(page.message.objects)
             for worker in page.workers:
                 worker.jobs[job].append(page.first)
                 worker.unneeded_bytes += page.nbytes
@@ -144,6 +147,12 @@ class Supply:
         job.workers.clear()
         for page in job.pages.values():
             page.workers.clear()
+
+    def drop_pages(self, job: Job) -> None:
+        """No item of this job will be run again, but to make a value again that lives."""
+        for page in [page for page in job.pages.values() if not page.recipes]:
+            self._objects.release(page.message.objects)
+            del job.pages[page.first]
 
     def lost(self, worker: Worker) -> None:
         """A worker is gone with all that it had."""

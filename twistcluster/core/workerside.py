@@ -90,6 +90,7 @@ class WorkerSide:
         """
         scheduler = self._scheduler
         scheduler.leasing.remove(worker)
+        scheduler.objects.gone(worker.peer)
         del self._by_process[worker.hello.process]
         scheduler.supply.lost(worker)
         scheduler.steps.lost(worker)
@@ -125,6 +126,7 @@ class WorkerSide:
     def _report(self, worker: Worker, message: Report, buffers: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
         if entry is None:
+            self._scheduler.objects.refuse(worker.peer, message.objects)
             return
         job, lease = entry
         start, stop = message.start, message.start + message.count
@@ -135,8 +137,10 @@ class WorkerSide:
         lease.fruitless = False
         job.pace.measured(message.count, message.seconds)
         scheduler.leasing.reported(worker, message.lease, message.count)
+        if message.objects:
+            scheduler.objects.made(worker.peer, message.objects, job, start)
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
-        told = Results(job.number, start, message.count, message.kind, message.definitions)
+        told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
         scheduler.settle(job)
 
