@@ -24,10 +24,10 @@ from twistcluster.client.patience import answer_of
 from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
 from twistcluster.client.session import Session
+from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
 from twistcluster.wire.messages import OpenJob, Status
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
-from twistcluster.wire.values import dumps
 
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
 
@@ -99,13 +99,14 @@ class Opener:
         name = options.name or function_name(function)
         with self._lock:
             parts, digest = self._prepare(function)
-            encoded = dumps((0, args, kwargs), self._session.definitions, name=f"an argument of {name}")
+            session = self._session
+            row = encode((0, args, kwargs), session.definitions, session.values, name=f"an argument of {name}")
             packer = FramedPacker()
-            packer.add(encoded.data, encoded.buffers)
+            packer.add(row.data, row.buffers, row.stored)
             record = self._record(name, options, count=1, shows_errors=False)
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
-        named = dict.fromkeys((*self._functions.definitions_of(digest), *encoded.definitions))
+        named = dict.fromkeys((*self._functions.definitions_of(digest), *row.definitions))
         Feed(self._session, record).page(packer.packed(CALL, tuple(named)))
         return future
 
@@ -118,7 +119,8 @@ class Opener:
         source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
         with self._lock:
             parts, digest = self._prepare(function)
-            packer = PagePacker(shape, self._session.definitions, self._functions.definitions_of(digest))
+            also = self._functions.definitions_of(digest)
+            packer = PagePacker(shape, self._session.definitions, also, self._session.values)
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = _known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
@@ -179,7 +181,7 @@ class Opener:
         return batch
 
     def _new_batch(self) -> Batch:
-        return Batch(BatchRecord(self._session), self._session.definitions, self._counters)
+        return Batch(BatchRecord(self._session), self._session.definitions, self._counters, self._session.values)
 
     def _send_batch(self, outbox: Outbox) -> None:
         """On the reactor's thread, in the turn after the batch was opened."""

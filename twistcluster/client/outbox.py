@@ -83,7 +83,7 @@ class Outbox:
             return
         for digest in packed.definitions:
             self._blob(digest, self._definitions.blob(digest))
-        message = Page(number, first, packed.count, packed.kind, list(packed.definitions))
+        message = Page(number, first, packed.count, packed.kind, list(packed.definitions), list(packed.objects))
         self._link.send(message, packed.buffers)
 
     def _blob(self, digest: bytes, blob: bytes) -> None:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Final
 
-from twistcluster.errors import NotPicklable
+from twistcluster.errors import NotPicklable, StoreFull
+from twistcluster.storage.values import ValueStore, encode, is_large
 from twistcluster.wire.definitions import Definitions
-from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PULL_AHEAD_BYTES
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES, PULL_AHEAD_BYTES
 from twistcluster.wire.pages import ARGS, ONE, PLAIN_TYPES, FramedPacker, Packed, pack_plain
-from twistcluster.wire.values import dumps
 
 __all__ = ["PagePacker", "Puller", "plain_pages"]
 
@@ -49,14 +49,18 @@ class PagePacker:
         shape: Whether an item is one argument or a tuple of them.
         definitions: This process's book.
         also: Digests of definitions that every page shall name beside those of its items (the function's).
+        store: The host's, for large items.
     """
 
-    def __init__(self, shape: int, definitions: Definitions, also: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, shape: int, definitions: Definitions, also: tuple[bytes, ...] = (), store: ValueStore | None = None
+    ) -> None:
         self.count = 0
         """Items packed so far."""
         self.nbytes = 0
         self._shape = shape
         self._definitions = definitions
+        self._store = store
         self.also = also
         self._block = 1
 
@@ -75,7 +79,7 @@ class PagePacker:
         before = self.count, self.nbytes
         for packed in plain_pages(items, self._shape) if self._plain(items) else self._framed(items):
             self.count += packed.count
-            self.nbytes += packed.nbytes
+            self.nbytes += packed.nbytes + sum(each.nbytes for each in packed.objects)
             yield replace(packed, definitions=self._named(packed)) if self.also else packed
         mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
         self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
@@ -86,25 +90,32 @@ class PagePacker:
         return self._block
 
     def _plain(self, items: list[Any]) -> bool:
-        parts = chain.from_iterable(items) if self._shape == ARGS else items
-        return PLAIN_TYPES.issuperset(map(type, parts))
+        parts = [*chain.from_iterable(items)] if self._shape == ARGS else items
+        types = {*map(type, parts)}
+        if not PLAIN_TYPES.issuperset(types):
+            return False
+        return types.isdisjoint((bytes, str)) or not any(map(is_large, parts))
 
     def _framed(self, items: list[Any]) -> Iterator[Packed]:
         packer = FramedPacker()
         named: dict[bytes, None] = {}
         for index, item in enumerate(items, self.count):
             try:
-                encoded = dumps(item, self._definitions, name="item")
-            except NotPicklable as error:
+                row = encode(item, self._definitions, self._store, name="item")
+            except (NotPicklable, StoreFull) as error:
                 if packer.count:
                     yield packer.packed(self._shape, tuple(named))
-                raise NotPicklable(f"Item {index} can't be sent: {error}") from error.__cause__
-            if packer.count and (packer.nbytes + len(encoded.data) > PAGE_BYTES or packer.full(len(encoded.buffers))):
+                raise type(error)(f"Item {index} can't be sent: {error}") from error.__cause__
+            if packer.count and (
+                packer.nbytes + len(row.data) > PAGE_BYTES
+                or packer.stored_nbytes > PAGE_STORED_BYTES
+                or packer.full(len(row.buffers))
+            ):
                 yield packer.packed(self._shape, tuple(named))
                 packer, named = FramedPacker(), {}
-            packer.add(encoded.data, encoded.buffers)
-            if encoded.definitions:
-                named.update(dict.fromkeys(encoded.definitions))
+            packer.add(row.data, row.buffers, row.stored)
+            if row.definitions:
+                named.update(dict.fromkeys(row.definitions))
         if packer.count:
             yield packer.packed(self._shape, tuple(named))
 

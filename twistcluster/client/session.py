@@ -6,6 +6,7 @@ but for what other threads ask: those methods say so by what they return at once
 know: how jobs are made (opening.py), how a cluster is started (launch.py), what a job's user sees.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -15,13 +16,14 @@ import sys
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Reply
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, views
+from twistcluster.client.handles import Handle
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
@@ -35,6 +37,7 @@ from twistcluster.errors import (
     ClusterUnreachable,
     JobNotFound,
     ResultsGone,
+    StoreFull,
     TwistclusterError,
     VersionMismatch,
 )
@@ -43,6 +46,7 @@ from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
+from twistcluster.storage.values import ValueStore, usable
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -51,8 +55,10 @@ from twistcluster.wire.messages import (
     Answer,
     Ask,
     Declined,
+    Drop,
     Goodbye,
     Hello,
+    Keep,
     Message,
     Question,
     Refused,
@@ -61,6 +67,7 @@ from twistcluster.wire.messages import (
     SchedulerToClient,
     StepDone,
     Stopping,
+    Stored,
     Welcome,
 )
 from twistcluster.wire.values import Definitions
@@ -116,10 +123,12 @@ class Session:
         self.definitions = definitions
         self.owned = bool(owner)
         self.id = uuid.uuid4().hex
+        self.values = open_store(connection.store)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
         self._released: deque[int] = deque()
+        self._dropped_values: deque[bytes] = deque()
         self._turn = Turn(bridge.reactor())
         self._link = Link(self, self._turn, bridge.reactor(), _incoming)
         self._outbox = Outbox(self._link, definitions)
@@ -130,7 +139,7 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf, definitions).handlers,
+            **Inbox(self.shelf, definitions, self.values, self.dropped_value).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,
@@ -248,6 +257,27 @@ class Session:
         Called by the garbage collector, in any thread, with any lock held.
         """
         self._released.append(number)
+
+    def dropped_value(self, name: bytes) -> None:
+        """Nobody here asks for a value in the store any more. Called by the garbage collector, as `dropped` is."""
+        self._dropped_values.append(name)
+        if len(self._dropped_values) == 1 and self.lost is None:
+            with contextlib.suppress(Exception):  # the program ends, or was forked
+                bridge.call(self._drop_values)
+
+    def _drop_values(self) -> None:
+        ids = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]
+        if ids and self.lost is None:
+            self._turn.run(lambda: self._link.send(Drop(ids)))
+
+    def put(self, parts: Sequence[Buffer]) -> Handle:
+        """Put a pickle and its buffers into the store."""
+        self.check()
+        if self.values is None:
+            raise StoreFull("this cluster has no store on this host: pass the value itself")
+        stored = Stored(0, *self.values.put(parts))
+        self.do(lambda outbox: outbox.send(Keep([stored])))
+        return Handle(stored, self.dropped_value)
 
     def keep(self, kept: object) -> None:
         """Keep something findable."""
@@ -381,6 +411,12 @@ class Session:
         request = self._requests.get(message.request)
         if request is not None:
             request.steps.append(Step(message, buffers))
+
+
+def open_store(path: str) -> ValueStore | None:
+    """The host's store, if the cluster has one that this process may use."""
+    folder = usable(path)
+    return ValueStore(folder) if folder else None
 
 
 def python_version() -> str:

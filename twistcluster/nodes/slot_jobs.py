@@ -10,11 +10,12 @@ from typing import Any
 
 from twistcluster.errors import ProtocolError
 from twistcluster.nodes.slot_errors import ArgumentError, ContextError, describe
+from twistcluster.storage.values import ValueStore, decode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.functions import load_function
 from twistcluster.wire.messages import Context, ErrorInfo, OpenJob, Page
 from twistcluster.wire.pages import CALL, PLAIN, Packed, framed_item, unpack_plain
-from twistcluster.wire.values import Definitions, loads
+from twistcluster.wire.values import Definitions
 
 __all__ = ["Functions", "JobPage", "SlotJob", "Store", "unloadable"]
 
@@ -22,7 +23,9 @@ __all__ = ["Functions", "JobPage", "SlotJob", "Store", "unloadable"]
 class Store:
     """Blobs by digest, and what was made of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: ValueStore | None = None) -> None:
+        self.values = values
+        """This host's; without one values travel in pages."""
         self.blobs: dict[bytes, Buffer] = {}
         self.contexts: dict[bytes, Context] = {}
         self.jobs: dict[int, SlotJob] = {}
@@ -94,7 +97,7 @@ class JobPage:
             self.packed = None
         return self.values
 
-    def value(self, index: int, definitions: Definitions) -> Any:
+    def value(self, index: int, store: Store) -> Any:
         """One item; that of a framed page is unpickled anew at each call.
 
         Raises:
@@ -105,7 +108,7 @@ class JobPage:
         assert self.packed is not None
         data, buffers = framed_item(self.packed, index - self.first)
         try:
-            return loads(data, buffers, definitions)
+            return decode(data, buffers, store.definitions, store.values)
         except BaseException as error:
             raise ArgumentError from error
 
