@@ -83,6 +83,11 @@ class Pool:
         self._free_bytes = 0
         self._windows = 0
 
+    @property
+    def maker(self) -> bytes:
+        """The eight bytes with which the ids of all objects of this process begin."""
+        return self._maker
+
     # ---- writing -------------------------------------------------------------------------------------------------------
 
     def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> tuple[bytes, int]:
