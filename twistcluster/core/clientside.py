@@ -164,11 +164,12 @@ class ClientSide:
         job = self._sending(client, message.job)
         if job is None:
             return
+        scheduler.objects.check(message.objects, message.count)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
+        job.add_page(message, buffers)
         scheduler.objects.made(client.peer, message.objects)
         scheduler.objects.hold(message.objects)
-        job.add_page(message, buffers)
         if job.cancel_from is not None:
             self._cancel_range(job, job.cancel_from, job.arrived)
         for start, stop in job.cancelling.overlap(message.first, job.arrived):
@@ -279,6 +280,7 @@ class ClientSide:
 
     def _keep(self, client: Client, message: Keep, _: tuple[Buffer, ...]) -> None:
         objects = self._scheduler.objects
+        objects.check(message.objects, 1)
         objects.made(client.peer, message.objects)
         objects.hold(message.objects)
         for each in message.objects:

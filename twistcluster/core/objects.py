@@ -7,17 +7,21 @@ While a value lives, the page with its item's arguments is kept as its recipe: i
 Owns: these counts. Must not know: where a value lies, what it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twistcluster.core.effects import Effect, Remove, Send
+from twistcluster.errors import ProtocolError
 from twistcluster.wire.messages import Freed, Stored
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
 
 __all__ = ["ObjectRecord", "Objects"]
+
+
+ID_BYTES = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +55,9 @@ class Objects:
     def __len__(self) -> int:
         return len(self._records)
 
+    def __iter__(self) -> Iterator[ObjectRecord]:
+        return iter(self._records.values())
+
     def get(self, name: bytes) -> ObjectRecord | None:
         """What is known of a value."""
         return self._records.get(name)
@@ -68,6 +75,13 @@ class Objects:
                 self._by_home.setdefault(peer, {})[each.id] = None
             if job is not None:
                 job.keep_recipe(record.index)
+
+    @staticmethod
+    def check(stored: Iterable[Stored], count: int) -> None:
+        """Raise ProtocolError unless these can be values of `count` items."""
+        for each in stored:
+            if not 0 <= each.item < count or len(each.id) != ID_BYTES or each.nbytes < 0:
+                raise ProtocolError(f"value {each.id.hex()} of {each.nbytes} bytes, item {each.item} of {count}")
 
     def hold(self, stored: Iterable[Stored]) -> None:
         """One more needs these."""

@@ -131,6 +131,7 @@ class WorkerSide:
         job, lease = entry
         start, stop = message.start, message.start + message.count
         check_seconds(message.seconds)
+        self._scheduler.objects.check(message.objects, message.count)
         if not job.spans.report(message.lease, start, stop):
             raise ProtocolError(f"lease {message.lease}: a report of items {start} to {stop}, which it doesn't hold")
         scheduler = self._scheduler

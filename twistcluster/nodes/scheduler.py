@@ -46,9 +46,9 @@ class SchedulerNode:
         machine: the scheduler.
         turn: shared with the links of this process.
         on_end: called once when the cluster shall end, with the reason; everybody has been told then.
-        store: the folder of this host's store; empty: there is none.
         clock: seconds that never go back.
         cpu_time: seconds that this thread has worked.
+        store: the folder of this host's store; empty: there is none.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class SchedulerNode:
         machine: Scheduler,
         turn: Turn,
         on_end: Callable[[str], None],
-        store: str = "",
         clock: Callable[[], float] = time.monotonic,
         cpu_time: Callable[[], float] = time.thread_time,
+        store: str = "",
     ) -> None:
         self.machine = machine
         self.owner_came = False

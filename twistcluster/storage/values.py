@@ -6,10 +6,10 @@ Owns: which values go there, and how one of them becomes a value again. Must not
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from twistcluster.storage.pool import Pool
 from twistcluster.errors import AccessDenied
 from twistcluster.storage.folder import check
 from twistcluster.storage.layout import ObjectGone
+from twistcluster.storage.pool import Pool
 from twistcluster.storage.reader import Reader
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import STORED_BYTES

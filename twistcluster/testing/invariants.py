@@ -3,6 +3,8 @@
 Owns: the checks. They read the machine's own records, cost what they cost, and are for tests.
 """
 
+from collections import Counter
+
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.scheduler import Scheduler
@@ -17,6 +19,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
         _check_leases(scheduler, job)
         _check_log(job)
     _check_workers(scheduler)
+    _check_objects(scheduler)
     held = sum(job.log.nbytes for job in scheduler.jobs.values())
     assert scheduler.telling.held_bytes == held, f"{scheduler.telling.held_bytes} B are said to be held, {held} are"
     for client in scheduler.clients.values():
@@ -65,6 +68,29 @@ def _check_log(job: Job) -> None:
     for client, (_, position) in job.watchers.items():
         assert job.log.base <= position <= job.log.end, f"{client.name} stands outside of the log of {job.id}"
     assert job.log.nbytes == sum(entry.nbytes for entry in job.log.entries)
+
+
+def _check_objects(scheduler: Scheduler) -> None:
+    """Every stored value is held by as many as its record says, and is the recipe's of its page."""
+    records = list(scheduler.objects)
+    jobs = {*scheduler.jobs.values(), *(record.job for record in records if record.job is not None)}
+    holds: Counter[bytes] = Counter()
+    recipes: Counter[tuple[Job, int]] = Counter()
+    for job in jobs:
+        holds.update(each.id for page in job.pages.values() for each in page.message.objects)
+        holds.update(each.id for entry in job.log.entries for each in entry.objects)
+    for client in scheduler.clients.values():
+        holds.update(client.objects)
+    for record in records:
+        held = holds.pop(record.id, 0)
+        assert record.users == held, f"value {record.id.hex()}: {record.users} said to hold it, {held} do"
+        if record.job is not None:
+            recipes.update((record.job, page.first) for page in record.job.pages_of(record.index, record.index + 1))
+    assert not holds, f"{len(holds)} values are named and not known"
+    for job in jobs:
+        for page in job.pages.values():
+            made = recipes[job, page.first]
+            assert page.recipes == made, f"{job.id}: page {page.first} says {page.recipes} values, {made} live"
 
 
 def _check_workers(scheduler: Scheduler) -> None:
