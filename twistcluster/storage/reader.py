@@ -58,11 +58,6 @@ class Reader:
                 return parts_in(object_id, memory)
         raise ObjectGone(f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended")
 
-    def exists(self, object_id: bytes) -> bool:
-        """Whether the store has it just now."""
-        name = object_id.hex()
-        return any(os.path.exists(f"{place}/{name}") for place in (self._folder, f"{self._folder}/disk"))
-
 
 def _read_file(path: str) -> memoryview | None:
     """The whole file, or None if there is none of this name."""
