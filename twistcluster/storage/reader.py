@@ -6,6 +6,7 @@ shares the lock: so the lock lives exactly as long as the mapping, and vanishes 
 made an object, when it is freed.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -58,11 +59,6 @@ class Reader:
                 return parts_in(object_id, memory)
         raise ObjectGone(f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended")
 
-    def exists(self, object_id: bytes) -> bool:
-        """Whether the store has it just now."""
-        name = object_id.hex()
-        return any(os.path.exists(f"{place}/{name}") for place in (self._folder, f"{self._folder}/disk"))
-
 
 def _read_file(path: str) -> memoryview | None:
     """The whole file, or None if there is none of this name."""
@@ -70,20 +66,20 @@ def _read_file(path: str) -> memoryview | None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    mapped = False
+    memory: memoryview | None = None
     try:
         # Waits for a writer only if the name has passed on, or for the moment in which upkeep looks whether it is read.
         fcntl.flock(fd, fcntl.LOCK_SH)
         if not _still_named(path, state := os.fstat(fd)):
             return None
-        if mapped := state.st_size >= _MAPPED_FROM and len(_mappings) < _most_mappings():
-            return _map(fd, state.st_size)
-        return _copy(fd, state.st_size)
+        if state.st_size >= _MAPPED_FROM and len(_mappings) < _most_mappings():
+            memory = _map(fd, state.st_size)
+        return memory or _copy(fd, state.st_size)
     finally:
-        if mapped:
-            os.close(fd)  # the mapping's duplicate of it keeps the lock
-        else:
+        if memory is None:
             unlock_and_close(fd)
+        else:
+            os.close(fd)  # the mapping's duplicate of it keeps the lock
 
 
 def _still_named(path: str, state: os.stat_result) -> bool:
@@ -99,8 +95,13 @@ def _most_mappings() -> int:
     return soft // 2
 
 
-def _map(fd: int, size: int) -> memoryview:
-    mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+def _map(fd: int, size: int) -> memoryview | None:
+    try:
+        mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        return None  # other files took the descriptors: a copy needs none
     _mappings.add(mapping)
     return memoryview(mapping)
 
