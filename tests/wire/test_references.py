@@ -53,9 +53,9 @@ class Values:
     def __init__(self):
         self.asked = []
 
-    def stored(self, id, nbytes):
-        self.asked.append((id, nbytes))
-        return f"stored {id!r}"
+    def stored(self, name, nbytes):
+        self.asked.append((name, nbytes))
+        return f"stored {name!r}"
 
     def input(self, number):
         return f"input {number}"

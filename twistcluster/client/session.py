@@ -27,6 +27,7 @@ from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
+from twistcluster.client.references import Store
 from twistcluster.client.results import ItemFailure
 from twistcluster.client.shelf import Shelf
 from twistcluster.errors import (
@@ -111,6 +112,8 @@ class Session:
         owner: The secret of an owned cluster, if this process started it.
     """
 
+    store: Store
+
     def __init__(self, connection: Connection, definitions: Definitions, owner: str = "") -> None:
         self.connection = connection
         self.definitions = definitions
@@ -130,7 +133,7 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf, definitions).handlers,
+            **Inbox(self.shelf, definitions, self.do).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,

@@ -49,10 +49,12 @@ class UnresolvedError(ProtocolError):
 class References(Protocol):
     """What a client passes to `dumps`."""
 
-    table: Mapping[type, Callable[[Any], Call]]
-    """By exact type: what stands for such an object. May raise `RefusedError`."""
     expected: bool
     """The value before this one held some: it isn't worth trying without."""
+
+    @property
+    def table(self) -> Mapping[type, Callable[[Any], Call]]:
+        """By exact type: what stands for such an object. May raise `RefusedError`."""
 
     @property
     def definitions(self) -> tuple[bytes, ...]:
