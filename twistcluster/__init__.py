@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from twistcluster.client.futures import Future
     from twistcluster.client.jobs import Job
+    from twistcluster.client.references import Reference
     from twistcluster.client.waiting import as_completed, gather, wait
     from twistcluster.cluster import Cluster, clusters, connect
     from twistcluster.errors import (
@@ -16,16 +17,19 @@ if TYPE_CHECKING:
         Cancelled,
         ClusterBusy,
         ClusterUnreachable,
+        DependencyFailed,
         Detached,
         InputEnded,
         InsideItem,
         JobNotFound,
         NotPicklable,
+        ObjectLost,
         OptionsDiffer,
         ProtocolError,
         RemoteError,
         RemoteTraceback,
         ResultsGone,
+        StoreFull,
         TwistclusterError,
         VersionMismatch,
         WorkerCrashed,
@@ -41,6 +45,7 @@ __all__ = [
     "Cluster",
     "ClusterBusy",
     "ClusterUnreachable",
+    "DependencyFailed",
     "Detached",
     "Future",
     "InputEnded",
@@ -48,11 +53,14 @@ __all__ = [
     "Job",
     "JobNotFound",
     "NotPicklable",
+    "ObjectLost",
     "OptionsDiffer",
     "ProtocolError",
+    "Reference",
     "RemoteError",
     "RemoteTraceback",
     "ResultsGone",
+    "StoreFull",
     "TwistclusterError",
     "VersionMismatch",
     "WorkerCrashed",
@@ -70,6 +78,7 @@ _PLACES = {
     "Cluster": "twistcluster.cluster",
     "Future": "twistcluster.client.futures",
     "Job": "twistcluster.client.jobs",
+    "Reference": "twistcluster.client.references",
     "as_completed": "twistcluster.client.waiting",
     "clusters": "twistcluster.cluster",
     "connect": "twistcluster.cluster",

@@ -23,6 +23,7 @@ from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import JobOptions, reject_options
 from twistcluster.client.patience import answer_of, deadline_of, pause
 from twistcluster.client.quantities import count, seconds
+from twistcluster.client.references import Reference
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
@@ -180,6 +181,22 @@ class Cluster(Executor):
     def joblib(self) -> Any:
         """A backend of joblib: `with joblib.parallel_config(backend=cluster.joblib()): …`, in scikit-learn, too."""
         return joblib_backend(self, lambda: self._max_workers)
+
+    def put(self, value: T) -> Reference[T]:
+        """Put a value into the cluster's store, once; returns what stands for it in arguments, at any depth.
+
+        An array of a gigabyte that a thousand items read is written once, and mapped, not copied, by those that run on
+        this machine. The value is kept as long as the reference is, or an item that names it is to run.
+
+        Raises:
+            NotPicklable: the value can't travel.
+            StoreFull: there is no room for it.
+
+        Example:
+            >>> table = cluster.put(numpy.zeros(10_000_000))                        # doctest: +SKIP
+            >>> [cluster.submit(lambda t, i: t[i], table, i) for i in range(1000)]  # doctest: +SKIP
+        """
+        return self._link.opener.put(value)
 
     def upload(self, path: str | os.PathLike[str]) -> list[str]:
         """Put a file, or a folder's files, into the working folder of every slot; a module there can be imported.

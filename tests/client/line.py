@@ -9,6 +9,7 @@ class FakeLine:
     def __init__(self):
         self.definitions = Definitions()
         self.values = None
+        self.lost = None
         self.said = []
         self.shelf = Shelf(self)
 

@@ -23,7 +23,6 @@ def record(count=2):
     line = FakeLine()
     made = JobRecord(line, 1, "id-1", "f-1", count=count)
     line.shelf.add(made)
-    made.line = line
     return made
 
 

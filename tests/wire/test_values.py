@@ -310,7 +310,7 @@ TEXT_FILE = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
         (
             {"own": type("Job", (), {"__module__": "twistcluster.cluster", "__reduce__": Stubborn.__reduce__})()},
             "item['own'] is a twistcluster.cluster.Job",
-            "pass the results",
+            "pass its jobs, futures and references as arguments",
         ),
         (nested(100_000), "nested too deeply", "flatten"),
         ({"file": TEXT_FILE}, "item['file'] is a _io.TextIOWrapper", "pass the path"),

@@ -4,8 +4,9 @@ Arguments are pickled at once, in the thread that submits; plain ones can't chan
 batch leaves. Owns: the open batch. Must not know: links, who closes it.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Parts
 from twistcluster.client.packing import plain_pages
 from twistcluster.client.records import JobRecord, Line
-from twistcluster.errors import ResultsGone
+from twistcluster.client.references import Collector
+from twistcluster.client.results import Segment, pack_one
+from twistcluster.errors import NotPicklable, ResultsGone
 from twistcluster.storage.values import ValueStore, encode, is_large
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES
 from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
@@ -40,6 +43,29 @@ class BatchRecord(JobRecord):
         self.numbers: list[int] = []
         self.members: list[weakref.ref[Future[Any]]] = []
         """Of its first items: what somebody may ask for by name was not submitted by the thousand."""
+
+    can_retry = False
+    _lent: weakref.WeakValueDictionary[int, Future[Any]] | None = None
+
+    def lend(self, future: Future[Any]) -> None:
+        """Who waits for it holds it: it has the result, when that comes."""
+        if self._lent is None:
+            self._lent = weakref.WeakValueDictionary()
+        self._lent[future.index] = future
+
+    def results_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
+        """The pages that futures hold which were lent."""
+        told: set[int] = set()
+        for index, future in sorted((self._lent or {}).items()):
+            if not start <= index < stop or not future.done() or future.cancelled():
+                continue
+            fate = future.fate()
+            if fate is None:  # decoded
+                with contextlib.suppress(NotPicklable):  # it was changed since
+                    yield index, pack_one(future.result(), self.line.definitions)
+            elif isinstance(fate, Segment) and id(fate.packed) not in told:
+                told.add(id(fate.packed))
+                yield fate.first, fate.packed
 
     def close(self, count: int) -> None:
         """No more calls join it."""
@@ -105,6 +131,7 @@ class Batch:
         self._framed: FramedPacker | None = None
         self._framed_definitions: dict[bytes, None] = {}
         self._also: dict[bytes, None] = {}
+        self._references = Collector(record.line, record)
 
     def knows(self, function: Callable[..., Any], same: Callable[[Callable[..., Any]], bool]) -> bool:
         """Whether the function is in the table as it is now; `same` can tell."""
@@ -157,11 +184,14 @@ class Batch:
         return self.pages
 
     def _add_framed(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
-        row = encode((number, args, kwargs), self._definitions, self._store, name=f"an argument of {name}")
+        references = self._references
+        call = (number, args, kwargs)
+        row = encode(call, self._definitions, self._store, name=f"an argument of {name}", references=references)
         self._close_plain()
         framed = self._framed
         if framed is not None and (
-            framed.nbytes >= PAGE_BYTES
+            (references.expected and references.crowds())
+            or framed.nbytes >= PAGE_BYTES
             or framed.stored_nbytes > PAGE_STORED_BYTES
             or framed.count >= PAGE_ITEMS
             or framed.full(len(row.buffers))
@@ -170,6 +200,8 @@ class Batch:
             framed = None
         if framed is None:
             framed = self._framed = FramedPacker()
+        if references.expected:
+            references.item(len(self.record.numbers), framed.count)
         framed.add(row.data, row.buffers, row.stored)
         self._framed_definitions.update(dict.fromkeys(row.definitions))
 
@@ -180,7 +212,8 @@ class Batch:
 
     def _close_framed(self) -> None:
         if self._framed is not None:
-            self.pages.append(self._framed.packed(CALL, tuple(self._framed_definitions)))
+            packed = self._framed.packed(CALL, tuple(self._framed_definitions))
+            self.pages.append(self._references.page(packed))
             self._framed = None
             self._framed_definitions = {}
 

@@ -13,6 +13,7 @@ Owns: that. Must not know: links, messages.
 """
 
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -23,8 +24,9 @@ from queue import SimpleQueue
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from twistcluster.client.patience import await_until, detached, wait_until
-from twistcluster.client.results import ItemFailure, Segment, cancelled_error
-from twistcluster.errors import Detached, NotPicklable
+from twistcluster.client.results import ItemFailure, Segment, cancelled_error, size_of
+from twistcluster.errors import Detached
+from twistcluster.wire.references import HeldHereError
 
 __all__ = ["Future", "FutureOwner"]
 
@@ -92,6 +94,10 @@ class Future(StandardFuture[T]):
     _segment: Segment | None = None
     _failure: ItemFailure | None = None
     _guard: "_Unasked | None" = None
+    _kept: Segment | None = None
+    """What was decoded, where its bytes are still of use: they are in a store, or mean nothing here."""
+    _passed_on = False
+    """An argument of another item: its failure is that one's, too."""
 
     def __init__(self, owner: FutureOwner, index: int) -> None:
         # Not StandardFuture.__init__: see the module's docstring.
@@ -116,9 +122,26 @@ class Future(StandardFuture[T]):
             state = "failed" if self._failure is not None or self._exception is not None else "done"
         return f"<Future {self.name}: {'cancelled' if state == CANCELLED_AND_NOTIFIED else state.lower()}>"
 
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of its result, as it travels; None while there is none."""
+        segment = self._segment or self._kept
+        if segment is not None:
+            return segment.nbytes(self._index)
+        return size_of(self._result) if self._has_result() else None
+
+    @property
+    def where(self) -> str | None:
+        """Who holds the bytes of its result: "client", or "store of HOST" for a large one; None while there is none."""
+        segment = self._segment or self._kept
+        if segment is not None and segment.stored(self._index):
+            return f"store of {socket.gethostname()}"
+        return "client" if self._has_result() else None
+
     def __reduce__(self) -> NoReturn:
-        raise NotPicklable(
-            f"the future {self.name} can't travel to another process: pass {self.name}'s result() instead"
+        raise HeldHereError(
+            f"the future {self.name} can't travel to another process, but as an argument: "
+            f"pass it to submit or map, or use {self.name}'s result()"
         )
 
     def result(self, timeout: float | str | None = None) -> T:
@@ -204,7 +227,7 @@ class Future(StandardFuture[T]):
         if self._state in _OVER:
             return
         self._failure = failure
-        if guarded:
+        if guarded and not self._passed_on:
             self._guard = _Unasked(self.name, failure)
         self._end(FINISHED)
 
@@ -222,7 +245,13 @@ class Future(StandardFuture[T]):
 
     def fate(self) -> Segment | ItemFailure | BaseException | None:
         """What is known of its end without decoding anything; None: it is decoded, cancelled, or not done."""
-        return self._segment or self._failure or self._exception
+        return self._segment or self._kept or self._failure or self._exception
+
+    def pass_on(self) -> None:
+        """It is another item's argument: if it fails, who asks for that one hears of it."""
+        self._passed_on = True
+        if self._guard is not None:
+            self._guard.asked = True
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -252,8 +281,11 @@ class Future(StandardFuture[T]):
         if segment is not None:
             try:
                 self._result = self._owner.item(segment, self._index)
-            except Exception as error:  # it can't be rebuilt here
+            except Exception as error:  # it can't be rebuilt here, but perhaps where it is an argument
                 self._exception = error
+                self._kept = segment
+            if segment.packed.objects and segment.stored(self._index):
+                self._kept = segment
             self._segment = None
         if self._state != FINISHED:
             return cancelled_error(self.name)
@@ -262,6 +294,9 @@ class Future(StandardFuture[T]):
                 self._guard.asked = True
             return self._failure.exception()
         return self._exception
+
+    def _has_result(self) -> bool:
+        return self._state == FINISHED and self._failure is None and self._exception is None
 
     def _interrupted(self) -> Detached:
         self._owner.keep(self)

@@ -5,10 +5,13 @@ On the reactor's thread. Owns: that. Must not know: links, what a record does wi
 
 import logging
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from twistcluster.client.handles import singly
+from twistcluster.client.outbox import Outbox
 from twistcluster.client.shelf import Shelf
+from twistcluster.core.ranges import RangeSet
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -22,8 +25,9 @@ from twistcluster.wire.messages import (
     Notice,
     Output,
     Results,
+    Wanted,
 )
-from twistcluster.wire.pages import Packed
+from twistcluster.wire.pages import PLAIN, Packed, kind_of
 from twistcluster.wire.values import Definitions
 
 __all__ = ["Handler", "Inbox"]
@@ -39,14 +43,21 @@ class Inbox:
     Args:
         shelf: Where the records are; what comes for a job that nobody holds is dropped.
         definitions: This process's book of class definitions.
+        do: Sends an answer.
         values: The host's store.
         drop: Called with the id of a value in it that nobody here asks for any more.
     """
 
     def __init__(
-        self, shelf: Shelf, definitions: Definitions, values: ValueStore | None, drop: Callable[[bytes], None]
+        self,
+        shelf: Shelf,
+        definitions: Definitions,
+        do: Callable[[Callable[[Outbox], object]], None],
+        values: ValueStore | None,
+        drop: Callable[[bytes], None],
     ) -> None:
         self._shelf = shelf
+        self._do = do
         self._definitions = definitions
         self._values = values
         self._drop = drop
@@ -60,6 +71,7 @@ class Inbox:
             JobProgress: self._progress,
             CloseJob: self._input_ended,
             Notice: self._notice,
+            Wanted: self._wanted,
         }
         """By the type of message."""
 
@@ -109,6 +121,21 @@ class Inbox:
         record = self._shelf.get(message.job)
         if record is not None:
             record.input_ended(message.count, message.error)
+
+    def _wanted(self, message: Wanted, _: list[Buffer]) -> None:
+        """Items wait for results that came here: they go back, whole pages of them."""
+        record = self._shelf.get(message.job)
+        pages: dict[int, Packed] = {}
+        left = RangeSet()
+        for start, stop in message.ranges:
+            left.add(start, stop)
+            pages.update(() if record is None else record.results_in(start, stop))
+        for first, packed in pages.items():
+            left.remove(first, first + packed.count)
+        for start, stop in left:  # not held any more, and that is said, too
+            pages[start] = Packed(kind_of(PLAIN), stop - start, ())
+        for first, packed in sorted(pages.items(), key=itemgetter(0)):
+            self._do(lambda outbox, first=first, packed=packed: outbox.values(message.job, first, packed))  # type: ignore[misc]
 
     def _notice(self, message: Notice, _: list[Buffer]) -> None:
         _log.log(logging.WARNING if message.level == "warning" else logging.INFO, "%s", message.text)

@@ -5,9 +5,7 @@ Owns: that face. Must not know: links.
 
 from twistcluster.client.futures import Future
 from twistcluster.client.records import JobRecord, Line
-from twistcluster.client.results import ItemFailure, Segment
-from twistcluster.wire.pages import FramedPacker, Packed
-from twistcluster.wire.values import dumps
+from twistcluster.client.results import ItemFailure, Segment, pack_one
 
 __all__ = ["ItemRecord"]
 
@@ -19,6 +17,11 @@ class ItemRecord(JobRecord):
         super().__init__(line, 0, id, future.name, count=1, shows_errors=False)
         self._future = future
         future.when_done(self._follow)
+
+    @property
+    def future_of_it(self) -> "Future[object]":
+        """The future that it shows."""
+        return self._future
 
     def name_of(self, index: int) -> str:
         """It is its only item."""
@@ -51,10 +54,4 @@ class ItemRecord(JobRecord):
         elif self._future.cancelled():
             self.were_cancelled([(0, 1)])
         else:  # decoded already, by somebody who asked
-            self.succeeded(0, self._packed())
-
-    def _packed(self) -> Packed:
-        encoded = dumps(self._future.result(), self._line.definitions)
-        packer = FramedPacker()
-        packer.add(encoded.data, encoded.buffers)
-        return packer.packed(definitions=encoded.definitions)
+            self.succeeded(0, pack_one(self._future.result(), self._line.definitions))

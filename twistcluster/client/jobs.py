@@ -14,7 +14,7 @@ from twistcluster.client.quantities import duration_text
 from twistcluster.client.reading import Errors, all_results, as_they_come, check_errors, in_order, one_result
 from twistcluster.client.records import JobRecord
 from twistcluster.client.views import DrawFunction, JobState, Progress
-from twistcluster.errors import NotPicklable
+from twistcluster.wire.references import HeldHereError
 
 __all__ = ["ItemError", "Job", "JobErrors", "JobLogs"]
 
@@ -99,7 +99,10 @@ class Job(Generic[T]):
         return f"<Job {self.name}: {progress.state}, {', '.join(parts)}>"
 
     def __reduce__(self) -> NoReturn:
-        raise NotPicklable(f"the job {self.name} can't travel to another process: pass its results() instead")
+        raise HeldHereError(
+            f"the job {self.name} can't travel to another process, but as an argument: "
+            "pass it to submit or map, or use its results()"
+        )
 
     # ---- results ---------------------------------------------------------------------------------------------------
 

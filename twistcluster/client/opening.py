@@ -23,10 +23,11 @@ from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import answer_of
 from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
+from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
 from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
-from twistcluster.wire.messages import OpenJob, Status
+from twistcluster.wire.messages import Keep, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
@@ -97,33 +98,48 @@ class Opener:
     ) -> Future[T]:
         """A call that is a job of its own."""
         name = options.name or function_name(function)
+        references = Collector(self._session)
         with self._lock:
             parts, digest = self._prepare(function)
             session = self._session
-            row = encode((0, args, kwargs), session.definitions, session.values, name=f"an argument of {name}")
+            call = (0, args, kwargs)
+            row = encode(
+                call, session.definitions, session.values, name=f"an argument of {name}", references=references
+            )
             packer = FramedPacker()
             packer.add(row.data, row.buffers, row.stored)
+            if references.expected:
+                references.item(0, 0)
             record = self._record(name, options, count=1, shows_errors=False)
+            references.bind(record)
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
         named = dict.fromkeys((*self._functions.definitions_of(digest), *row.definitions))
-        Feed(self._session, record).page(packer.packed(CALL, tuple(named)))
+        Feed(self._session, record).page(references.page(packer.packed(CALL, tuple(named))))
         return future
 
     def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
         """A call for each item."""
         if not iterables:
             raise TypeError("map wants a function and at least one iterable")
+        sources = [job_of(each, self._session) for each in iterables]
+        if len(sources) == 1 and sources[0] is not None:
+            return self._map_job(function, sources[0], options)
+        iterables = tuple(
+            each if source is None else JobFutures(source) for each, source in zip(iterables, sources, strict=True)
+        )
+        references = Collector(self._session)
         items = _sized(iterables)
         shape = ONE if len(iterables) == 1 else ARGS
         source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
         with self._lock:
             parts, digest = self._prepare(function)
             also = self._functions.definitions_of(digest)
-            packer = PagePacker(shape, self._session.definitions, also, self._session.values)
+            packer = PagePacker(shape, self._session.definitions, also, references, self._session.values)
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = _known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
+            references.bind(record)
             self._open(record, digest, parts, options)
         feed = Feed(self._session, record)
         if items is None:
@@ -134,6 +150,26 @@ class Opener:
             feed.pages(iter(first))
             feed.items(items, packer, shape)
         return record
+
+    def _map_job(self, function: Callable[..., Any], source: JobRecord, options: JobOptions) -> JobRecord:
+        """A call for each result of a job: they don't pass through here."""
+        with self._lock:
+            parts, digest = self._prepare(function)
+            record = self._record(options.name or function_name(function), options, source.count)
+            self._open(record, digest, parts, options, source.number)
+        record.follow(source)
+        return record
+
+    def put(self, value: T) -> Reference[T]:
+        """Write a value into the store, and tell the cluster."""
+        session = self._session
+        session.check()
+        with self._lock:
+            self._functions.begin()
+            id_, nbytes, definitions = session.store.put(value)
+        reference: Reference[T] = Reference(session, session.store, id_, nbytes, definitions)
+        session.do(lambda outbox: outbox.send(Keep([Stored(0, id_, nbytes)])))
+        return reference
 
     def step(self, function: Callable[[], Any]) -> tuple[bytes, bytes]:
         """Digest and blob of a function that every slot shall run; what it imports travels with the context."""
@@ -261,7 +297,7 @@ class Opener:
                 older.id,
             )
 
-    def _open(self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions) -> None:
+    def _open(self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions, source: int = 0) -> None:
         message = OpenJob(
             job=record.number,
             functions=[digest],
@@ -271,6 +307,7 @@ class Opener:
             count=record.count,
             priority=options.priority,
             resources=options.resources,
+            source=source,
         )
         self._session.do(lambda outbox: outbox.job(message, parts))
         if record.count == 0:
@@ -322,5 +359,12 @@ def _has_length(iterable: Any) -> bool:
 
 def _known_count(iterables: tuple[Any, ...]) -> int | None:
     """How many items lazy iterables will give, where all say it."""
-    sizes = [len(each) for each in iterables if _has_length(each)]
-    return min(sizes) if len(sizes) == len(iterables) else None
+    sizes = [_length(each) for each in iterables]
+    known = [size for size in sizes if size is not None]
+    return min(known) if len(known) == len(sizes) else None
+
+
+def _length(iterable: Any) -> int | None:
+    if isinstance(iterable, JobFutures):
+        return iterable.record.count
+    return len(iterable) if _has_length(iterable) else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from twistcluster.client.ledger import Ledger
 from twistcluster.net.link import Channel
-from twistcluster.wire.messages import Blob, Cancel, Context, Forget, Message, OpenJob, Page
+from twistcluster.wire.messages import Blob, Cancel, Context, Forget, Message, OpenJob, Page, Values
 from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
@@ -83,8 +83,16 @@ class Outbox:
             return
         for digest in packed.definitions:
             self._blob(digest, self._definitions.blob(digest))
-        message = Page(number, first, packed.count, packed.kind, list(packed.definitions), list(packed.objects))
+        definitions, objects, edges = list(packed.definitions), list(packed.objects), list(packed.edges)
+        message = Page(number, first, packed.count, packed.kind, definitions, objects, edges)
         self._link.send(message, packed.buffers)
+
+    def values(self, number: int, first: int, packed: Packed) -> None:
+        """Results of a job that others of its client's wait for."""
+        for digest in packed.definitions:
+            self._blob(digest, self._definitions.blob(digest))
+        definitions, objects = list(packed.definitions), list(packed.objects)
+        self._link.send(Values(number, first, packed.count, packed.kind, definitions, objects), packed.buffers)
 
     def _blob(self, digest: bytes, blob: bytes) -> None:
         if digest in self._ledger:

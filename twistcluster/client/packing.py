@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Final
 
+from twistcluster.client.references import Collector
 from twistcluster.errors import NotPicklable, StoreFull
 from twistcluster.storage.values import ValueStore, encode, is_large
 from twistcluster.wire.definitions import Definitions
@@ -49,11 +50,17 @@ class PagePacker:
         shape: Whether an item is one argument or a tuple of them.
         definitions: This process's book.
         also: Digests of definitions that every page shall name beside those of its items (the function's).
+        references: What stands for the futures, jobs and references in the items.
         store: The host's, for large items.
     """
 
     def __init__(
-        self, shape: int, definitions: Definitions, also: tuple[bytes, ...] = (), store: ValueStore | None = None
+        self,
+        shape: int,
+        definitions: Definitions,
+        also: tuple[bytes, ...] = (),
+        references: Collector | None = None,
+        store: ValueStore | None = None,
     ) -> None:
         self.count = 0
         """Items packed so far."""
@@ -62,6 +69,7 @@ class PagePacker:
         self._definitions = definitions
         self._store = store
         self.also = also
+        self._references = references
         self._block = 1
 
     def pages(self, items: Iterable[Any]) -> Iterator[Packed]:
@@ -99,25 +107,39 @@ class PagePacker:
     def _framed(self, items: list[Any]) -> Iterator[Packed]:
         packer = FramedPacker()
         named: dict[bytes, None] = {}
+        references = self._references
         for index, item in enumerate(items, self.count):
             try:
-                row = encode(item, self._definitions, self._store, name="item")
-            except (NotPicklable, StoreFull) as error:
+                row = encode(item, self._definitions, self._store, name="item", references=references)
+                met = references is not None and references.expected
+                if packer.count and (
+                    packer.nbytes + len(row.data) > PAGE_BYTES
+                    or packer.stored_nbytes > PAGE_STORED_BYTES
+                    or packer.full(len(row.buffers))
+                    or (met and self._crowded())
+                ):
+                    yield self._page(packer, named)
+                    packer, named = FramedPacker(), {}
+                if references is not None and met:
+                    references.item(index, packer.count)
+            except Exception as error:
                 if packer.count:
-                    yield packer.packed(self._shape, tuple(named))
-                raise type(error)(f"Item {index} can't be sent: {error}") from error.__cause__
-            if packer.count and (
-                packer.nbytes + len(row.data) > PAGE_BYTES
-                or packer.stored_nbytes > PAGE_STORED_BYTES
-                or packer.full(len(row.buffers))
-            ):
-                yield packer.packed(self._shape, tuple(named))
-                packer, named = FramedPacker(), {}
+                    yield self._page(packer, named)
+                if isinstance(error, NotPicklable | StoreFull):
+                    raise type(error)(f"Item {index} can't be sent: {error}") from error.__cause__
+                raise
             packer.add(row.data, row.buffers, row.stored)
             if row.definitions:
                 named.update(dict.fromkeys(row.definitions))
         if packer.count:
-            yield packer.packed(self._shape, tuple(named))
+            yield self._page(packer, named)
+
+    def _crowded(self) -> bool:
+        return self._references is not None and self._references.crowds()
+
+    def _page(self, packer: FramedPacker, named: dict[bytes, None]) -> Packed:
+        packed = packer.packed(self._shape, tuple(named))
+        return packed if self._references is None else self._references.page(packed)
 
     def _named(self, packed: Packed) -> tuple[bytes, ...]:
         return tuple(dict.fromkeys((*self.also, *packed.definitions)))

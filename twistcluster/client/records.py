@@ -7,17 +7,19 @@ know: how a job travels (session.py), what its user types (jobs.py), how it is s
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
+from twistcluster.client.inputs import ALL, Inputs, Node
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
 from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
-from twistcluster.errors import Cancelled, Detached, InputEnded
+from twistcluster.errors import Cancelled, Detached, InputEnded, TwistclusterError
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
@@ -46,6 +48,8 @@ class Line(Protocol):
     definitions: Definitions
     values: ValueStore | None
     """The host's store."""
+    lost: TwistclusterError | None
+    """Why it is gone."""
 
     def cancel(self, number: int, start: int, stop: int | None) -> None:
         """Items shall not start."""
@@ -107,6 +111,8 @@ class JobRecord:
         self.count = count
         self.fates = Fates(line.definitions, line.values, keep=keep)
         self.input: Input | None = None
+        self.inputs = Inputs()
+        """What its items wait for."""
         self.input_error: BaseException | None = None
         self.lost: BaseException | None = None
         self.fetched = False
@@ -125,12 +131,18 @@ class JobRecord:
         self._cancelled = False
         self._shown = False
         self._told_input = 0
+        self._followers: list[weakref.ref[JobRecord]] = []
 
     def __del__(self) -> None:
         if self.number:  # else the scheduler knows nothing of it
             self._line.dropped(self.number)
 
     # ---- asked, from any thread ------------------------------------------------------------------------------------
+
+    @property
+    def line(self) -> Line:
+        """The way to its cluster."""
+        return self._line
 
     @property
     def is_over(self) -> bool:
@@ -209,6 +221,9 @@ class JobRecord:
         with self.condition:
             return self.fates.of(index)
 
+    can_retry = True
+    """Whether its failed items may be run again."""
+
     @property
     def cut(self) -> BaseException | None:
         """Of a job that is over: why not all of its results are here; None: they are."""
@@ -281,6 +296,53 @@ class JobRecord:
         """What an item printed."""
         return self.fates.outputs.get(index, "")
 
+    def results_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
+        """The pages that hold results of these items, as they came, each with the number of its first item."""
+        told: set[int] = set()
+        index = start
+        while index < stop:
+            fate = self.fate(index)
+            if isinstance(fate, Segment) and id(fate.packed) not in told:
+                told.add(id(fate.packed))
+                yield fate.first, fate.packed
+            index = fate.stop if isinstance(fate, Segment) else index + 1
+
+    # ---- as an input of other jobs' items, or with inputs of its own ------------------------------------------------
+
+    def lend(self, future: Future[Any]) -> None:
+        """An item waits for this future's: its result may be asked for."""
+
+    def awaits(self, index: int) -> None:
+        """An item waits for one of this job's, or (`ALL`) for all of them."""
+        if self._ended is None and (self.count is None or self.input is not None):  # some may be still to be packed
+            self.inputs.awaited.add(index)
+
+    def hold(self, index: int, held: tuple[object, ...], nodes: tuple[Node, ...]) -> None:
+        """One of its items was packed, and names these."""
+        with self.condition:
+            if self._ended is None:
+                self.inputs.hold(index, held, nodes)
+
+    def follow(self, source: "JobRecord") -> None:
+        """Its items are as many as those of this other job, whose results are their arguments."""
+        self.inputs.source = source
+        source.awaits(ALL)
+        source.lead(self)
+
+    def lead(self, follower: "JobRecord") -> None:
+        """Tell another job how many items there are, when that is known."""
+        with self.condition:
+            self._followers.append(weakref.ref(follower))
+        if self.count is not None:
+            self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        followers, self._followers = self._followers, []
+        for each in followers:
+            record = each()
+            if record is not None and self.count is not None:
+                record.input_ended(self.count, self.input_error or "")
+
     # ---- told to do ------------------------------------------------------------------------------------------------
 
     def cancel_item(self, index: int) -> None:
@@ -342,6 +404,8 @@ class JobRecord:
         """Results came."""
         with self.condition:
             news = self.fates.succeeded(first, packed)
+            if self.inputs:
+                self.inputs.settled(first, first + packed.count)
             for segment in news:
                 self._tell_watched(segment.start, segment.stop, segment)
             listeners, over = self._listeners if news else (), self._notify()
@@ -353,6 +417,8 @@ class JobRecord:
         """An item failed for good."""
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.name_of(index))
         with self.condition:
+            if info.why == "input" and not buffers:
+                failure.find_cause = self.inputs.finder(index)
             news = self.fates.failed(failure)
             if news:
                 self._tell_watched(index, index + 1, failure)
@@ -369,6 +435,7 @@ class JobRecord:
         """Items won't start."""
         with self.condition:
             for start, stop in self.fates.were_cancelled(ranges):
+                self.inputs.settled(start, stop)
                 self._tell_watched(start, stop, (start, stop))
             over = self._notify()
         self._changed(over)
@@ -410,6 +477,7 @@ class JobRecord:
             if error and self.input_error is None:
                 self.input_error = InputEnded(error) if isinstance(error, str) else error
             over = self._notify(news=False)
+        self._tell_followers()
         self._changed(over)
 
     def was_lost(self, error: BaseException) -> None:
@@ -474,6 +542,7 @@ class JobRecord:
         self._running = 0
         self._waiting = ""
         self.input = None
+        self.inputs.ended(again=bool(self.fates.failures) and self.lost is None and self.can_retry)
         watched, self._watched = self._watched, {}
         for index, future in watched.items():
             self._give_up(future, index)

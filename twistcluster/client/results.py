@@ -5,12 +5,13 @@ process. Decoding happens in the thread that asks. Must not know: links, waiting
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twistcluster.client.tracebacks import with_source_lines
 from twistcluster.errors import (
     Cancelled,
+    DependencyFailed,
     NotPicklable,
     ObjectLost,
     RemoteError,
@@ -23,14 +24,16 @@ from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore, decode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
-from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, unpack_plain
-from twistcluster.wire.values import Definitions, loads
+from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, stored_in, unpack_plain
+from twistcluster.wire.values import Definitions, dumps, loads
 
-__all__ = ["ItemFailure", "Segment", "Segments", "cancelled_error"]
+__all__ = ["ItemFailure", "Segment", "Segments", "cancelled_error", "pack_one", "size_of"]
 
 WHY: dict[str, type[TwistclusterError]] = {
     "crashed": WorkerCrashed,
     "lost": WorkerLost,
+    "gone": ObjectLost,
+    "input": DependencyFailed,
     "argument": NotPicklable,
     "result": NotPicklable,
 }
@@ -87,10 +90,33 @@ class Segment:
         """One result, packed alone."""
         if not self.packed.kind & FRAMED:
             return pack_plain([self.item(index)])
+        if self.packed.objects:  # packed alone already
+            return self.packed
         data, buffers = framed_item(self.packed, self.offset + index - self.start)
         packer = FramedPacker()
         packer.add(bytes(data), buffers)
         return packer.packed(definitions=self.packed.definitions)
+
+    def row(self, index: int) -> tuple[Buffer, list[Buffer]]:
+        """One result of those that aren't plain, as it came."""
+        return framed_item(self.packed, self.offset + index - self.start)
+
+    def stored(self, index: int) -> tuple[bytes, int] | None:
+        """Id and size of one result, if it is in a store."""
+        return stored_in(self.row(index)[0]) if self.packed.objects else None
+
+    def nbytes(self, index: int) -> int:
+        """Of one result, pickled."""
+        if self.is_plain:
+            return size_of(self.item(index))
+        data, buffers = self.row(index)
+        stored = stored_in(data)
+        return stored[1] if stored else len(data) + sum(memoryview(buffer).nbytes for buffer in buffers)
+
+    @property
+    def first(self) -> int:
+        """The first item of the page that it is a part of."""
+        return self.start - self.offset
 
     def forget(self) -> None:
         """Keep the encoded form only."""
@@ -147,12 +173,14 @@ class Segments:
 class ItemFailure:
     """An item that failed: what is known without unpickling, and the pickled exception where there is one."""
 
-    __slots__ = ("_definitions", "_error", "_name", "buffers", "index", "info")
+    __slots__ = ("_definitions", "_error", "_name", "buffers", "find_cause", "index", "info")
 
     def __init__(self, index: int, info: ErrorInfo, buffers: list[Buffer], definitions: Definitions, name: str) -> None:
         self.index = index
         self.info = info
         self.buffers = buffers
+        self.find_cause: Callable[[], ItemFailure | None] | None = None
+        """Gives the failure of what the item waited for, if that is known here."""
         self._definitions = definitions
         self._name = name
         self._error: BaseException | None = None
@@ -164,12 +192,28 @@ class ItemFailure:
 
     def exception(self) -> BaseException:
         """The exception to raise: the item's own with the remote traceback as its cause. The same one each time."""
+        if self._error is None and self.info.why == "input":
+            self._error = self._of_input()
         if self._error is None:
             error = self._rebuilt() or self._described()
             if self.info.traceback:
                 error.__cause__ = RemoteTraceback(self.traceback)
             self._error = error
         return self._error
+
+    def _of_input(self) -> BaseException:
+        """Its cause is the exception of what the item waited for."""
+        error = self._described()
+        cause = self._rebuilt()
+        if cause is not None and self.info.traceback:
+            cause.__cause__ = RemoteTraceback(self.traceback)
+        if cause is None and self.find_cause is not None:
+            failure = self.find_cause()
+            cause = None if failure is None else failure.exception()
+        if cause is None and self.info.traceback:
+            cause = RemoteTraceback(self.traceback)
+        error.__cause__ = cause
+        return error
 
     def _rebuilt(self) -> BaseException | None:
         if not self.buffers:
@@ -186,6 +230,20 @@ class ItemFailure:
         if kind is None:
             return RemoteError(f"{info.type}: {info.message}" if info.message else info.type)
         return kind(f"{self._name}: {info.message}")
+
+
+def pack_one(value: Any, definitions: Definitions) -> Packed:
+    """A result that was decoded, packed again."""
+    encoded = dumps(value, definitions)
+    packer = FramedPacker()
+    packer.add(encoded.data, encoded.buffers)
+    return packer.packed(definitions=encoded.definitions)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a value's pickle and its buffers."""
+    encoded = dumps(value, copy=False)
+    return len(encoded.data) + sum(memoryview(buffer).nbytes for buffer in encoded.buffers)
 
 
 def cancelled_error(name: str) -> Cancelled:

@@ -16,14 +16,14 @@ import sys
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future as Reply
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, views
-from twistcluster.client.handles import Handle
+from twistcluster.client.handles import ClientStore
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
@@ -37,7 +37,6 @@ from twistcluster.errors import (
     ClusterUnreachable,
     JobNotFound,
     ResultsGone,
-    StoreFull,
     TwistclusterError,
     VersionMismatch,
 )
@@ -58,7 +57,6 @@ from twistcluster.wire.messages import (
     Drop,
     Goodbye,
     Hello,
-    Keep,
     Message,
     Question,
     Refused,
@@ -67,7 +65,6 @@ from twistcluster.wire.messages import (
     SchedulerToClient,
     StepDone,
     Stopping,
-    Stored,
     Welcome,
 )
 from twistcluster.wire.values import Definitions
@@ -118,12 +115,15 @@ class Session:
         owner: The secret of an owned cluster, if this process started it.
     """
 
+    store: ClientStore
+
     def __init__(self, connection: Connection, definitions: Definitions, owner: str = "") -> None:
         self.connection = connection
         self.definitions = definitions
         self.owned = bool(owner)
         self.id = uuid.uuid4().hex
         self.values = open_store(connection.store)
+        self.store = ClientStore(self.values, definitions, self.dropped_value)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
@@ -139,7 +139,7 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf, definitions, self.values, self.dropped_value).handlers,
+            **Inbox(self.shelf, definitions, self.do, self.values, self.dropped_value).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,
@@ -269,15 +269,6 @@ class Session:
         ids = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]
         if ids and self.lost is None:
             self._turn.run(lambda: self._link.send(Drop(ids)))
-
-    def put(self, parts: Sequence[Buffer]) -> Handle:
-        """Put a pickle and its buffers into the store."""
-        self.check()
-        if self.values is None:
-            raise StoreFull("this cluster has no store on this host: pass the value itself")
-        stored = Stored(0, *self.values.put(parts))
-        self.do(lambda outbox: outbox.send(Keep([stored])))
-        return Handle(stored, self.dropped_value)
 
     def keep(self, kept: object) -> None:
         """Keep something findable."""

@@ -23,7 +23,7 @@ from twistcluster.nodes.hosting import Premises, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
-from twistcluster.storage.upkeep import Upkeep, remove_values
+from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Stop, Stopping
 
@@ -79,7 +79,6 @@ class SchedulerNode:
         self._ending_turn = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
-        self._store = store
         self._upkeep = Upkeep(store) if store else None
         self._upkeep_timer: Timer | None = None
         self._arm()
@@ -171,7 +170,8 @@ class SchedulerNode:
                     if (link := self._links.get(peer)) is not None:
                         link.close(reason)
                 case Remove(ids):
-                    remove_values(self._store, ids)
+                    if self._upkeep is not None:
+                        self._upkeep.remove(ids)
                 case Log(level, event, fields):
                     log_event(level, event, fields)
                 case EndCluster(reason):

@@ -32,7 +32,7 @@ from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
 from twistcluster.nodes.ticker import Ticker
-from twistcluster.storage.upkeep import remove_values
+from twistcluster.storage.upkeep import Upkeep
 from twistcluster.storage.values import usable
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Goodbye, Hello, Message, Welcome
@@ -220,7 +220,8 @@ class WorkerNode:
                 case KillSlot(number):
                     self._kill(number)
                 case Remove(ids):
-                    remove_values(self.store, ids)
+                    if self.store:
+                        Upkeep(self.store).remove(ids)
                 case Log(level, event, fields):
                     log_event(level, event, {"worker": self.name, **fields})
                 case Ended(reason):

@@ -14,6 +14,7 @@ from twistcluster.storage.reader import Reader
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import STORED_BYTES
 from twistcluster.wire.pages import stored_in, stored_row
+from twistcluster.wire.references import References, Resolver
 from twistcluster.wire.values import Definitions, dumps, loads
 
 __all__ = ["Row", "ValueStore", "decode", "encode", "is_large", "usable"]
@@ -68,7 +69,13 @@ class ValueStore:
 
 
 def encode(
-    value: object, definitions: Definitions, store: ValueStore | None, *, name: str = "value", copy: bool = True
+    value: object,
+    definitions: Definitions,
+    store: ValueStore | None,
+    *,
+    name: str = "value",
+    copy: bool = True,
+    references: References | None = None,
 ) -> Row:
     """Pickle a value, into the store if it is large.
 
@@ -77,13 +84,14 @@ def encode(
         definitions: This process's book.
         store: Without one every value travels in its page.
         name: What the value is called in an error ("item 17").
+        references: What stands for objects that don't travel themselves.
         copy: Whether what doesn't go into the store is a copy, too, so that it can't change with the value.
 
     Raises:
         NotPicklable: With the part that can't be pickled.
         StoreFull: There is no room for it.
     """
-    encoded = dumps(value, definitions, name=name, copy=False)
+    encoded = dumps(value, definitions, name=name, copy=False, references=references)
     data, buffers = encoded.data, encoded.buffers
     if store is not None and len(data) + sum(map(_nbytes, buffers)) > STORED_BYTES:
         named = store.put([data, *buffers])
@@ -100,6 +108,7 @@ def decode(
     store: ValueStore | None,
     *,
     copy: bool = True,
+    resolve: Resolver | None = None,
 ) -> Any:
     """Make a value of its row. Its arrays are writable where they were, and nobody else's.
 
@@ -109,11 +118,11 @@ def decode(
     """
     named = stored_in(data)
     if named is None:
-        return loads(data, buffers, definitions, copy=copy)
+        return loads(data, buffers, definitions, copy=copy, resolve=resolve)
     if store is None:
         raise ObjectGone(f"value {named[0].hex()} is in the store of another host")
     first, *others = store.parts(named[0])
-    return loads(first, others, definitions, copy=False)
+    return loads(first, others, definitions, copy=False, resolve=resolve)
 
 
 def _nbytes(buffer: Buffer) -> int:

@@ -27,7 +27,7 @@ ADVICE: Final = (
         "open it inside the function, or once in every slot with cluster.everywhere",
     ),
     (("matplotlib.",), "make the figure inside the function, or pass the data that it shows"),
-    (("twistcluster.",), "a cluster, its jobs and futures stay in the notebook: pass the results that they give"),
+    (("twistcluster.",), "a cluster stays in the notebook; pass its jobs, futures and references as arguments"),
     (("frame", "traceback"), "pass its text, as traceback.format_exc() makes it"),
 )
 

@@ -14,7 +14,7 @@ import pickle
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import cloudpickle
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 PROTOCOL: Final = 5
+HOOKED: Final = frozenset({"cloudpickle.cloudpickle", __name__, "twistcluster.wire.references"})
+"""Modules of whose functions an unpickler has its own versions."""
 
 State = tuple[type, Any]
 """A class, and what cloudpickle makes it of."""
@@ -185,8 +187,11 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         definitions: Definitions | None,
         taker: Callable[[Any], bool] | None,
         pending: frozenset[int] = frozenset(),
+        table: Mapping[type, Callable[[Any], Any]] | None = None,
     ) -> None:
         self._file = io.BytesIO()
+        if table:
+            self.dispatch_table = {**cloudpickle.Pickler.dispatch_table, **table}  # read by the base class's __init__
         super().__init__(self._file, protocol=PROTOCOL, buffer_callback=taker)
         self._definitions = definitions
         self._pending = pending
@@ -212,10 +217,19 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class ByValueUnpickler(pickle.Unpickler):
-    """Resolves classes by digest, and puts what comes by value into its place in this process."""
+    """Resolves classes by digest, and puts what comes by value into its place in this process.
+
+    `calls` are what to call instead of the placeholders of wire/references.py.
+    """
 
     def __init__(
-        self, data: Buffer, buffers: Sequence[Buffer], definitions: Definitions, *, step: bool = False
+        self,
+        data: Buffer,
+        buffers: Sequence[Buffer],
+        definitions: Definitions,
+        *,
+        step: bool = False,
+        calls: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         super().__init__(io.BytesIO(data), buffers=buffers)
         self._definitions = definitions
@@ -233,10 +247,12 @@ class ByValueUnpickler(pickle.Unpickler):
             self._hooks["_make_function"] = self._make_function
             self._hooks["_function_setstate"] = self._set_function_state
             self._hooks["_class_setstate"] = self._change_class
+        if calls is not None:
+            self._hooks.update(calls)
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return a global of a module, or what stands for it here."""
-        if name in self._hooks and module in {"cloudpickle.cloudpickle", __name__}:
+        if name in self._hooks and module in HOOKED:
             return self._hooks[name]
         return super().find_class(module, name)
 
@@ -324,8 +340,8 @@ def needs_by_value(data: bytes) -> bool:
 
 
 def holds_by_value(data: bytes | bytearray) -> bool:
-    """Whether a pickle was made by a `ByValuePickler`, or may have been."""
-    return b"cloudpickle" in data or b"twistcluster.wire.definitions" in data
+    """Whether a pickle was made by a `ByValuePickler` or holds placeholders, or may: only a `ByValueUnpickler` reads it."""
+    return b"cloudpickle" in data or b"twistcluster.wire." in data
 
 
 def _by_value(cls: type) -> bool:

@@ -158,6 +158,7 @@ class Edge(Message):
     """An item waits for another's result, which takes the place of the placeholder with the number `input`."""
 
     item: int
+    """Its number in the job."""
     input: int
     job: int
     index: int
@@ -183,7 +184,10 @@ class Freed(Message, tag=True):
 
 
 class Values(Message, tag=True):
-    """Results of items `first` to `first + count` of a job that others wait for. Buffers: a packed page of them."""
+    """Results of items `first` to `first + count` of a job that others wait for. Buffers: a packed page of them.
+
+    From a client without any: it holds these results no more.
+    """
 
     job: int
     first: int

@@ -22,7 +22,7 @@ from typing import Any, Final
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import BUFFERS_PER_FRAME
-from twistcluster.wire.messages import Stored
+from twistcluster.wire.messages import Edge, Stored
 
 __all__ = [
     "ARGS",
@@ -87,6 +87,8 @@ class Packed:
     definitions: tuple[bytes, ...] = ()
     objects: tuple[Stored, ...] = ()
     """Values in a store that its rows name; `item` counts within the page."""
+    edges: tuple[Edge, ...] = ()
+    """What its items wait for; `item` counts within the job."""
     held: object = field(default=None, compare=False, repr=False)
     """What must live as long as this does: whoever can ask for such a value says so."""
 
