@@ -98,7 +98,7 @@ class Table:
             self.next_peer += 1
             self.peers[seat] = self.next_peer
             role = "client" if seat < 3 else "worker"
-            hello = m.Hello(1, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
+            hello = m.Hello(m.PROTOCOL, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
             self.look(self.scheduler.connected(self.next_peer, hello, self.now))
 
     def happen(self, what, seat, message, buffers):

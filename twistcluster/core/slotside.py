@@ -48,7 +48,8 @@ class SlotSide:
         self._finished(slot, bite, start, start + count, message.seconds)
         if not bite.job.ended:
             lease = bite.lease.number
-            self._worker.up(Report(lease, start, count, message.kind, message.seconds, message.definitions), buffers)
+            told = Report(lease, start, count, message.kind, message.seconds, message.definitions, message.objects)
+            self._worker.up(told, buffers)
 
     def _failure(self, slot: Slot, message: Failure, buffers: Buffers) -> None:
         bite = slot.bites.get(message.lease)

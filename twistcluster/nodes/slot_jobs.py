@@ -1,22 +1,25 @@
-"""What a slot was sent: blobs, contexts, jobs with their functions and pages.
+"""What a slot was sent: blobs, contexts, jobs with their functions and pages, and results that items waited for.
 
 Owns: what is unpickled when: a function once, a plain page once, the items of other pages just before each run. Must not
 know: bites, links.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from twistcluster.errors import ProtocolError
+from twistcluster.errors import ObjectLost, ProtocolError
 from twistcluster.nodes.slot_errors import ArgumentError, ContextError, describe
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.functions import load_function
-from twistcluster.wire.messages import Context, ErrorInfo, OpenJob, Page
-from twistcluster.wire.pages import CALL, PLAIN, Packed, framed_item, unpack_plain
+from twistcluster.wire.messages import Context, DropValues, ErrorInfo, OpenJob, Page, Values
+from twistcluster.wire.pages import CALL, PLAIN, Packed, framed_item, stored_in, unpack_plain
 from twistcluster.wire.values import Definitions, loads
 
-__all__ = ["Functions", "JobPage", "SlotJob", "Store", "unloadable"]
+__all__ = ["Functions", "JobPage", "SlotJob", "Store", "ValuePage", "decode_row", "unloadable"]
+
+WHOLE: Final = -1
+"""The index of an input that is a whole job: the list of all its results."""
 
 
 class Store:
@@ -27,6 +30,10 @@ class Store:
         self.contexts: dict[bytes, Context] = {}
         self.jobs: dict[int, SlotJob] = {}
         self.definitions = Definitions(in_slot=True)
+        self.values: dict[int, list[ValuePage]] = {}
+        """By job: pages of its results that items of others waited for, in order."""
+        self.read_stored: Callable[[bytes, int], Any] = no_store
+        """Reads a value from the host's store, by its id and size."""
         self._functions: dict[bytes, Callable[..., Any] | ContextError] = {}
 
     def blob(self, digest: bytes) -> bytes:
@@ -41,6 +48,33 @@ class Store:
         for digest in digests:
             self.blobs.pop(digest, None)
             self._functions.pop(digest, None)
+
+    def keep_values(self, message: Values, buffers: list[Buffer]) -> None:
+        """Results came that items wait for."""
+        insort(self.values.setdefault(message.job, []), ValuePage(message, buffers), key=first_of)
+
+    def drop_values(self, message: DropValues) -> None:
+        """These won't be needed again."""
+        gone = set(message.firsts)
+        left = [page for page in self.values.get(message.job, ()) if page.first not in gone]
+        if left:
+            self.values[message.job] = left
+        else:
+            self.values.pop(message.job, None)
+
+    def result(self, job: int, index: int) -> Any:
+        """The result of an item of another job; of a whole job, all of them in a new list.
+
+        Raises:
+            ProtocolError: it was never sent.
+        """
+        pages = self.values.get(job, [])
+        if index == WHOLE:
+            return [decode_row(page, row, self) for page in pages for row in range(page.packed.count)]
+        at = bisect_right(pages, index, key=first_of) - 1
+        if at < 0 or index >= pages[at].first + pages[at].packed.count:
+            raise ProtocolError(f"item {index} of job {job} is another's input, but it was never sent")
+        return decode_row(pages[at], index - pages[at].first, self)
 
     def function(self, digest: bytes) -> Callable[..., Any]:
         """The function of a blob, unpickled once, so that a cache in a global works.
@@ -60,6 +94,17 @@ class Store:
         return known
 
 
+class ValuePage:
+    """A page of results as it came."""
+
+    __slots__ = ("first", "packed", "values")
+
+    def __init__(self, message: Values, buffers: list[Buffer]) -> None:
+        self.first = message.first
+        self.packed = Packed(message.kind, message.count, tuple(buffers))
+        self.values: list[Any] | None = None
+
+
 class Functions(dict[int, Callable[..., Any]]):
     """A job's functions by number, each unpickled when it is first called."""
 
@@ -76,7 +121,7 @@ class Functions(dict[int, Callable[..., Any]]):
 class JobPage:
     """A page of items as it came."""
 
-    __slots__ = ("count", "first", "packed", "plain", "shape", "values")
+    __slots__ = ("count", "edges", "first", "packed", "plain", "shape", "values")
 
     def __init__(self, message: Page, buffers: list[Buffer]) -> None:
         self.first = message.first
@@ -85,6 +130,10 @@ class JobPage:
         self.shape = self.packed.shape
         self.plain = self.packed.packing == PLAIN
         self.values: list[Any] | None = None
+        self.edges: dict[int, dict[int, tuple[int, int]]] = {}
+        """By item and number of its input: the job and the index of what it waited for."""
+        for edge in message.edges:
+            self.edges.setdefault(message.first + edge.item, {})[edge.input] = edge.job, edge.index
 
     def plain_values(self) -> list[Any]:
         """All items of a plain page, decoded once."""
@@ -115,6 +164,7 @@ class SlotJob:
 
     def __init__(self, store: Store, message: OpenJob) -> None:
         self.message = message
+        self._store = store
         self.functions = Functions(store, message.functions)
         self._firsts: list[int] = []
         self._pages: list[JobPage] = []
@@ -142,12 +192,45 @@ class SlotJob:
             raise ProtocolError(f"item {index} of job {self.message.job} is to be run, but its page was never sent")
         return self._pages[at]
 
+    def input(self, item: int, number: int) -> Any:
+        """What takes the place of a placeholder in an item's arguments, unpickled anew at each call.
+
+        Raises:
+            ProtocolError: the item has no such input, or its value was never sent.
+        """
+        edge = self.page(item).edges.get(item, {}).get(number)
+        if edge is None:
+            raise ProtocolError(f"item {item} of job {self.message.job} has no input {number}")
+        return self._store.result(*edge)
+
     def call(self, shape: int, value: Any) -> Any:
         """Run one item, whatever its shape."""
         if shape == CALL:
             number, args, kwargs = value
             return self.functions[number](*args, **kwargs)
         return self.functions[0](*value) if shape else self.functions[0](value)
+
+
+def first_of(page: ValuePage) -> int:
+    """The first item of a page, to sort by."""
+    return page.first
+
+
+def decode_row(page: ValuePage, row: int, store: Store) -> Any:
+    """One result of a page. That of a plain page can't be changed by an item, so the page is unpickled once."""
+    packed = page.packed
+    if packed.packing == PLAIN:
+        if page.values is None:
+            page.values = unpack_plain(packed)
+        return page.values[row]
+    data, buffers = framed_item(packed, row)
+    stored = stored_in(data)
+    return loads(data, buffers, store.definitions) if stored is None else store.read_stored(*stored)
+
+
+def no_store(name: bytes, nbytes: int) -> Any:
+    """What reading from a store means where there is none."""
+    raise ObjectLost(f"a value of {nbytes:,} B lies in a store ({name.hex()}), and this slot has none")
 
 
 def unloadable(error: BaseException) -> ErrorInfo:
