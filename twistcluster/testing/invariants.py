@@ -6,6 +6,7 @@ Owns: the checks. They read the machine's own records, cost what they cost, and 
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.scheduler import Scheduler
+from twistcluster.testing.link_invariants import check_links
 
 __all__ = ["check_scheduler"]
 
@@ -17,6 +18,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
         _check_leases(scheduler, job)
         _check_log(job)
     _check_workers(scheduler)
+    check_links(scheduler)
     held = sum(job.log.nbytes for job in scheduler.jobs.values())
     assert scheduler.telling.held_bytes == held, f"{scheduler.telling.held_bytes} B are said to be held, {held} are"
     for client in scheduler.clients.values():
@@ -25,17 +27,18 @@ def check_scheduler(scheduler: Scheduler) -> None:
 
 
 def _check_items(job: Job) -> None:
-    """Every item that came is pending, leased or finished: one of the three."""
+    """Every item that came is waiting, pending, leased or finished: one of the four."""
     spans = job.spans
     seen = RangeSet()
     for name, ranges in [
+        ("waiting", spans.waiting),
         ("pending", spans.pending),
         *((f"lease {number}", lease.left) for number, lease in spans.leases.items()),
     ]:
         for start, stop in ranges:
             assert 0 <= start < stop <= job.arrived, f"{job.id}: {start}-{stop} is {name}, {job.arrived} came"
             assert seen.add(start, stop) == [(start, stop)], f"{job.id}: {start}-{stop} is {name} and something else"
-    unseen = (job.count or 0) - job.arrived if job.cancelled and job.number not in job.owner.sending else 0
+    unseen = (job.count or 0) - job.arrived if job.cancelled and not job.expects_more else 0
     total = len(seen) + spans.finished
     assert total == job.arrived + unseen, f"{job.id}: {job.arrived} items came, {total} are somewhere"
     for name, fate in [("failed", job.failed), ("cancelled", job.cancelled)]:
