@@ -314,7 +314,7 @@ def test_values_are_dropped_together_and_before_they_are_sent_again():
     desk = Desk("lab")
     worker, client = desk.worker(1), desk.client()
     first = submit(client, 1, (3, []))
-    keep = submit(client, 9, (2, [edge(0, 1, 0), edge(1, 9, 0)]))
+    keep = submit(client, 2, (2, [edge(0, 1, 0), edge(1, 2, 0)]))
     worker.work()
     assert keep.state == "done"
     # Both are dropped when the job ends, in one message for each job whose results they are.
@@ -416,12 +416,12 @@ def test_a_client_that_goes_before_it_answers_fails_what_waits():
     worker, client, other = desk.worker(1), desk.client(), desk.client()
     first = submit(client, 1, (4, []))
     worker.work(seconds=1.0)
-    big = submit(client, 5, (8, []))
+    big = submit(client, 2, (8, []))
     for _ in range(5):
         worker.work(seconds=1.0)
         desk.wait(0.5)
     assert big.state == "done" and not first.log.entries
-    job = submit(client, 2, (2, [edge(0, 1, 1), edge(1, 1, -1)]))
+    job = submit(client, 3, (2, [edge(0, 1, 1), edge(1, 1, -1)]))
     other.say(m.Adopt(1, 1, job.id))
     assert client.got(m.Wanted) == [m.Wanted(1, [(0, 4)])]
     client.leave()
