@@ -7,6 +7,7 @@ lease is due.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from twistcluster.core.deliveries import Deliveries
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.jobs import Job, PageRecord
 from twistcluster.core.objects import Objects
@@ -32,12 +33,13 @@ class BlobRecord:
 class Supply:
     """Blobs and pages on their way to workers."""
 
-    __slots__ = ("_blobs", "_effects", "_objects")
+    __slots__ = ("_blobs", "_effects", "_objects", "deliveries")
 
     def __init__(self, effects: list[Effect], objects: Objects) -> None:
         self._objects = objects
         self._blobs: dict[bytes, BlobRecord] = {}
         self._effects = effects
+        self.deliveries = Deliveries(effects, self)
 
     def keep(self, digest: bytes, data: Buffer) -> None:
         """A client sent a blob, and counts on it."""
@@ -70,6 +72,10 @@ class Supply:
                     forgotten.setdefault(worker, []).append(digest)
         for worker, gone in forgotten.items():
             self._effects.append(Send(worker.peer, Forget(gone)))
+
+    def known(self, digests: Iterable[bytes]) -> list[bytes]:
+        """Those of these that are here."""
+        return [digest for digest in digests if digest in self._blobs]
 
     def data(self, digest: bytes) -> Buffer | None:
         """The bytes that a digest names, if they are here."""
@@ -111,6 +117,8 @@ class Supply:
                 page.workers.add(worker)
                 self.blobs(worker, page.message.definitions)
                 self._effects.append(Send(worker.peer, page.message, page.buffers))
+        if job.links is not None:
+            self.deliveries.bring(worker, job, start, stop)
 
     def _open(self, worker: Worker, job: Job) -> None:
         worker.jobs[job] = []
@@ -144,6 +152,8 @@ class Supply:
         for worker in job.workers:
             del worker.jobs[job]
             self._effects.append(Send(worker.peer, EndJob(job.key)))
+            if worker.stale:
+                self.deliveries.flush(worker)
         job.workers.clear()
         for page in job.pages.values():
             page.workers.clear()
@@ -164,3 +174,4 @@ class Supply:
             for page in job.pages.values():
                 page.workers.discard(worker)
         worker.jobs.clear()
+        self.deliveries.lost(worker)

@@ -6,6 +6,7 @@ Owns: what each message of a worker does to jobs. Must not know: how clients are
 from typing import TYPE_CHECKING
 
 from twistcluster.core.clientside import differing
+from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import Range
@@ -16,7 +17,6 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
-    Failed,
     Failure,
     Goodbye,
     Hello,
@@ -30,6 +30,7 @@ from twistcluster.wire.messages import (
     Running,
     SlotsChanged,
     StepDone,
+    Values,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ class WorkerSide:
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
+        if job.links is not None:
+            values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
+            scheduler.edges.succeeded(job, values, buffers)
         scheduler.settle(job)
 
     def _failure(self, worker: Worker, message: Failure, buffers: tuple[Buffer, ...]) -> None:
@@ -177,11 +181,11 @@ class WorkerSide:
         buffers: tuple[Buffer, ...] = (),
         definitions: list[bytes] | None = None,
     ) -> None:
-        scheduler = self._scheduler
-        job.failed.add(index, index + 1)
-        scheduler.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
-        scheduler.telling.tell(job, Failed(job.number, index, error, definitions or []), buffers)
-        scheduler.settle(job)
+        self._scheduler.item_failed(job, index, error, buffers, definitions or [])
+        if job.links is not None:
+            text = f"item {index} failed with {error.type}: {error.message}"
+            cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
+            self._scheduler.edges.failed(job, index, cause)
 
     def _printed(self, worker: Worker, message: Printed, _: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)

@@ -37,6 +37,7 @@ from twistcluster.wire.messages import (
     Blob,
     Context,
     DropPages,
+    DropValues,
     EndJob,
     Forget,
     Freed,
@@ -46,6 +47,7 @@ from twistcluster.wire.messages import (
     Ready,
     Step,
     StepDone,
+    Values,
 )
 
 __all__ = ["Slot", "main"]
@@ -76,6 +78,8 @@ class Slot:
             OpenJob: self._open_job,
             Page: self._page,
             DropPages: self._drop_pages,
+            Values: self._values,
+            DropValues: self._drop_values,
             EndJob: self._end_job,
             Freed: self._freed,
             Bite: self._bite,
@@ -145,6 +149,15 @@ class Slot:
         job = self._store.jobs.get(message.job)
         if job is not None:
             job.drop(message.firsts)
+
+    def _values(self, message: Values, buffers: list[Buffer]) -> None:
+        store = self._store
+        for digest in message.definitions:
+            store.definitions.learn(digest, store.blob(digest))
+        store.keep_values(message, buffers)
+
+    def _drop_values(self, message: DropValues, _: list[Buffer]) -> None:
+        self._store.drop_values(message)
 
     def _end_job(self, message: EndJob, _: list[Buffer]) -> None:
         self._store.jobs.pop(message.job, None)

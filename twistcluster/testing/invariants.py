@@ -8,6 +8,7 @@ from collections import Counter
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.scheduler import Scheduler
+from twistcluster.testing.link_invariants import check_links
 
 __all__ = ["check_scheduler"]
 
@@ -20,6 +21,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
         _check_log(job)
     _check_workers(scheduler)
     _check_objects(scheduler)
+    check_links(scheduler)
     held = sum(job.log.nbytes for job in scheduler.jobs.values())
     assert scheduler.telling.held_bytes == held, f"{scheduler.telling.held_bytes} B are said to be held, {held} are"
     for client in scheduler.clients.values():
@@ -28,17 +30,18 @@ def check_scheduler(scheduler: Scheduler) -> None:
 
 
 def _check_items(job: Job) -> None:
-    """Every item that came is pending, leased or finished: one of the three."""
+    """Every item that came is waiting, pending, leased or finished: one of the four."""
     spans = job.spans
     seen = RangeSet()
     for name, ranges in [
+        ("waiting", spans.waiting),
         ("pending", spans.pending),
         *((f"lease {number}", lease.left) for number, lease in spans.leases.items()),
     ]:
         for start, stop in ranges:
             assert 0 <= start < stop <= job.arrived, f"{job.id}: {start}-{stop} is {name}, {job.arrived} came"
             assert seen.add(start, stop) == [(start, stop)], f"{job.id}: {start}-{stop} is {name} and something else"
-    unseen = (job.count or 0) - job.arrived if job.cancelled and job.number not in job.owner.sending else 0
+    unseen = (job.count or 0) - job.arrived if job.cancelled and not job.expects_more else 0
     total = len(seen) + spans.finished
     assert total == job.arrived + unseen, f"{job.id}: {job.arrived} items came, {total} are somewhere"
     for name, fate in [("failed", job.failed), ("cancelled", job.cancelled)]:
@@ -79,6 +82,8 @@ def _check_objects(scheduler: Scheduler) -> None:
     for job in jobs:
         holds.update(each.id for page in job.pages.values() for each in page.message.objects)
         holds.update(each.id for entry in job.log.entries for each in entry.objects)
+        if job.links is not None:
+            holds.update(each.id for page in job.links.shelf for each in page.message.objects)
     for client in scheduler.clients.values():
         holds.update(client.objects)
     for record in records:

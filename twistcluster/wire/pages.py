@@ -88,7 +88,7 @@ class Packed:
     objects: tuple[Stored, ...] = ()
     """Values in a store that its rows name; `item` counts within the page."""
     edges: tuple[Edge, ...] = ()
-    """What its items wait for; `item` counts within the job."""
+    """What its items wait for; `item` counts within the page."""
     held: object = field(default=None, compare=False, repr=False)
     """What must live as long as this does: whoever can ask for such a value says so."""
 
