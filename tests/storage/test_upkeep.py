@@ -199,11 +199,14 @@ def test_free_segments_go_first(store):
     assert spilled(store) == []
 
 
-def test_what_somebody_maps_stays(store):
+def test_what_somebody_maps_stays_and_isn_t_even_copied(store, monkeypatch):
     pool = Pool(store)
     ids = [write(pool, byte) for byte in range(3)]
     held = Reader(store).read(ids[0])
+    whole, copied = upkeep_module._copy, []
+    monkeypatch.setattr(upkeep_module, "_copy", lambda fd, target: (copied.append(target), whole(fd, target)))
     spill_all(store)
+    assert len(copied) == 2
     assert files(store) == [ids[0].hex()]
     assert held[1] == bytes(MIB)
 
@@ -234,8 +237,9 @@ def test_what_happens_while_an_object_is_copied_wins(store, monkeypatch, meanwhi
         whole(fd, target)
         if meanwhile.startswith("freed"):
             pool.recycle([object_id])
-            # The copying holds the segment, so this one can't be it.
-            others.append(write(pool, 2)) if "again" in meanwhile else None
+            if "again" in meanwhile:
+                others.append(write(pool, 2))
+                assert os.stat(f"{store}/{others[0].hex()}").st_ino != os.fstat(fd).st_ino  # that one is being copied
         elif meanwhile == "mapped":
             held.extend(Reader(store).read(object_id))
         else:
