@@ -81,6 +81,18 @@ def both_full(store: str) -> None:
         assert bytes(Reader(store).read(object_id)[1]) == bytes([byte]) * MIB
 
 
+def no_room_but_used(store: str) -> None:
+    """A segment has all its pages from the start: its next object may be larger, and memory full by then."""
+    pool = Pool(store, free_bytes=16 * MIB)
+    pool.recycle([write(pool, 0, 7 * MIB + 9000)])
+    room = int(left(store) * os.statvfs(store).f_blocks) * os.statvfs(store).f_frsize
+    with open(Path(store).parent / "others", "wb") as others:
+        os.posix_fallocate(others.fileno(), 0, room)
+    large = write(pool, 0, 8 * MIB)
+    assert places(store, [large]) == (1, 0)
+    check(store, [large], 8 * MIB)
+
+
 def spill(store: str) -> None:
     """Without a limit of its own the store goes by the file system, whoever fills it."""
     pool, upkeep = Pool(store), Upkeep(store)

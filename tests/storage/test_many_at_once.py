@@ -37,7 +37,8 @@ def start(store, tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 @pytest.mark.parametrize("seed", [SEED, SEED + 1000])
@@ -50,7 +51,7 @@ def test_no_reader_ever_sees_other_bytes(store, start, seed):
         upkeep.look(time.monotonic())
         looks += 1
     for process in processes:
-        assert process.poll() == 0, process.communicate()[1]
+        assert process.poll() == 0, process.stderr.read()
     assert looks > 10
     upkeep.look(time.monotonic() + 11)
     assert not [name for name in os.listdir(store) if name.startswith(FREE)]
@@ -68,7 +69,7 @@ def test_a_killed_process_disturbs_no_other(store, start, tmp_path):
     while any(process.poll() is None for process in others) and time.monotonic() < deadline:
         upkeep.look(time.monotonic())
     for process in others:
-        assert process.poll() == 0, process.communicate()[1]
+        assert process.poll() == 0, process.stderr.read()
     # What the dead one was writing or kept free goes; its objects stay until they are removed by their ids.
     upkeep.look(time.monotonic())
     upkeep.look(time.monotonic() + 11)

@@ -34,7 +34,10 @@ def run(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("case", ["full_memory", "other_sizes", "too_large", "both_full", "spill", "free_at_once"])
+CASES = ["full_memory", "other_sizes", "too_large", "both_full", "no_room_but_used", "spill", "free_at_once"]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_small_memory(run, case):
     ended = run(sys.executable, str(Path(__file__).with_name("small.py")), case)
     assert ended.returncode == 0, ended.stderr

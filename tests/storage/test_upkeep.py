@@ -118,6 +118,26 @@ def test_free_segments_that_are_still_mapped_stay_until_they_are_not(store):
     assert files(store) == []
 
 
+def test_a_change_in_the_same_tick_of_the_clock_is_seen_by_the_next_look(store):
+    pool, upkeep = Pool(store), Upkeep(store)
+    object_id = write(pool, 1)
+    upkeep.look(100.0)
+    stamp = os.stat(store).st_mtime_ns
+    pool.recycle([object_id])
+    os.utime(store, ns=(stamp, stamp))
+    upkeep.look(101.0)
+    upkeep.look(111.0)
+    assert files(store) == []
+
+
+def test_a_folder_without_changes_isn_t_read_again(store, monkeypatch):
+    upkeep = Upkeep(store)
+    upkeep.look(100.0)
+    upkeep.look(101.0)
+    monkeypatch.setattr(upkeep_module.os, "listdir", lambda place: pytest.fail(f"{place} was read"))
+    upkeep.look(102.0)
+
+
 def test_all_free_segments_go_at_once_when_memory_is_short(store, monkeypatch):
     pool, upkeep = Pool(store), Upkeep(store)
     pool.recycle([write(pool, 1)])
@@ -186,8 +206,9 @@ def test_one_call_moves_a_bounded_amount(store, monkeypatch):
     for byte in range(5):
         write(pool, byte)
     for moved in (2, 4, 5):
-        upkeep.look(0.0)
+        assert upkeep.look(0.0) is (moved < 5)
         assert len(spilled(store)) == moved
+    assert upkeep.look(0.0) is False
 
 
 def test_free_segments_go_first(store):
@@ -199,11 +220,14 @@ def test_free_segments_go_first(store):
     assert spilled(store) == []
 
 
-def test_what_somebody_maps_stays(store):
+def test_what_somebody_maps_stays_and_isn_t_even_copied(store, monkeypatch):
     pool = Pool(store)
     ids = [write(pool, byte) for byte in range(3)]
     held = Reader(store).read(ids[0])
+    whole, copied = upkeep_module._copy, []
+    monkeypatch.setattr(upkeep_module, "_copy", lambda fd, target: (copied.append(target), whole(fd, target)))
     spill_all(store)
+    assert len(copied) == 2
     assert files(store) == [ids[0].hex()]
     assert held[1] == bytes(MIB)
 
@@ -234,8 +258,9 @@ def test_what_happens_while_an_object_is_copied_wins(store, monkeypatch, meanwhi
         whole(fd, target)
         if meanwhile.startswith("freed"):
             pool.recycle([object_id])
-            # The copying holds the segment, so this one can't be it.
-            others.append(write(pool, 2)) if "again" in meanwhile else None
+            if "again" in meanwhile:
+                others.append(write(pool, 2))
+                assert os.stat(f"{store}/{others[0].hex()}").st_ino != os.fstat(fd).st_ino  # that one is being copied
         elif meanwhile == "mapped":
             held.extend(Reader(store).read(object_id))
         else:

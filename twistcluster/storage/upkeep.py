@@ -25,6 +25,7 @@ _ENOUGH: Final = 0.6
 """Of the limit: spilling goes on until this much is used."""
 _SPILLED_BYTES: Final = 256 * 1024 * 1024
 """What one call copies to the disk, but for an object's rest."""
+_STAMP_SECONDS: Final = 1.0
 _TRIES: Final = 4096
 """Objects that one call looks at."""
 
@@ -53,7 +54,8 @@ class Upkeep:
         self._one_disk = os.stat(folder).st_dev == os.stat(self._disk).st_dev
         self._kept: dict[str, float] = {}
         """Files that aren't objects (segments kept free, objects being written), and when they were first seen."""
-        self._changed: dict[str, int] = {}
+        self._listed: dict[str, tuple[int, float, float]] = {}
+        """When a folder's names changed last (its own stamp, in ns), when that was first seen, when it was read last."""
 
     def remove(self, ids: Iterable[bytes]) -> None:
         """Remove objects whose makers are gone. Those that somebody maps stay readable there until they are let go."""
@@ -63,23 +65,24 @@ class Upkeep:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self._disk}/{name}")
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> bool:
         """See what is to be done, and do some of it; to be called every second or so, always from the same thread.
 
         Args:
             now: seconds of a clock that only goes forward.
+
+        Returns:
+            Whether there is more to move to the disk than one call does: then call again at once.
         """
         used, total = _file_system(self._folder)
         over = 0 if self._one_disk else self._over(used, total)
         self._give_back(now, everything=over > 0 or used > _CROWDED * total)
-        if over > 0:
-            self._spill()
+        return over > 0 and self._spill()
 
     def usage(self) -> tuple[int, int]:
         """Bytes that the store uses in shared memory (free segments too) and on the disk."""
-        return sum(entry.nbytes for entry in _entries(self._folder)), sum(
-            entry.nbytes for entry in _entries(self._disk)
-        )
+        memory, disk = (sum(entry.nbytes for entry in _entries(place)) for place in (self._folder, self._disk))
+        return memory, disk
 
     # ---- free segments -------------------------------------------------------------------------------------------------
 
@@ -93,15 +96,21 @@ class Upkeep:
                 del self._kept[path]
 
     def _note(self, place: str, now: float) -> None:
-        """Which of them there are; a folder in which no name has changed isn't read again."""
+        """Which of them there are; a folder in which no name has changed isn't read again.
+
+        Stamps are a few ms apart, so one that is new says nothing of what came right after: it is read once more later.
+        """
         try:
             changed = os.stat(place).st_mtime_ns
-            if self._changed.get(place) == changed:
+            stamp, first, last = self._listed.get(place, (0, now, now))
+            if stamp != changed:
+                first = now
+            elif last - first >= _STAMP_SECONDS:
                 return
             names = {f"{place}/{name}" for name in os.listdir(place) if name.startswith((FREE, NEW))}
         except FileNotFoundError:
             return
-        self._changed[place] = changed
+        self._listed[place] = (changed, first, now)
         for path in [path for path in self._kept if os.path.dirname(path) == place and path not in names]:
             del self._kept[path]
         for path in names:
@@ -116,19 +125,21 @@ class Upkeep:
             over = max(over, own - int(self._limit * _ENOUGH / _FULL))
         return over
 
-    def _spill(self) -> None:
-        over = min(self._over(*_file_system(self._folder)), _SPILLED_BYTES)
+    def _spill(self) -> bool:
+        over = self._over(*_file_system(self._folder))
+        enough = max(over - _SPILLED_BYTES, 0)
         oldest = sorted(entry for entry in _entries(self._folder) if is_object(entry.name))
         for entry in oldest[:_TRIES]:
-            if over <= 0:
-                return
+            if over <= enough:
+                return over > 0
             try:
                 if _move(entry.path, f"{self._disk}/{entry.name}", f"{self._disk}/{NEW}{entry.name}"):
                     over -= entry.nbytes
             except OSError as error:
                 if not is_full(error):
                     raise
-                return  # the disk is full too; writers will say so
+                return False  # the disk is full too; writers will say so
+        return False
 
 
 # ---- files -------------------------------------------------------------------------------------------------------------
