@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, Protocol, runtime_checkable
@@ -294,18 +295,25 @@ class Ray:
     needs = "ray"
 
     def start(self, slots: int) -> None:
-        """Its processes start with the first work. It is told to keep what it does here to itself."""
+        """Its processes start with the first work. It is told to report nothing, and to leave nothing in /tmp."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import ray
 
         self.ray = ray
+        self.folder = tempfile.TemporaryDirectory(prefix="ray-")
         self.remotes: dict[Function, Any] = {}
-        ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            num_cpus=slots,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=self.folder.name,
+        )
 
     def remote(self, function: Function) -> Callable[..., Any]:
         """It takes no builtins; and a function travels once if it is made remote once."""
         if function not in self.remotes:
-            self.remotes[function] = self.ray.remote(lambda *arguments: function(*arguments))
+            self.remotes[function] = self.ray.remote(lambda *arguments: function(*arguments))  # noqa: PLW0108
         call: Callable[..., Any] = self.remotes[function].remote
         return call
 
@@ -354,6 +362,7 @@ class Ray:
     def stop(self) -> None:
         """Ends its processes."""
         self.ray.shutdown()
+        self.folder.cleanup()
 
 
 ENGINES: Final[dict[str, Callable[[], Engine]]] = {

@@ -7,14 +7,14 @@ it runs on, rounds, how it is shown. Every measure checks that the results are r
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
 from twistcluster.cli.benchmark import values, work
-from twistcluster.cli.benchmark.engines import ENGINES, OURS, Engine, TunedPool, Twistcluster, Unstored
+from twistcluster.cli.benchmark.engines import OURS, Engine, TunedPool, Twistcluster, Unstored
 from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
 __all__ = ["MEASURES", "Measure", "take"]

@@ -105,10 +105,10 @@ def processes(roots: Iterable[int]) -> set[int]:
     waiting = list(roots)
     while waiting:
         pid = waiting.pop()
-        if pid not in found and pid != os.getpid():
+        if pid not in found:
             found.add(pid)
             waiting += children.get(pid, [])
-    return found
+    return found - {os.getpid()}
 
 
 def _parents() -> Iterator[tuple[int, int]]:

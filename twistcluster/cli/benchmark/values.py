@@ -130,7 +130,12 @@ def peak_back(engine: Engine, count: int, slots: int) -> Figures:
 
 
 def passing(
-    engine: Engine, key: str, function: Callable[[work.Array], Any], summed: Callable[[Any], float], count: int, slots: int
+    engine: Engine,
+    key: str,
+    function: Callable[[work.Array], Any],
+    summed: Callable[[Any], float],
+    count: int,
+    slots: int,
 ) -> Figures:
     """What client, cluster, slots and the store take at most; results are dropped as they come."""
     if not isinstance(engine, Twistcluster):
