@@ -67,6 +67,8 @@ class PageRecord:
     failed: int = 0
     recipes: int = 0
     """Values that were made of its items and live: it is kept, so that they can be made again."""
+    pinned: bool = False
+    """It is kept as a recipe only: what it names isn't held for it, where that can be made again."""
     workers: "set[Worker]" = field(default_factory=set)
     """Who was sent it."""
     first: int = field(init=False)

@@ -1,8 +1,9 @@
 """Values in stores, counted by who can still ask for them.
 
-Whoever needs a value holds it: a page that names it, a log entry, a client that made it or was told of it, results that
-others wait for. What nobody holds at the end of a turn is freed: its maker hears that it may use the memory again.
-While a value lives, the page with its item's arguments is kept as its recipe: it can be made again.
+Whoever needs a value holds it: a page whose items are to run, a log entry, a client that made it or was told of it,
+results that others wait for. What nobody holds at the end of a turn is freed: its maker hears that it may use the memory
+again. While a value lives, the page with its item's arguments is kept as its recipe, so that it can be made again; what
+those arguments name is kept too where it can't be made again itself, else only known.
 
 Owns: these counts. Must not know: where a value lies, what it is.
 """
@@ -16,7 +17,7 @@ from twistcluster.errors import ProtocolError
 from twistcluster.wire.messages import Freed, Stored
 
 if TYPE_CHECKING:
-    from twistcluster.core.jobs import Job
+    from twistcluster.core.jobs import Job, PageRecord
 
 __all__ = ["ObjectRecord", "Objects"]
 
@@ -36,6 +37,11 @@ class ObjectRecord:
     index: int
     """The item whose result it is."""
     users: int = 0
+    """Who needs the value itself."""
+    pins: int = 0
+    """Recipes that name it: it can be made again as long as there are some."""
+    freed: bool = False
+    """Its maker may have used the memory again."""
 
 
 class Objects:
@@ -100,6 +106,33 @@ class Objects:
             if not record.users:
                 self._unused[name] = None
 
+    # ---- pages: first their items are to run, then they are recipes ----
+
+    def done_with(self, page: "PageRecord", *, kept: bool) -> None:
+        """No item of a page is to run; whether it is `kept` as a recipe, or gone."""
+        if not page.message.objects:
+            return
+        if not page.pinned:
+            for each in page.message.objects:
+                record = self._records[each.id]
+                if record.job is None and kept:
+                    continue  # it can't be made again
+                record.users -= 1
+                record.pins += kept
+                if not record.users:
+                    self._unused[each.id] = None
+            page.pinned = kept
+        elif not kept:
+            for each in page.message.objects:
+                record = self._records[each.id]
+                if record.job is None:
+                    record.users -= 1
+                else:
+                    record.pins -= 1
+                if not record.users:
+                    self._unused[each.id] = None
+            page.pinned = False
+
     def refuse(self, peer: int, stored: Iterable[Stored]) -> None:
         """A peer made these for nobody: another's results were taken before."""
         for each in stored:
@@ -120,15 +153,19 @@ class Objects:
             record = self._records.get(name)
             if record is None or record.users:
                 continue
+            if not record.freed:
+                record.freed = True
+                self.nbytes -= record.nbytes
+                self._freed.setdefault(record.home, []).append(name)
+                if record.home is not None:
+                    self._by_home[record.home].pop(name, None)
+            if record.pins:
+                continue
             del self._records[name]
-            self.nbytes -= record.nbytes
-            self._freed.setdefault(record.home, []).append(name)
-            if record.home is not None:
-                self._by_home[record.home].pop(name, None)
             if record.job is not None:
                 page = record.job.drop_recipe(record.index)
                 if page is not None:
-                    self.release(page.message.objects)
+                    self.done_with(page, kept=False)
                 if not record.job.recipes:
                     spent[record.job] = None
         for home, ids in self._freed.items():

@@ -77,7 +77,7 @@ class Sources:
             page = Page(job.key, start, values.count, values.kind, known, values.objects)
             before = job.pages.get(start)
             if before is not None:
-                self._scheduler.objects.release(before.message.objects)
+                self._scheduler.objects.done_with(before, kept=False)
             self._scheduler.objects.hold(values.objects)
             job.feed_page(page, buffers, unfinished=total(ready), failed=total(failed))
             self._scheduler.leasing.pending(job)

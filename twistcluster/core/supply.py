@@ -140,8 +140,8 @@ class Supply:
     def unneeded(self, job: Job, pages: Iterable[PageRecord]) -> None:
         """No item of these pages is left to run: the workers are told with a later lease."""
         for page in pages:
-            if page.message.objects and page.first not in job.pages:
-                self._objects.release(page.message.objects)
+            if page.message.objects and not page.failed:
+                self._objects.done_with(page, kept=page.first in job.pages)
             for worker in page.workers:
                 worker.jobs[job].append(page.first)
                 worker.unneeded_bytes += page.nbytes
@@ -161,7 +161,7 @@ class Supply:
     def drop_pages(self, job: Job) -> None:
         """No item of this job will be run again, but to make a value again that lives."""
         for page in [page for page in job.pages.values() if not page.recipes]:
-            self._objects.release(page.message.objects)
+            self._objects.done_with(page, kept=False)
             del job.pages[page.first]
 
     def lost(self, worker: Worker) -> None:

@@ -78,9 +78,15 @@ def _check_objects(scheduler: Scheduler) -> None:
     records = list(scheduler.objects)
     jobs = {*scheduler.jobs.values(), *(record.job for record in records if record.job is not None)}
     holds: Counter[bytes] = Counter()
+    pins: Counter[bytes] = Counter()
     recipes: Counter[tuple[Job, int]] = Counter()
     for job in jobs:
-        holds.update(each.id for page in job.pages.values() for each in page.message.objects)
+        for page in job.pages.values():
+            for each in page.message.objects:
+                record = scheduler.objects.get(each.id)
+                assert record is not None, f"value {each.id.hex()} is named by a page, and not known"
+                can_be_made_again = page.pinned and record.job is not None
+                (pins if can_be_made_again else holds)[each.id] += 1
         holds.update(each.id for entry in job.log.entries for each in entry.objects)
         if job.links is not None:
             holds.update(each.id for page in job.links.shelf for each in page.message.objects)
@@ -89,6 +95,9 @@ def _check_objects(scheduler: Scheduler) -> None:
     for record in records:
         held = holds.pop(record.id, 0)
         assert record.users == held, f"value {record.id.hex()}: {record.users} said to hold it, {held} do"
+        pinned = pins.pop(record.id, 0)
+        assert record.pins == pinned, f"value {record.id.hex()}: {record.pins} recipes said to name it, {pinned} do"
+        assert not record.freed or not record.users, f"value {record.id.hex()} is freed, and held"
         if record.job is not None:
             recipes.update((record.job, page.first) for page in record.job.pages_of(record.index, record.index + 1))
     assert not holds, f"{len(holds)} values are named and not known"
