@@ -18,18 +18,17 @@ from twistcluster.client.references import Collector, Reference
 from twistcluster.errors import Cancelled, ClusterUnreachable, DependencyFailed, NotPicklable, ObjectLost
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.limits import PAGE_STORED_BYTES
+from twistcluster.wire.messages import Cancelled as CancelledItems
 from twistcluster.wire.messages import (
     CloseJob,
     Edge,
     ErrorInfo,
     Failed,
     Keep,
-    Results,
     Stored,
     Values,
     Wanted,
 )
-from twistcluster.wire.messages import Cancelled as CancelledItems
 from twistcluster.wire.pages import FramedPacker, Packed, framed_items, stored_row, unpack_plain
 from twistcluster.wire.values import dumps, loads
 
