@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,15 +36,14 @@ class Gate:
 
     def __call__(self, value=None):
         end = time.monotonic() + DEADLINE_S
-        while not os.path.exists(self.path):
+        while not Path(self.path).exists():
             if time.monotonic() > end:
                 raise TimeoutError("the gate was never opened")
             time.sleep(0.005)
         return value
 
     def open(self):
-        with open(self.path, "w"):
-            pass
+        Path(self.path).touch()
 
 
 @pytest.fixture
@@ -375,11 +374,11 @@ def test_an_item_that_a_lazy_job_never_has_is_a_failed_input(cluster):
 
 
 def test_a_failed_input_that_succeeds_when_it_is_run_again(cluster, tmp_path):
-    path = str(tmp_path / "second")
+    path = tmp_path / "second"
 
     def at_second(n):
-        if not os.path.exists(path):
-            open(path, "w").close()
+        if not path.exists():
+            path.touch()
             raise ValueError("not yet")
         return n
 
@@ -442,8 +441,8 @@ def test_what_belongs_to_another_cluster_says_so(cluster):
 
 def test_a_reference_in_a_result_says_so(cluster):
     def result():
-        from tests.client.opened import FakeStore  # noqa: PLC0415
-        from twistcluster.client.references import Reference  # noqa: PLC0415
+        from tests.client.opened import FakeStore
+        from twistcluster.client.references import Reference
 
         return [Reference(None, FakeStore(), bytes(16), 1)]
 
