@@ -166,7 +166,7 @@ class Collector:
         if self._held:
             self._hold(index, tuple(self._held), tuple(self._nodes))
             for (job, other), number in self._numbers.items():
-                self._edges.append(Edge(index, number, job, other))
+                self._edges.append(Edge(place, number, job, other))
             for name, nbytes in self._stored.items():
                 self._objects.append(Stored(place, name, nbytes))
                 self._named[name] = nbytes

@@ -158,7 +158,7 @@ class Edge(Message):
     """An item waits for another's result, which takes the place of the placeholder with the number `input`."""
 
     item: int
-    """Its number in the job."""
+    """Counted from the first of the page."""
     input: int
     job: int
     index: int

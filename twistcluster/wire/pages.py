@@ -88,7 +88,7 @@ class Packed:
     objects: tuple[Stored, ...] = ()
     """Values in a store that its rows name; `item` counts within the page."""
     edges: tuple[Edge, ...] = ()
-    """What its items wait for; `item` counts within the job."""
+    """What its items wait for; `item` counts within the page."""
 
     @property
     def packing(self) -> int:
