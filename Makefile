@@ -3,7 +3,7 @@
 #   make demo    run the quickstart from end to end; leaves build/quickstart.html
 #   make test    every check and every test
 #   make lab     open the quickstart in JupyterLab
-#   make bench   this cluster beside ProcessPoolExecutor, joblib and Dask
+#   make bench   this cluster beside ProcessPoolExecutor, joblib, Dask and Ray
 #   make clean   remove .venv, build and caches
 
 SHELL := /bin/bash

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from twistcluster.storage.folder import clear_dead
+
 MARK = "TWISTCLUSTER_TEST_SESSION"
 GRACE_SECONDS = 10.0
 TEMP = Path(tempfile.gettempdir())
@@ -47,6 +49,7 @@ def nothing_left_behind() -> Iterator[None]:
         patch.setenv(variable, path)
     yield
     patch.undo()
+    clear_dead()  # of clusters that tests killed: otherwise the next one to start does it
     processes, paths = what_is_left(token, before)
     left = [f"process {process.pid}: {told(process)}" for process in processes] + sorted(map(str, paths))
     for process in processes:

@@ -11,10 +11,11 @@ HEAD = """\
 <!-- Made by tools/comparison.py from `twistcluster bench --json`; run them again rather than edit this page. -->
 # Beside its peers
 
-`twistcluster bench` does the same work on this cluster, ProcessPoolExecutor, joblib and Dask. The engines take turns
-within each round, each in processes of its own, and only one works at a time. What stands here: medians of {rounds}
-rounds, {slots} slots for each engine, on {machine} ({versions}). Figures compare within one run only, so
-the ratio is what counts: how many times better twistcluster is (below 1: the other one is). To see yours:
+`twistcluster bench` does the same work on this cluster, ProcessPoolExecutor, joblib, Dask and Ray. The engines take
+turns within each round, each in processes of its own, and only one works at a time. What stands here: medians of
+{rounds} rounds, {slots} slots for each engine, on {machine} ({versions}).
+Figures compare within one run only, so the ratio is what counts: how many times better twistcluster is (below 1: the
+other one is). To see yours:
 
 ```
 pip install 'twistcluster[bench]'
@@ -27,6 +28,13 @@ FOOT = """\
 take minutes got fewer items, and rates are compared; the number of items is in parentheses. joblib has no single calls:
 there the figures are those of loky's executor, which it stands on. The share of the slots' time is (time measured
 inside the items / slots) / time of the whole map; 1 can't be beaten.
+
+Arrays are others in each round, and are read where they arrive; every engine gets a whole round to warm up. They go the
+way that is fastest for the engine: joblib's files that are mapped, Dask's single submits, Ray's `put`. "Own mapping" is
+the same loop over files in memory that the client wrote and mapped itself. "Copies" is what sharing the array costs
+beside the same submits without it, as a multiple of one copy of the array into fresh memory. Memory while arrays pass
+is that of client, cluster, slots and the files of the store, at most, above what it was before: a page that several
+processes map counts once.
 
 Where twistcluster is behind: the round trip of one idle submit. A result passes three processes and two threads here,
 with contexts, fairness, stealing and crash accounting on the way, where the pool has one pipe each way; nearly all of
@@ -53,7 +61,17 @@ def table(measure: dict[str, Any]) -> str:
         chunk = f" ({engine['more']['chunksize']:,.0f})" if "chunksize" in engine["more"] else ""
         ratio = f"{figure(engine['ratio'])} x" if engine["ratio"] else ""
         lines.append(f"| {engine['title']}{chunk}{fewer} | {figure(engine['median'])} | {ratio} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *further(measure)]) + "\n"
+
+
+def further(measure: dict[str, Any]) -> list[str]:
+    """What was measured beside, a line for each engine."""
+    lines = []
+    for engine in measure["engines"]:
+        figures = [f"{name} {figure(value)}" for name, value in engine["more"].items() if name != "chunksize"]
+        if figures:
+            lines.append(f"- {engine['title']}: {', '.join(figures)}")
+    return ["", *lines] if lines else []
 
 
 def figure(value: float | None) -> str:

@@ -54,6 +54,12 @@ def test_a_failed_engine_is_shown_as_failed_and_has_no_ratio():
     assert "failed: its process ended" in text(one)
 
 
+def test_further_figures_are_medians_too():
+    row = Row("pool", 5, [1.0], [{"copies": 9.0}, {"copies": 1.0}, {"copies": 2.0}])
+    assert row.more == {"copies": 2.0}
+    assert Row("pool", 5).more == {}
+
+
 @pytest.mark.parametrize(("value", "shown"), [(1234567.8, "1,234,568"), (0.17345, "0.173"), (12.345, "12.3")])
 def test_figures_have_three_digits_that_count(value, shown):
     assert figure(value) == shown
@@ -89,6 +95,22 @@ def test_the_tuned_pool_keeps_the_best_chunksize(monkeypatch):
     assert tried == [*rates, 5_000]
 
 
+def test_large_values_are_warmed_up_by_a_whole_round_and_small_items_by_a_part(monkeypatch):
+    taken = []
+    for key in ("out", "submit"):
+        monkeypatch.setitem(MEASURES[key].__dict__, "run", lambda engine, count, slots: taken.append(count))
+        prepared(MEASURES[key], ENGINES["pool"](), 100, 2)
+    assert taken == [100, 2]
+
+
+@pytest.mark.parametrize("key", [key for key, measure in MEASURES.items() if not measure.fresh])
+def test_each_measure_is_selected_by_its_name(monkeypatch, key):
+    selected = []
+    monkeypatch.setattr(command, "run", lambda measures, engines, *_: selected.extend(measures) or [])
+    assert run("--only", key).exit_code == 0
+    assert selected == [key]
+
+
 def test_a_childs_error_names_what_happened():
     with Child("pool", 1) as child:
         with pytest.raises(RuntimeError, match="only of this cluster"):
@@ -107,7 +129,7 @@ def test_an_engine_that_is_not_installed_is_left_out_with_a_line_that_says_so(mo
 
 @pytest.mark.slow
 def test_all_measures_for_real_in_small():
-    answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", "twistcluster,pool,tuned")
+    answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", "twistcluster,unstored,pool,tuned")
     assert answer.exit_code == 0, answer.output
     measures = {measure["key"]: measure for measure in json.loads(answer.stdout)["measures"]}
     assert set(measures) == set(MEASURES)

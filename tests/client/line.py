@@ -8,6 +8,7 @@ from twistcluster.wire.values import Definitions, dumps
 class FakeLine:
     def __init__(self):
         self.definitions = Definitions()
+        self.values = None
         self.lost = None
         self.said = []
         self.shelf = Shelf(self)

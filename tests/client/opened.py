@@ -38,7 +38,7 @@ class FakeSession(FakeLine):
         self._numbers = itertools.count(1)
         self._outbox = Outbox(self, self.definitions)
         self._later = []
-        self.inbox = Inbox(self.shelf, self.definitions, self.do)
+        self.inbox = Inbox(self.shelf, self.definitions, self.do, None, lambda _: None)
         self.opener = Opener(self, FunctionBook(self.definitions), ContextBook())
 
     def send(self, message, buffers=()):

@@ -18,6 +18,8 @@ DIGEST_LISTS = st.lists(DIGESTS, max_size=3)
 RESOURCES = st.dictionaries(
     st.sampled_from(["gpu", ""]), st.sampled_from([0.0, 1.0, 2.5, -1.0, math.nan, 1e-300]), max_size=2
 )
+IDS = st.sampled_from([b"v" * 16, b"w" * 16, b"x" * 16, b"short"])
+STORED = st.lists(st.builds(m.Stored, st.integers(-1, 3), IDS, st.sampled_from([0, 1 << 20, -1])), max_size=3)
 ERRORS = st.just(m.ErrorInfo("raised", "ValueError", "no"))
 BUFFERS = st.lists(st.sampled_from([b"", b"buffer", bytearray(9)]), max_size=2).map(tuple)
 
@@ -41,6 +43,9 @@ CLIENT = st.one_of(
     ),
     st.builds(m.Page, SMALL, SMALL, SMALL, st.just(0)),
     st.builds(m.Page, SMALL, NUMBERS, NUMBERS, st.just(0), DIGEST_LISTS),
+    st.builds(m.Page, SMALL, SMALL, SMALL, st.just(1), objects=STORED),
+    st.builds(m.Keep, STORED),
+    st.builds(m.Drop, st.lists(IDS, max_size=3)),
     st.builds(m.CloseJob, SMALL, NUMBERS, st.sampled_from(["", "broken"])),
     st.builds(m.Cancel, SMALL, NUMBERS, st.none() | NUMBERS),
     st.builds(m.Retry, SMALL),
@@ -53,6 +58,7 @@ LEASES = st.integers(1, 12)
 WORKER = st.one_of(
     st.builds(m.Report, LEASES, SMALL, SMALL, st.just(0), st.just(0.1)),
     st.builds(m.Report, LEASES, NUMBERS, NUMBERS, st.just(0), SECONDS),
+    st.builds(m.Report, LEASES, SMALL, SMALL, st.just(1), st.just(0.1), objects=STORED),
     st.builds(m.Failure, LEASES, SMALL, SECONDS, ERRORS),
     st.builds(m.Printed, LEASES, NUMBERS, st.just("text")),
     st.builds(m.Released, LEASES, NUMBERS, NUMBERS),
@@ -98,7 +104,7 @@ class Table:
             self.next_peer += 1
             self.peers[seat] = self.next_peer
             role = "client" if seat < 3 else "worker"
-            hello = m.Hello(1, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
+            hello = m.Hello(m.PROTOCOL, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
             self.look(self.scheduler.connected(self.next_peer, hello, self.now))
 
     def happen(self, what, seat, message, buffers):

@@ -28,6 +28,10 @@ class Story:
         self.long = pick.random() < 0.3
         self.failing = pick.choice([0, 0, 0, 50])
         self.crashing = pick.choice([0, 0, 0, 40])
+        self.tied = pick.random() < 0.7
+        self.chained = pick.random() < 0.3
+        self.circles = pick.random() < 0.3
+        self.asked_to_cancel: set[SimulatedJob] = set()
         self.cluster = SimulatedCluster(
             self.seed,
             name=pick.choice(["", "lab"]),
@@ -54,16 +58,41 @@ class Story:
     def open_job(self):
         pick = self.random
         client = pick.choice(self.clients)
+        known = [job for job in client.jobs.values() if not job.released]
+        if self.tied and known and pick.random() < 0.25:
+            source = pick.choice(known)
+            job = client.feed_job(source, count=pick.choice([None, source.count]), priority=pick.choice([0, 0, 5]))
+            self.jobs.append((client, job))
+            self.events.append(f"{self.cluster.clock.now:.3f} job {job.number} is fed by {source.number}")
+            return
         count = pick.choice([0, 1, 2, 7, 30, 100])
+        inputs = self.inputs(known, count) if self.tied and pick.random() < 0.6 else {}
         job = client.open_job(
             count,
             page_items=pick.choice([3, 16, 64, 4096]),
             lazy=pick.random() < 0.3,
             priority=pick.choice([0, 0, 0, 5, -3]),
             resources=pick.choice([{}, {}, {}, {"gpu": 1}]),
+            inputs=inputs,
         )
         self.jobs.append((client, job))
-        self.events.append(f"{self.cluster.clock.now:.3f} job {job.number} of {count} items")
+        waits = {item: [(other.number, at) for other, at in found] for item, found in job.inputs.items()}
+        self.events.append(f"{self.cluster.clock.now:.3f} job {job.number} of {count} items, {waits}")
+
+    def inputs(self, known, count):
+        """What items of a new job wait for: a chain of its own items, items of others, whole others, later items."""
+        pick = self.random
+        found = {}
+        for item in range(count):
+            waits = found[item] = []
+            if item and self.chained and pick.random() < 0.9:
+                waits.append((None, item - 1))
+            if self.circles and count > 1 and pick.random() < 0.02:
+                waits.append((None, pick.choice([n for n in range(count) if n != item])))
+            while known and pick.random() < 0.3:
+                other = pick.choice(known)
+                waits.append((other, -1 if pick.random() < 0.2 else pick.randint(0, max(0, other.count - 1))))
+        return found
 
     def happen(self):
         """Something happens."""
@@ -107,6 +136,8 @@ class Story:
             pick.choice(self.clients).say(Ask(0, RestartSlots()))
         elif connected:
             client, job = pick.choice(connected)
+            if "cancel" in what:
+                self.asked_to_cancel.add(job)
             if what == "cancel":
                 start = pick.randint(0, job.count)
                 client.cancel(job, start, pick.randint(start, job.count))
@@ -130,6 +161,21 @@ class Story:
         for client, job in self.jobs:
             if client in self.clients and not job.released:
                 job.check()
+                self.check_inputs(job)
+
+    def check_inputs(self, job):
+        """What became of an item goes with what became of its inputs."""
+        for item in range(job.count):
+            inputs = [(job.source, item)] if job.source is not None else job.inputs.get(item, [])
+            if any(other.released for other, _ in inputs):
+                continue
+            waits = [(other, at) for other, index in inputs for at in (range(other.count) if index < 0 else [index])]
+            if item in job.results:
+                assert all(at in other.results for other, at in waits), f"{job.number}: {item} ran without an input"
+            elif job.failed.get(item) == "input" and not self.circles:
+                assert any(at in other.ever_failed or at >= other.count for other, at in waits)
+            elif item in job.cancelled and job not in self.asked_to_cancel:
+                assert any(at in other.cancelled or at >= other.count for other, at in waits)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,7 +19,7 @@ from twistcluster.cli.common import example
 
 __all__ = ["bench"]
 
-PACKAGES: Final = ("twistcluster", "joblib", "distributed", "pillow")
+PACKAGES: Final = ("twistcluster", "joblib", "distributed", "ray", "numpy", "pillow")
 NAMES: Final = (
     f"Some measures ({', '.join(MEASURES)}) or engines ({', '.join(ENGINES)}), with commas between; all if not given."
 )
@@ -46,7 +46,7 @@ def chosen(context: click.Context, parameter: click.Parameter, value: str) -> tu
 )
 @click.option("--json", "as_json", is_flag=True, help="Every figure of every round, as JSON.")
 def bench(rounds: int, slots: int, only: tuple[list[str], list[str]], scale: float, *, as_json: bool) -> None:
-    """Do the same work here and on ProcessPoolExecutor, joblib and Dask.
+    """Do the same work here and on ProcessPoolExecutor, joblib, Dask and Ray.
 
     The engines take turns within each round, each in a process of its own, and only one works at a time. Compare
     figures of one run only.

@@ -17,9 +17,10 @@ from twistcluster.client.records import JobRecord, Line
 from twistcluster.client.references import Collector
 from twistcluster.client.results import Segment, pack_one
 from twistcluster.errors import NotPicklable, ResultsGone
-from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
+from twistcluster.storage.values import ValueStore, encode, is_large
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES
 from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
-from twistcluster.wire.values import Definitions, dumps
+from twistcluster.wire.values import Definitions
 
 __all__ = ["Batch", "BatchRecord"]
 
@@ -107,13 +108,20 @@ class BatchRecord(JobRecord):
 class Batch:
     """A batch that is still open. Not thread-safe: the session's lock is held."""
 
-    def __init__(self, record: BatchRecord, definitions: Definitions, counters: dict[str, int]) -> None:
+    def __init__(
+        self,
+        record: BatchRecord,
+        definitions: Definitions,
+        counters: dict[str, int],
+        store: ValueStore | None = None,
+    ) -> None:
         self.record = record
         self.functions: list[bytes] = []
         self.parts: list[Parts] = []
         """What the functions are made of; the last one's context is the batch's."""
         self.pages: list[Packed] = []
         self._definitions = definitions
+        self._store = store
         self._counters = counters
         self._known: dict[int, tuple[int, str, Callable[..., Any]]] = {}
         self._numbers: dict[bytes, int] = {}
@@ -147,7 +155,7 @@ class Batch:
         number, name, _ = self._known[id(function)]
         record = self.record
         index = len(record.numbers)
-        if _plain(map(type, args)) and (not kwargs or _plain(map(type, kwargs.values()))):
+        if _plain(map(type, args)) and (not kwargs or _plain(map(type, kwargs.values()))) and not _large(args, kwargs):
             if self._framed is not None:
                 self._close_framed()
             self._calls.append((number, args, kwargs or _NO_KEYWORDS))
@@ -176,14 +184,15 @@ class Batch:
     def _add_framed(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
         references = self._references
         call = (number, args, kwargs)
-        encoded = dumps(call, self._definitions, name=f"an argument of {name}", references=references)
+        row = encode(call, self._definitions, self._store, name=f"an argument of {name}", references=references)
         self._close_plain()
         framed = self._framed
         if framed is not None and (
             (references.expected and references.crowds())
             or framed.nbytes >= PAGE_BYTES
+            or framed.stored_nbytes > PAGE_STORED_BYTES
             or framed.count >= PAGE_ITEMS
-            or framed.full(len(encoded.buffers))
+            or framed.full(len(row.buffers))
         ):
             self._close_framed()
             framed = None
@@ -191,8 +200,8 @@ class Batch:
             framed = self._framed = FramedPacker()
         if references.expected:
             references.item(len(self.record.numbers), framed.count)
-        framed.add(encoded.data, encoded.buffers)
-        self._framed_definitions.update(dict.fromkeys(encoded.definitions))
+        framed.add(row.data, row.buffers, row.stored)
+        self._framed_definitions.update(dict.fromkeys(row.definitions))
 
     def _close_plain(self) -> None:
         if self._calls:
@@ -205,3 +214,8 @@ class Batch:
             self.pages.append(self._references.page(packed))
             self._framed = None
             self._framed_definitions = {}
+
+
+def _large(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether one of these plain arguments is to be stored."""
+    return any(map(is_large, args)) or (bool(kwargs) and any(map(is_large, kwargs.values())))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from twistcluster.client.results import ItemFailure, Segment, Segments
 from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
@@ -22,10 +23,11 @@ class Fates:
 
     Args:
         definitions: For decoding results.
+        values: The host's store, for the large ones.
         keep: Whether to hold results; without it, whoever wants one takes it when it comes.
     """
 
-    def __init__(self, definitions: Definitions, *, keep: bool = True) -> None:
+    def __init__(self, definitions: Definitions, values: ValueStore | None = None, *, keep: bool = True) -> None:
         self.done = RangeSet()
         self.failures: dict[int, ItemFailure] = {}
         self.cancelled = RangeSet()
@@ -36,6 +38,7 @@ class Fates:
         self.nbytes = 0
         """Of the results that are held."""
         self._definitions = definitions
+        self._values = values
         self._keep = keep
         self._segments = Segments()
         self._refused: set[int] = set()
@@ -75,7 +78,7 @@ class Fates:
         """Results came; returns those that are news."""
         parts = self._wanted(first, first + packed.count) if self._refused else [(first, first + packed.count)]
         news = [
-            Segment(start, stop, packed, start - first, self._definitions)
+            Segment(start, stop, packed, start - first, self._definitions, self._values)
             for part in parts
             for start, stop in self.done.add(*part)
         ]
@@ -86,7 +89,7 @@ class Fates:
             if self._keep:
                 self._segments.add(segment)
                 self.arrivals.append(segment)
-                self.nbytes += packed.nbytes
+                self.nbytes += packed.nbytes + sum(each.nbytes for each in packed.objects)
         return news
 
     def failed(self, failure: ItemFailure) -> bool:

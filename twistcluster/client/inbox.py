@@ -8,15 +8,18 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
+from twistcluster.client.handles import singly
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.shelf import Shelf
 from twistcluster.core.ranges import RangeSet
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Blob,
     Cancelled,
     CloseJob,
     Failed,
+    Freed,
     JobProgress,
     Message,
     Notice,
@@ -41,17 +44,27 @@ class Inbox:
         shelf: Where the records are; what comes for a job that nobody holds is dropped.
         definitions: This process's book of class definitions.
         do: Sends an answer.
+        values: The host's store.
+        drop: Called with the id of a value in it that nobody here asks for any more.
     """
 
     def __init__(
-        self, shelf: Shelf, definitions: Definitions, do: Callable[[Callable[[Outbox], object]], None]
+        self,
+        shelf: Shelf,
+        definitions: Definitions,
+        do: Callable[[Callable[[Outbox], object]], None],
+        values: ValueStore | None,
+        drop: Callable[[bytes], None],
     ) -> None:
         self._shelf = shelf
         self._do = do
         self._definitions = definitions
+        self._values = values
+        self._drop = drop
         self.handlers: dict[type[Message], Handler] = {
             Blob: self._definition,
             Results: self._results,
+            Freed: self._freed,
             Failed: self._failed,
             Cancelled: self._cancelled,
             Output: self._output,
@@ -69,8 +82,20 @@ class Inbox:
     def _results(self, message: Results, buffers: list[Buffer]) -> None:
         record = self._shelf.get(message.job)
         if record is not None:
-            packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions))
-            record.succeeded(message.first, packed)
+            objects = tuple(message.objects)
+            packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions), objects)
+            if not objects:
+                record.succeeded(message.first, packed)
+                return
+            for index, one in enumerate(singly(packed, self._drop), message.first):
+                record.succeeded(index, one)
+        else:
+            for each in message.objects:
+                self._drop(each.id)
+
+    def _freed(self, message: Freed, _: list[Buffer]) -> None:
+        if self._values is not None:
+            self._values.freed(message.ids)
 
     def _failed(self, message: Failed, buffers: list[Buffer]) -> None:
         record = self._shelf.get(message.job)

@@ -57,6 +57,8 @@ class Connection:
     owned: bool
     log: str
     """Path of its log; empty where there is none."""
+    store: str
+    """Folder of this host's store of large values; empty where there is none."""
     connection_file: str
 
     @classmethod

@@ -25,10 +25,10 @@ from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
+from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
 from twistcluster.wire.messages import Keep, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
-from twistcluster.wire.values import dumps
 
 __all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
 
@@ -101,17 +101,20 @@ class Opener:
         references = Collector(self._session)
         with self._lock:
             parts, digest = self._prepare(function)
+            session = self._session
             call = (0, args, kwargs)
-            encoded = dumps(call, self._session.definitions, name=f"an argument of {name}", references=references)
+            row = encode(
+                call, session.definitions, session.values, name=f"an argument of {name}", references=references
+            )
             packer = FramedPacker()
-            packer.add(encoded.data, encoded.buffers)
+            packer.add(row.data, row.buffers, row.stored)
             if references.expected:
                 references.item(0, 0)
             record = self._record(name, options, count=1, shows_errors=False)
             references.bind(record)
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
-        named = dict.fromkeys((*self._functions.definitions_of(digest), *encoded.definitions))
+        named = dict.fromkeys((*self._functions.definitions_of(digest), *row.definitions))
         Feed(self._session, record).page(references.page(packer.packed(CALL, tuple(named))))
         return future
 
@@ -132,7 +135,7 @@ class Opener:
         with self._lock:
             parts, digest = self._prepare(function)
             also = self._functions.definitions_of(digest)
-            packer = PagePacker(shape, self._session.definitions, also, references)
+            packer = PagePacker(shape, self._session.definitions, also, references, self._session.values)
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = _known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
@@ -214,7 +217,7 @@ class Opener:
         return batch
 
     def _new_batch(self) -> Batch:
-        return Batch(BatchRecord(self._session), self._session.definitions, self._counters)
+        return Batch(BatchRecord(self._session), self._session.definitions, self._counters, self._session.values)
 
     def _send_batch(self, outbox: Outbox) -> None:
         """On the reactor's thread, in the turn after the batch was opened."""

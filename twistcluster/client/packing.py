@@ -13,11 +13,11 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from twistcluster.client.references import Collector
-from twistcluster.errors import NotPicklable
+from twistcluster.errors import NotPicklable, StoreFull
+from twistcluster.storage.values import ValueStore, encode, is_large
 from twistcluster.wire.definitions import Definitions
-from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PULL_AHEAD_BYTES
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES, PULL_AHEAD_BYTES
 from twistcluster.wire.pages import ARGS, ONE, PLAIN_TYPES, FramedPacker, Packed, pack_plain
-from twistcluster.wire.values import dumps
 
 __all__ = ["PagePacker", "Puller", "plain_pages"]
 
@@ -51,16 +51,23 @@ class PagePacker:
         definitions: This process's book.
         also: Digests of definitions that every page shall name beside those of its items (the function's).
         references: What stands for the futures, jobs and references in the items.
+        store: The host's, for large items.
     """
 
     def __init__(
-        self, shape: int, definitions: Definitions, also: tuple[bytes, ...] = (), references: Collector | None = None
+        self,
+        shape: int,
+        definitions: Definitions,
+        also: tuple[bytes, ...] = (),
+        references: Collector | None = None,
+        store: ValueStore | None = None,
     ) -> None:
         self.count = 0
         """Items packed so far."""
         self.nbytes = 0
         self._shape = shape
         self._definitions = definitions
+        self._store = store
         self.also = also
         self._references = references
         self._block = 1
@@ -91,8 +98,11 @@ class PagePacker:
         return self._block
 
     def _plain(self, items: list[Any]) -> bool:
-        parts = chain.from_iterable(items) if self._shape == ARGS else items
-        return PLAIN_TYPES.issuperset(map(type, parts))
+        parts = [*chain.from_iterable(items)] if self._shape == ARGS else items
+        types = {*map(type, parts)}
+        if not PLAIN_TYPES.issuperset(types):
+            return False
+        return types.isdisjoint((bytes, str)) or not any(map(is_large, parts))
 
     def _framed(self, items: list[Any]) -> Iterator[Packed]:
         packer = FramedPacker()
@@ -100,11 +110,12 @@ class PagePacker:
         references = self._references
         for index, item in enumerate(items, self.count):
             try:
-                encoded = dumps(item, self._definitions, name="item", references=references)
+                row = encode(item, self._definitions, self._store, name="item", references=references)
                 met = references is not None and references.expected
                 if packer.count and (
-                    packer.nbytes + len(encoded.data) > PAGE_BYTES
-                    or packer.full(len(encoded.buffers))
+                    packer.nbytes + len(row.data) > PAGE_BYTES
+                    or packer.stored_nbytes > PAGE_STORED_BYTES
+                    or packer.full(len(row.buffers))
                     or (met and self._crowded())
                 ):
                     yield self._page(packer, named)
@@ -114,12 +125,12 @@ class PagePacker:
             except Exception as error:
                 if packer.count:
                     yield self._page(packer, named)
-                if isinstance(error, NotPicklable):
-                    raise NotPicklable(f"Item {index} can't be sent: {error}") from error.__cause__
+                if isinstance(error, NotPicklable | StoreFull):
+                    raise type(error)(f"Item {index} can't be sent: {error}") from error.__cause__
                 raise
-            packer.add(encoded.data, encoded.buffers)
-            if encoded.definitions:
-                named.update(dict.fromkeys(encoded.definitions))
+            packer.add(row.data, row.buffers, row.stored)
+            if row.definitions:
+                named.update(dict.fromkeys(row.definitions))
         if packer.count:
             yield self._page(packer, named)
 
@@ -128,6 +139,7 @@ class PagePacker:
 
     def _page(self, packer: FramedPacker, named: dict[bytes, None]) -> Packed:
         packed = packer.packed(self._shape, tuple(named))
+        self.nbytes += sum(each.nbytes for each in packed.objects)  # of references: they are there anyway
         return packed if self._references is None else self._references.page(packed)
 
     def _named(self, packed: Packed) -> tuple[bytes, ...]:

@@ -20,6 +20,7 @@ from twistcluster.client.results import ItemFailure, Segment, cancelled_error
 from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
 from twistcluster.errors import Cancelled, Detached, InputEnded, TwistclusterError
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
@@ -45,6 +46,8 @@ class Line(Protocol):
     """The way from a job to its cluster."""
 
     definitions: Definitions
+    values: ValueStore | None
+    """The host's store."""
     lost: TwistclusterError | None
     """Why it is gone."""
 
@@ -106,7 +109,7 @@ class JobRecord:
         self.label = label
         self.origin = origin
         self.count = count
-        self.fates = Fates(line.definitions, keep=keep)
+        self.fates = Fates(line.definitions, line.values, keep=keep)
         self.input: Input | None = None
         self.inputs = Inputs()
         """What its items wait for."""
@@ -145,6 +148,11 @@ class JobRecord:
     def is_over(self) -> bool:
         """Every item met its fate and no more will come, or nothing more will be known."""
         return self._ended is not None
+
+    @property
+    def store(self) -> str:
+        """Folder of the host's store; empty where there is none."""
+        return "" if self._line.values is None else self._line.values.folder
 
     @property
     def state(self) -> JobState:

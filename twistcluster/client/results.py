@@ -20,6 +20,8 @@ from twistcluster.errors import (
     WorkerCrashed,
     WorkerLost,
 )
+from twistcluster.storage.layout import ObjectGone
+from twistcluster.storage.values import ValueStore, decode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, stored_in, unpack_plain
@@ -41,14 +43,23 @@ WHY: dict[str, type[TwistclusterError]] = {
 class Segment:
     """Results of items `start` to `stop`, as they came: `offset` is where they begin in `packed`."""
 
-    __slots__ = ("_values", "definitions", "offset", "packed", "start", "stop")
+    __slots__ = ("_store", "_values", "definitions", "offset", "packed", "start", "stop")
 
-    def __init__(self, start: int, stop: int, packed: Packed, offset: int, definitions: Definitions) -> None:
+    def __init__(
+        self,
+        start: int,
+        stop: int,
+        packed: Packed,
+        offset: int,
+        definitions: Definitions,
+        store: ValueStore | None = None,
+    ) -> None:
         self.start = start
         self.stop = stop
         self.packed = packed
         self.offset = offset
         self.definitions = definitions
+        self._store = store
         self._values: list[Any] | None = None
 
     @property
@@ -79,6 +90,8 @@ class Segment:
         """One result, packed alone."""
         if not self.packed.kind & FRAMED:
             return pack_plain([self.item(index)])
+        if self.packed.objects:  # packed alone already
+            return self.packed
         data, buffers = framed_item(self.packed, self.offset + index - self.start)
         packer = FramedPacker()
         packer.add(bytes(data), buffers)
@@ -116,7 +129,9 @@ class Segment:
     def _load(self, at: int, index: int) -> Any:
         data, buffers = framed_item(self.packed, at)
         try:
-            return loads(data, buffers, self.definitions)
+            return decode(data, buffers, self.definitions, self._store)
+        except ObjectGone as error:
+            raise ObjectLost(f"the result of item {index} is in no store any more: {error}") from error
         except Exception as error:
             raise NotPicklable(
                 f"the result of item {index} can't be unpickled here ({type(error).__name__}: {error}): "

@@ -6,6 +6,7 @@ but for what other threads ask: those methods say so by what they return at once
 know: how jobs are made (opening.py), how a cluster is started (launch.py), what a job's user sees.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -22,12 +23,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, views
+from twistcluster.client.handles import ClientStore
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
-from twistcluster.client.references import Store
 from twistcluster.client.results import ItemFailure
 from twistcluster.client.shelf import Shelf
 from twistcluster.errors import (
@@ -44,6 +45,7 @@ from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
+from twistcluster.storage.values import ValueStore, usable
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -52,6 +54,7 @@ from twistcluster.wire.messages import (
     Answer,
     Ask,
     Declined,
+    Drop,
     Goodbye,
     Hello,
     Message,
@@ -112,17 +115,20 @@ class Session:
         owner: The secret of an owned cluster, if this process started it.
     """
 
-    store: Store
+    store: ClientStore
 
     def __init__(self, connection: Connection, definitions: Definitions, owner: str = "") -> None:
         self.connection = connection
         self.definitions = definitions
         self.owned = bool(owner)
         self.id = uuid.uuid4().hex
+        self.values = open_store(connection.store)
+        self.store = ClientStore(self.values, definitions, self.dropped_value)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
         self._released: deque[int] = deque()
+        self._dropped_values: deque[bytes] = deque()
         self._turn = Turn(bridge.reactor())
         self._link = Link(self, self._turn, bridge.reactor(), _incoming)
         self._outbox = Outbox(self._link, definitions)
@@ -133,7 +139,7 @@ class Session:
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf, definitions, self.do).handlers,
+            **Inbox(self.shelf, definitions, self.do, self.values, self.dropped_value).handlers,
             Answer: self._answer,
             Declined: self._declined,
             StepDone: self._step_done,
@@ -251,6 +257,18 @@ class Session:
         Called by the garbage collector, in any thread, with any lock held.
         """
         self._released.append(number)
+
+    def dropped_value(self, name: bytes) -> None:
+        """Nobody here asks for a value in the store any more. Called by the garbage collector, as `dropped` is."""
+        self._dropped_values.append(name)
+        if len(self._dropped_values) == 1 and self.lost is None:
+            with contextlib.suppress(Exception):  # the program ends, or was forked
+                bridge.call(self._drop_values)
+
+    def _drop_values(self) -> None:
+        ids = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]
+        if ids and self.lost is None:
+            self._turn.run(lambda: self._link.send(Drop(ids)))
 
     def keep(self, kept: object) -> None:
         """Keep something findable."""
@@ -384,6 +402,12 @@ class Session:
         request = self._requests.get(message.request)
         if request is not None:
             request.steps.append(Step(message, buffers))
+
+
+def open_store(path: str) -> ValueStore | None:
+    """The host's store, if the cluster has one that this process may use."""
+    folder = usable(path)
+    return ValueStore(folder) if folder else None
 
 
 def python_version() -> str:

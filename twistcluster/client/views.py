@@ -92,6 +92,10 @@ class JobFeed(Protocol):
     def origin(self) -> object | None:
         """In a kernel: the message (a dict with its header) of the cell that opened the job, else None."""
 
+    @property
+    def store(self) -> str:
+        """Folder of the store in which its large results are."""
+
     def progress(self) -> Progress:
         """How far it is."""
 

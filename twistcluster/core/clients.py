@@ -33,6 +33,8 @@ class Client:
     """By its own numbers; those that it adopted too."""
     sending: "dict[int, Job]" = field(default_factory=dict)
     """Its own jobs whose input isn't all here yet, by its own numbers."""
+    objects: dict[bytes, int] = field(default_factory=dict)
+    """Values in stores that it can ask for: how often it was told of each."""
     open_jobs: int = 0
     highest: int = -1
     """The highest number it gave a job."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import Range
+from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -23,10 +24,12 @@ from twistcluster.wire.messages import (
     CloseJob,
     Context,
     Declined,
+    Drop,
     Everywhere,
     Forget,
     Goodbye,
     Hello,
+    Keep,
     ListJobs,
     Message,
     Notice,
@@ -38,6 +41,7 @@ from twistcluster.wire.messages import (
     Scale,
     Status,
     StopCluster,
+    Values,
 )
 
 if TYPE_CHECKING:
@@ -59,11 +63,14 @@ class ClientSide:
             Context: self._context,
             OpenJob: self._open_job,
             Page: self._page,
+            Values: self._values,
             CloseJob: self._close_job,
             Cancel: self._cancel,
             Retry: self._retry,
             Release: self._release,
             Adopt: self._adopt,
+            Keep: self._keep,
+            Drop: self._drop,
             Ask: self._ask,
             Goodbye: self._goodbye,
         }
@@ -82,6 +89,7 @@ class ClientSide:
     def left(self, client: Client) -> None:
         """A client's link is gone."""
         scheduler = self._scheduler
+        scheduler.objects.gone(_peer(client))
         client.peer = None
         client.left_at = scheduler.now
         scheduler.idle_since = scheduler.now
@@ -89,11 +97,15 @@ class ClientSide:
         scheduler.supply.leave(client.blobs)
         client.blobs.clear()
         client.contexts.clear()
+        for name, times in client.objects.items():
+            scheduler.objects.release_ids([name] * times)
+        client.objects.clear()
         watched = list(client.jobs.values())
         for job in watched:
             scheduler.telling.unwatch(client, job)
         for job in list(client.sending.values()):
             self._input_ended(job, job.arrived, "its client went away")
+        scheduler.wanted.left(client)
         for job in watched:
             scheduler.release_if_unwanted(job)
         if client.hello.owner and client.hello.owner == scheduler.identity.owner:
@@ -139,6 +151,9 @@ class ClientSide:
             raise ProtocolError(f"job {message.job} has {message.count} items")
         if not all(0 < amount < math.inf for amount in message.resources.values()):
             raise ProtocolError(f"job {message.job} needs {message.resources}: an amount is a number above 0")
+        source = client.jobs.get(message.source) if message.source else None
+        if message.source and source is None:
+            raise ProtocolError(f"job {message.job}: its source, job {message.source}, is none that this client knows")
         client.highest = message.job
         job = Job(scheduler.next_key(), client, message.job, message, context, scheduler.now, count=message.count)
         parts = [*message.functions, *Supply.parts(context)]
@@ -146,9 +161,11 @@ class ClientSide:
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = job
         client.open_jobs += 1
-        if message.count != 0:
+        if message.count != 0 and source is None:
             client.sending[message.job] = job
         scheduler.telling.watch(client, message.job, job)
+        if source is not None:
+            scheduler.sources.open(job, source)
         scheduler.settle(job)
 
     def _page(self, client: Client, message: Page, buffers: tuple[Buffer, ...]) -> None:
@@ -156,17 +173,28 @@ class ClientSide:
         job = self._sending(client, message.job)
         if job is None:
             return
+        scheduler.objects.check(message.objects, message.count)
+        edges, inputs = scheduler.edges.resolve(client, job, message) if message.edges else (None, None)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
-        job.add_page(message, buffers)
-        if job.cancel_from is not None:
-            self._cancel_range(job, job.cancel_from, job.arrived)
-        for start, stop in job.cancelling.overlap(message.first, job.arrived):
-            self._cancel_range(job, start, stop)
+        job.add_page(message, buffers, edges)
+        scheduler.objects.made(client.peer, message.objects)
+        scheduler.objects.hold(message.objects)
         if job.arrived == job.count:
             del client.sending[job.number]
-        scheduler.leasing.pending(job)
-        scheduler.settle(job)
+        fed = scheduler.sources.grew(job, message.first)
+        if inputs:
+            scheduler.edges.arm(job, inputs, client)
+        for each in [job, *fed]:
+            if each.cancel_from is not None:
+                self._cancel_range(each, each.cancel_from, each.arrived)
+            for start, stop in each.cancelling.overlap(message.first, each.arrived):
+                self._cancel_range(each, start, stop)
+            scheduler.leasing.pending(each)
+            scheduler.settle(each)
+
+    def _values(self, client: Client, message: Values, buffers: tuple[Buffer, ...]) -> None:
+        self._scheduler.wanted.received(client, message, buffers)
 
     def _close_job(self, client: Client, message: CloseJob, _: tuple[Buffer, ...]) -> None:
         job = self._sending(client, message.job)
@@ -177,11 +205,18 @@ class ClientSide:
 
     def _input_ended(self, job: Job, count: int, error: str) -> None:
         """No more items will come than these, fewer perhaps than were promised."""
-        job.count = count
-        job.input_error = f"input ended after {count} items: {error}" if error else ""
-        job.owner.sending.pop(job.number, None)
-        self._scheduler.telling.tell(job, CloseJob(job.number, count, job.input_error))
-        self._scheduler.settle(job)
+        scheduler = self._scheduler
+        fed = downstream(job)
+        for each in [job, *fed]:
+            each.count = count
+            each.input_error = f"input ended after {count} items: {error}" if error else ""
+            each.owner.sending.pop(each.number, None)
+            if each.links is not None:
+                each.links.growing = False
+            scheduler.telling.tell(each, CloseJob(each.number, count, each.input_error))
+        for each in [job, *fed]:
+            scheduler.edges.input_ended(each)
+            scheduler.settle(each)
 
     # ---- what becomes of them ----
 
@@ -197,7 +232,7 @@ class ClientSide:
             before = job.cancel_from
             job.cancel_from = message.start if before is None else min(before, message.start)
             self._cancel_range(job, message.start, job.arrived)
-            if job.arrived >= job.cancel_from and job.number in job.owner.sending:
+            if job.arrived >= job.cancel_from and job.expects_more:
                 self._cancel_input(job)
         scheduler.settle(job)
 
@@ -214,20 +249,35 @@ class ClientSide:
         if job.count is None:
             self._input_ended(job, job.arrived, "")
             return
-        del job.owner.sending[job.number]
         missing = (job.arrived, job.count)
-        job.spans.finished += job.count - job.arrived
-        job.cancelled.add(*missing)
-        self._scheduler.telling.tell(job, Cancelled(job.number, [missing]))
+        fed = downstream(job)
+        for each in [job, *fed]:
+            each.owner.sending.pop(each.number, None)
+            if each.links is not None:
+                each.links.growing = False
+            self._scheduler.cancel_unseen(each)
+        for each in [job, *fed]:
+            self._cancel_dependents(each, [missing])
+            self._scheduler.settle(each)
 
     def cancelled(self, job: Job, ranges: list[Range]) -> None:
-        """These items won't start."""
+        """These items won't start, nor what waits for them."""
         if ranges:
-            for start, stop in ranges:
-                job.cancelled.add(start, stop)
-            scheduler = self._scheduler
-            scheduler.supply.unneeded(job, job.finished(ranges))
-            scheduler.telling.tell(job, Cancelled(job.number, ranges))
+            self._tell_cancelled(job, ranges)
+            self._cancel_dependents(job, ranges)
+
+    def _cancel_dependents(self, job: Job, ranges: list[Range]) -> None:
+        if job.links is not None:
+            for other, gone in self._scheduler.edges.cancelled(job, ranges).items():
+                self._tell_cancelled(other, list(gone))
+                self._scheduler.settle(other)
+
+    def _tell_cancelled(self, job: Job, ranges: list[Range]) -> None:
+        for start, stop in ranges:
+            job.cancelled.add(start, stop)
+        scheduler = self._scheduler
+        scheduler.supply.unneeded(job, job.finished(ranges))
+        scheduler.telling.tell(job, Cancelled(job.number, ranges))
 
     def _retry(self, client: Client, message: Retry, _: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
@@ -237,9 +287,12 @@ class ClientSide:
         if job.over:
             job.advance("retried")
             job.owner.open_jobs += 1
-        job.reopen_failed()
+        ranges = job.reopen_failed()
+        if job.links is not None:
+            scheduler.edges.rearm(job, ranges, client)
+            scheduler.sources.rearm(job, ranges, client)
         scheduler.leasing.pending(job)
-        scheduler.touched[job] = None
+        scheduler.settle(job)
 
     def _release(self, client: Client, message: Release, _: tuple[Buffer, ...]) -> None:
         job = client.jobs.get(message.job)
@@ -264,6 +317,24 @@ class ClientSide:
         client.highest = message.job
         scheduler.send(_peer(client), Answer(message.request, jobs=[job.status(client, scheduler.now)]))
         scheduler.telling.watch(client, message.job, job)
+
+    # ---- values in stores ----
+
+    def _keep(self, client: Client, message: Keep, _: tuple[Buffer, ...]) -> None:
+        objects = self._scheduler.objects
+        objects.check(message.objects, 1)
+        objects.made(client.peer, message.objects)
+        objects.hold(message.objects)
+        for each in message.objects:
+            client.objects[each.id] = client.objects.get(each.id, 0) + 1
+
+    def _drop(self, client: Client, message: Drop, _: tuple[Buffer, ...]) -> None:
+        for name in message.ids:
+            times = client.objects.pop(name, 0)
+            if times > 1:
+                client.objects[name] = times - 1
+            if times:
+                self._scheduler.objects.release_ids([name])
 
     # ---- questions ----
 
@@ -333,8 +404,12 @@ class ClientSide:
     def _sending(self, client: Client, number: int) -> Job | None:
         """A job that a client may send items of; None for one that was cancelled while they were on their way."""
         job = client.sending.get(number)
-        if job is None and number > client.highest:
-            raise ProtocolError(f"job {number} was named before it was opened")
+        if job is None:
+            if number > client.highest:
+                raise ProtocolError(f"job {number} was named before it was opened")
+            known = client.jobs.get(number)
+            if known is not None and known.owner is client and known.info.source:
+                raise ProtocolError(f"job {number} has a source: its items come from there")
         return job
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 
-__all__ = ["Close", "Effect", "EndCluster", "Log", "Send"]
+__all__ = ["Close", "Effect", "EndCluster", "Log", "Remove", "Send"]
 
 
 class Send(NamedTuple):
@@ -34,10 +34,16 @@ class Log(NamedTuple):
     fields: dict[str, object]
 
 
+class Remove(NamedTuple):
+    """Remove these values from the host's store: who made them is gone."""
+
+    ids: list[bytes]
+
+
 class EndCluster(NamedTuple):
     """The whole cluster shall end."""
 
     reason: str
 
 
-Effect = Send | Close | Log | EndCluster
+Effect = Send | Close | Log | Remove | EndCluster

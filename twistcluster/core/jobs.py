@@ -4,7 +4,7 @@ Owns: a job's state table, its pages, its items' fates and its log of what there
 gets what (leasing.py), what a value is.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -18,19 +18,22 @@ from twistcluster.wire.messages import (
     Cancelled,
     CloseJob,
     Context,
+    Edge,
     Failed,
     JobStatus,
     OpenJob,
     Output,
     Page,
     Results,
+    Stored,
 )
 
 if TYPE_CHECKING:
     from twistcluster.core.clients import Client
+    from twistcluster.core.links import Links
     from twistcluster.core.workers import Needs, Worker
 
-__all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State"]
+__all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State", "nbytes"]
 
 State = Literal["pending", "running", "done", "failed", "cancelled"]
 Event = Literal["leased", "completed", "completed with failures", "completed with cancellations", "retried"]
@@ -62,6 +65,8 @@ class PageRecord:
     buffers: tuple[Buffer, ...]
     unfinished: int
     failed: int = 0
+    recipes: int = 0
+    """Values that were made of its items and live: it is kept, so that they can be made again."""
     workers: "set[Worker]" = field(default_factory=set)
     """Who was sent it."""
     first: int = field(init=False)
@@ -88,6 +93,11 @@ class Entry:
     message: LogMessage
     buffers: tuple[Buffer, ...]
     nbytes: int
+
+    @property
+    def objects(self) -> list[Stored]:
+        """Values in stores that it names."""
+        return self.message.objects if isinstance(self.message, Results) else []
 
 
 ENTRY_BYTES = 100
@@ -121,14 +131,15 @@ class Log:
         """An entry was told to everybody, and isn't kept."""
         self.base += 1
 
-    def drop_until(self, position: int) -> int:
-        """Drop the entries before a position; returns their bytes."""
-        freed = 0
+    def drop_until(self, position: int) -> list[Entry]:
+        """Drop the entries before a position; returns them."""
+        dropped = []
         while self.base < position and self.entries:
-            freed += self.entries.popleft().nbytes
+            entry = self.entries.popleft()
+            self.nbytes -= entry.nbytes
             self.base += 1
-        self.nbytes -= freed
-        return freed
+            dropped.append(entry)
+        return dropped
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +176,10 @@ class Job:
     lost_once: RangeSet = field(default_factory=RangeSet)
     lost_twice: RangeSet = field(default_factory=RangeSet)
     """Items that were on a worker when it was lost, once and twice."""
+    recipes: int = 0
+    """Of all its pages."""
+    forgotten: bool = False
+    """Nobody asks for it any more; it is here for the values that were made of it."""
     input_error: str = ""
     blob_digests: list[bytes] = field(default_factory=list)
     log: Log = field(default_factory=Log)
@@ -175,6 +190,8 @@ class Job:
     usage: float = 0.0
     """Slot-seconds, on the owner's clock of them."""
     queued: bool = False
+    links: "Links | None" = None
+    """Its ties to other jobs, where it has any."""
     told: tuple[int, str] = (0, "")
     """The progress that the watchers know: running, waiting."""
 
@@ -186,6 +203,16 @@ class Job:
     def id(self) -> str:
         """Unique in the cluster, and the same on every link."""
         return f"{self.owner.id}-{self.number}"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.info.label or f"job {self.number}"
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether items may still come, from its client or from its source."""
+        return self.number in self.owner.sending or (self.links is not None and self.links.growing)
 
     @property
     def complete(self) -> bool:
@@ -201,8 +228,8 @@ class Job:
         """Move along the state table."""
         self.state = TRANSITIONS[self.state, event]
 
-    def add_page(self, page: Page, buffers: tuple[Buffer, ...]) -> None:
-        """The next page came."""
+    def add_page(self, page: Page, buffers: tuple[Buffer, ...], edges: list[Edge] | None = None) -> None:
+        """The next page came; `edges` are its own as workers know them."""
         if page.first != self.arrived or not 0 < page.count <= PAGE_ITEMS:
             raise ProtocolError(
                 f"job {self.number}: a page of {page.count} items at {page.first}, {self.arrived} expected"
@@ -211,19 +238,30 @@ class Job:
             raise ProtocolError(f"job {self.number}: items beyond its count of {self.count}")
         self.firsts.append(page.first)
         # Workers know the job by another number than its client does.
-        sent = Page(self.key, page.first, page.count, page.kind, page.definitions)
+        sent = Page(self.key, page.first, page.count, page.kind, page.definitions, page.objects, edges or [])
         self.pages[page.first] = PageRecord(sent, buffers, page.count)
         self.arrived += page.count
         self.spans.add(page.first, self.arrived)
 
+    def feed_page(self, page: Page, buffers: tuple[Buffer, ...], *, unfinished: int, failed: int) -> None:
+        """A page came from the job's source, in any order: items of it are known already, and pending or failed."""
+        at = bisect_left(self.firsts, page.first)
+        if self.firsts[at : at + 1] != [page.first]:
+            self.firsts.insert(at, page.first)
+        record = self.pages[page.first] = PageRecord(page, buffers, unfinished)
+        record.failed = failed
+
     def pages_of(self, start: int, stop: int) -> list[PageRecord]:
         """The pages that are still needed and hold items `start` to `stop`."""
         firsts = self.firsts
-        low = bisect_right(firsts, start) - 1
-        high = low + 1
+        low = max(bisect_right(firsts, start) - 1, 0)
+        high = low
         while high < len(firsts) and firsts[high] < stop:
             high += 1
-        return [self.pages[first] for first in firsts[low:high] if first in self.pages]
+        found = [self.pages[first] for first in firsts[low:high] if first in self.pages]
+        if found and found[0].stop <= start:
+            del found[0]  # the pages of a job with a source come with gaps between them
+        return found
 
     def finished(self, ranges: list[Range], *, failed: bool = False) -> list[PageRecord]:
         """Items met their fate; returns the pages that no worker needs any more."""
@@ -236,13 +274,29 @@ class Job:
                     page.failed += items
                 if page.unfinished == 0:
                     unneeded.append(page)
-                    if not page.failed:
+                    if not page.failed and not page.recipes:
                         del self.pages[page.first]
         return unneeded
 
-    def reopen_failed(self) -> None:
-        """The failed items shall run again."""
-        for start, stop in self.failed.clear():
+    def keep_recipe(self, index: int) -> None:
+        """A value was made of an item: its page stays."""
+        for page in self.pages_of(index, index + 1):
+            page.recipes += 1
+            self.recipes += 1
+
+    def drop_recipe(self, index: int) -> PageRecord | None:
+        """Such a value is gone; returns its page if that was the last thing that it was kept for."""
+        for page in self.pages_of(index, index + 1):
+            page.recipes -= 1
+            self.recipes -= 1
+            if not page.recipes and not page.unfinished and (self.forgotten or not page.failed):
+                return self.pages.pop(page.first)
+        return None
+
+    def reopen_failed(self) -> list[Range]:
+        """The failed items shall run again; returns them."""
+        ranges = self.failed.clear()
+        for start, stop in ranges:
             for page in self.pages_of(start, stop):
                 items = page.share(start, stop)
                 page.unfinished += items
@@ -253,6 +307,7 @@ class Job:
                 del self.crashes[index]
             self.lost_once.remove(start, stop)
             self.lost_twice.remove(start, stop)
+        return ranges
 
     def outcome(self) -> Event:
         """What its completion is called."""

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.bites import WorkerJob
-from twistcluster.core.ledger import Buffers, Ledger
+from twistcluster.core.effects import Remove
+from twistcluster.core.ledger import Buffers, Ledger, Pages
+from twistcluster.core.slots import Slot
 from twistcluster.core.worker_effects import Ended, ToSlot
 from twistcluster.errors import ProtocolError
-from twistcluster.wire.limits import SLOTS
+from twistcluster.wire.limits import MAKER_BYTES, SLOTS
 from twistcluster.wire.messages import (
     Blob,
     Context,
     DropPages,
+    DropValues,
     EndJob,
     Forget,
+    Freed,
     Lease,
     Message,
     OpenJob,
@@ -28,6 +32,7 @@ from twistcluster.wire.messages import (
     Scale,
     Step,
     Stop,
+    Values,
     Welcome,
 )
 
@@ -53,7 +58,10 @@ class Orders:
             OpenJob: self._open_job,
             Page: self._page,
             DropPages: self._drop_pages,
+            Values: self._values,
+            DropValues: self._drop_values,
             EndJob: self._end_job,
+            Freed: self._freed,
             Lease: self._lease,
             Revoke: self._revoke,
             Scale: self._scale,
@@ -110,6 +118,23 @@ class Orders:
             if told is not None:
                 self._worker.effects.append(ToSlot(number, told))
 
+    def _values(self, message: Values, buffers: Buffers) -> None:
+        # The job itself may have ended here, or never have been opened.
+        self._worker.stock.values.setdefault(message.job, Pages()).add(message, buffers)
+
+    def _drop_values(self, message: DropValues, _: Buffers) -> None:
+        values = self._worker.stock.values
+        pages = values.get(message.job)
+        if pages is None:
+            raise ProtocolError(f"results of job {message.job} were dropped that were never sent")
+        pages.drop(message.firsts)
+        if not pages:
+            del values[message.job]
+        for number, ledger in self._ledgers():
+            told = self._worker.stock.drop_values(ledger, message)
+            if told is not None:
+                self._worker.effects.append(ToSlot(number, told))
+
     def _end_job(self, message: EndJob, _: Buffers) -> None:
         job = self._job(message.job)
         job.ended = True
@@ -124,6 +149,20 @@ class Orders:
             if told is not None:
                 self._worker.tell(slot, told)
 
+    def _freed(self, message: Freed, _: Buffers) -> None:
+        """Each to the slot that made it; what a slot made that is gone is removed."""
+        worker = self._worker
+        by_slot: dict[Slot | None, list[bytes]] = {}
+        for name in message.ids:
+            number = worker.makers.get(name[:MAKER_BYTES])
+            slot = None if number is None else worker.crew.get(number)
+            by_slot.setdefault(slot, []).append(name)
+        for slot, ids in by_slot.items():
+            if slot is None:
+                worker.effects.append(Remove(ids))
+            else:
+                worker.tell(slot, Freed(ids))
+
     def _job(self, number: int) -> WorkerJob:
         try:
             return self._worker.jobs[number]
@@ -133,7 +172,10 @@ class Orders:
     def _lease(self, message: Lease, _: Buffers) -> None:
         job = self._job(message.job)
         if message.start < message.stop:
-            job.pages.covering(message.start, message.stop)  # all of them are here, or this is where it is said
+            # All of it is here, or this is where it is said.
+            for page in job.pages.covering(message.start, message.stop):
+                if page.inputs:
+                    self._worker.stock.inputs_of(page, message.start, message.stop)
             self._worker.leases[message.lease] = job.lease(message.lease, message.start, message.stop)
             self._worker.pending[job.number] = job
 

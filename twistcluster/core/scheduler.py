@@ -11,23 +11,31 @@ Rules:
 """
 
 import math
+from collections.abc import Sequence
 
 from twistcluster.core.clients import Client
 from twistcluster.core.clientside import ClientSide
+from twistcluster.core.edges import Edges
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
 from twistcluster.core.jobs import Job
 from twistcluster.core.leasing import Leasing
+from twistcluster.core.objects import Objects
 from twistcluster.core.ranges import Range
+from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
 from twistcluster.core.telling import Telling
+from twistcluster.core.wanted import Fetching
 from twistcluster.core.workerside import WorkerSide
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import RESULTS_HELD_BYTES
 from twistcluster.wire.messages import (
     PROTOCOL,
+    Cancelled,
     ClusterStatus,
+    ErrorInfo,
+    Failed,
     Hello,
     JobProgress,
     Message,
@@ -98,10 +106,16 @@ class Scheduler:
         self.touched: dict[Job, None] = {}
         """Jobs whose progress may have changed since the last tick."""
         self.effects: list[Effect] = []
-        self.supply = Supply(self.effects)
-        self.telling = Telling(self.effects, self.supply, retain=bool(identity.name), limit_bytes=results_held_bytes)
+        self.objects = Objects(self.effects)
+        self.supply = Supply(self.effects, self.objects)
+        self.telling = Telling(
+            self.effects, self.supply, self.objects, retain=bool(identity.name), limit_bytes=results_held_bytes
+        )
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
+        self.edges = Edges(self)
+        self.sources = Sources(self)
+        self.wanted = Fetching(self)
         self._client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
         self._next_tick = now + PROGRESS_S
@@ -233,6 +247,27 @@ class Scheduler:
         """These items of a job won't start."""
         self._client_side.cancelled(job, ranges)
 
+    def cancel_unseen(self, job: Job) -> None:
+        """The items of a job that never came are cancelled."""
+        missing = (job.arrived, job.count or 0)
+        job.spans.finished += missing[1] - missing[0]
+        job.cancelled.add(*missing)
+        self.telling.tell(job, Cancelled(job.number, [missing]))
+
+    def item_failed(
+        self,
+        job: Job,
+        index: int,
+        error: ErrorInfo,
+        buffers: tuple[Buffer, ...] = (),
+        definitions: Sequence[bytes] = (),
+    ) -> None:
+        """An item that is in nobody's hands any more failed for good. What waits for it is the caller's to see to."""
+        job.failed.add(index, index + 1)
+        self.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
+        self.telling.tell(job, Failed(job.number, index, error, [*definitions]), buffers)
+        self.settle(job)
+
     def open_jobs(self) -> list[Job]:
         """Jobs that aren't over."""
         return [job for job in self.jobs.values() if not job.over]
@@ -243,9 +278,13 @@ class Scheduler:
         if job.complete and not job.over:
             job.advance(job.outcome())
             job.owner.open_jobs -= 1
+            if job.links is not None:
+                self.edges.whole_met(job)
+                if not job.failed:
+                    self.sources.detach(job)
             self.supply.end_job(job)
             if not job.failed:
-                job.pages.clear()
+                self.supply.drop_pages(job)
             self.release_if_unwanted(job)
 
     def release_if_unwanted(self, job: Job) -> None:
@@ -267,8 +306,14 @@ class Scheduler:
         job.owner.jobs.pop(job.number, None)
         self.touched.pop(job, None)
         self.telling.forget(job)
+        if job.links is not None:
+            self.sources.detach(job)
+            self.edges.forget(job)
         self.leasing.look_again()
-        self.supply.leave(job.blob_digests)
+        self.supply.drop_pages(job)
+        job.forgotten = True
+        if not job.recipes:
+            self.supply.leave(job.blob_digests)
 
     def status(self) -> ClusterStatus:
         """For people."""
@@ -304,6 +349,9 @@ class Scheduler:
                 self._worker_side.lost(worker)
 
     def _turn(self) -> list[Effect]:
+        for job in self.objects.settle():
+            if job.forgotten:
+                self.supply.leave(job.blob_digests)
         self.leasing.fill()
         effects = self.effects[:]
         self.effects.clear()
@@ -351,7 +399,7 @@ class Scheduler:
             up = any(lease.holder.ready for lease in job.spans.leases.values())
             return "" if up else "no slot is up yet; if that lasts, the worker's log says why"
         if not job.spans.pending:
-            return ""
+            return "its inputs aren't done yet" if job.spans.waiting else ""
         if job.owner.blocked:
             return "its client has not fetched earlier results: cluster.job(NAME).results() does"
         if not workers:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.ledger import Buffers
 from twistcluster.core.slots import NO_ITEM, BiteRecord, Slot
-from twistcluster.wire.messages import BiteDone, Crashed, Failure, Message, Printed, Ready, Report, StepDone
+from twistcluster.wire.messages import BiteDone, Crashed, Failure, Freed, Message, Printed, Ready, Report, StepDone
 
 if TYPE_CHECKING:
     from twistcluster.core.worker import Worker
@@ -38,17 +38,28 @@ class SlotSide:
 
     def _ready(self, slot: Slot, message: Ready, _: Buffers) -> None:
         self._worker.crew.ready(slot, message.pid)
+        if message.maker:
+            self._worker.makers[message.maker] = slot.number
         self._worker.steps.slot_ready(slot)
 
     def _report(self, slot: Slot, message: Report, buffers: Buffers) -> None:
         bite = slot.bites.get(message.lease)
         if bite is None:
+            self._refuse(slot, message)
             return
         start, count = message.start, message.count
         self._finished(slot, bite, start, start + count, message.seconds)
         if not bite.job.ended:
             lease = bite.lease.number
-            self._worker.up(Report(lease, start, count, message.kind, message.seconds, message.definitions), buffers)
+            told = Report(lease, start, count, message.kind, message.seconds, message.definitions, message.objects)
+            self._worker.up(told, buffers)
+        else:
+            self._refuse(slot, message)
+
+    def _refuse(self, slot: Slot, message: Report) -> None:
+        """Nobody wants these results: what they are made of is free."""
+        if message.objects:
+            self._worker.tell(slot, Freed([each.id for each in message.objects]))
 
     def _failure(self, slot: Slot, message: Failure, buffers: Buffers) -> None:
         bite = slot.bites.get(message.lease)

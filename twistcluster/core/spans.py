@@ -4,8 +4,8 @@ Owns: which items may be leased, who holds which, how many to give at once. It s
 items to workers, a worker leases what it was leased, in bites, to its slots. Nothing in it belongs to either.
 
 Rules:
-- An item is in exactly one place: not here yet, pending, leased (in the `left` of exactly one lease), or finished. What
-  is finished is only counted: it is what is in none of the others, and a set of it would be in as many fragments as
+- An item is in exactly one place: not here yet, waiting (here, but not to be leased yet), pending, leased (in the `left`
+  of exactly one lease), or finished. What is finished is only counted: it is what is in none of the others, and a set of it would be in as many fragments as
   there are leases.
 - A range is leased again only after its holder gave it back (`release`) or was lost (`lose`).
 - Only what a lease still holds can be reported or given back under it: nobody speaks for another's items.
@@ -123,10 +123,11 @@ class Spans(Generic[HolderT]):
         96
     """
 
-    __slots__ = ("finished", "leases", "pending")
+    __slots__ = ("finished", "leases", "pending", "waiting")
 
     def __init__(self) -> None:
         self.pending = RangeSet()
+        self.waiting = RangeSet()
         self.finished = 0
         """How many items are."""
         self.leases: dict[int, LeasedSpan[HolderT]] = {}
@@ -134,6 +135,19 @@ class Spans(Generic[HolderT]):
     def add(self, start: int, stop: int) -> None:
         """New items, pending."""
         self.pending.add(start, stop)
+
+    def wait(self, start: int, stop: int) -> None:
+        """New items, which aren't to be leased yet."""
+        self.waiting.add(start, stop)
+
+    def hold(self, start: int, stop: int) -> None:
+        """Pending items shall wait."""
+        for part in self.pending.remove(start, stop):
+            self.waiting.add(*part)
+
+    def ready(self, start: int, stop: int) -> list[Range]:
+        """Those that wait are pending; returns them."""
+        return self._pend(self.waiting.remove(start, stop))
 
     def take(self, number: int, holder: HolderT, count: int, unit_s: float = 0.0) -> LeasedSpan[HolderT] | None:
         """Lease up to `count` items, the lowest pending ones, without a gap. None where nothing is pending."""
@@ -176,8 +190,10 @@ class Spans(Generic[HolderT]):
         return [] if lease is None else self._pend(lease.left.clear())
 
     def finish(self, start: int, stop: int) -> list[Range]:
-        """Pending items of this range won't run; returns them. Leased ones stay with their holders."""
+        """Pending and waiting items of this range won't run; returns them. Leased ones stay with their holders."""
         gone = self.pending.remove(start, stop)
+        if self.waiting:
+            gone += self.waiting.remove(start, stop)
         for a, b in gone:
             self.finished += b - a
         return gone

@@ -7,8 +7,10 @@ lease is due.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from twistcluster.core.deliveries import Deliveries
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.jobs import Job, PageRecord
+from twistcluster.core.objects import Objects
 from twistcluster.core.workers import Worker
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -31,11 +33,13 @@ class BlobRecord:
 class Supply:
     """Blobs and pages on their way to workers."""
 
-    __slots__ = ("_blobs", "_effects")
+    __slots__ = ("_blobs", "_effects", "_objects", "deliveries")
 
-    def __init__(self, effects: list[Effect]) -> None:
+    def __init__(self, effects: list[Effect], objects: Objects) -> None:
+        self._objects = objects
         self._blobs: dict[bytes, BlobRecord] = {}
         self._effects = effects
+        self.deliveries = Deliveries(effects, self)
 
     def keep(self, digest: bytes, data: Buffer) -> None:
         """A client sent a blob, and counts on it."""
@@ -68,6 +72,10 @@ class Supply:
                     forgotten.setdefault(worker, []).append(digest)
         for worker, gone in forgotten.items():
             self._effects.append(Send(worker.peer, Forget(gone)))
+
+    def known(self, digests: Iterable[bytes]) -> list[bytes]:
+        """Those of these that are here."""
+        return [digest for digest in digests if digest in self._blobs]
 
     def data(self, digest: bytes) -> Buffer | None:
         """The bytes that a digest names, if they are here."""
@@ -109,6 +117,8 @@ class Supply:
                 page.workers.add(worker)
                 self.blobs(worker, page.message.definitions)
                 self._effects.append(Send(worker.peer, page.message, page.buffers))
+        if job.links is not None:
+            self.deliveries.bring(worker, job, start, stop)
 
     def _open(self, worker: Worker, job: Job) -> None:
         worker.jobs[job] = []
@@ -127,10 +137,11 @@ class Supply:
         )
         self._effects.append(Send(worker.peer, told))
 
-    @staticmethod
-    def unneeded(job: Job, pages: Iterable[PageRecord]) -> None:
+    def unneeded(self, job: Job, pages: Iterable[PageRecord]) -> None:
         """No item of these pages is left to run: the workers are told with a later lease."""
         for page in pages:
+            if page.message.objects and page.first not in job.pages:
+                self._objects.release(page.message.objects)
             for worker in page.workers:
                 worker.jobs[job].append(page.first)
                 worker.unneeded_bytes += page.nbytes
@@ -141,9 +152,17 @@ class Supply:
         for worker in job.workers:
             del worker.jobs[job]
             self._effects.append(Send(worker.peer, EndJob(job.key)))
+            if worker.stale:
+                self.deliveries.flush(worker)
         job.workers.clear()
         for page in job.pages.values():
             page.workers.clear()
+
+    def drop_pages(self, job: Job) -> None:
+        """No item of this job will be run again, but to make a value again that lives."""
+        for page in [page for page in job.pages.values() if not page.recipes]:
+            self._objects.release(page.message.objects)
+            del job.pages[page.first]
 
     def lost(self, worker: Worker) -> None:
         """A worker is gone with all that it had."""
@@ -155,3 +174,4 @@ class Supply:
             for page in job.pages.values():
                 page.workers.discard(worker)
         worker.jobs.clear()
+        self.deliveries.lost(worker)

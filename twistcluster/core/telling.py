@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from twistcluster.core.clients import Client
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.jobs import Job, LogMessage
+from twistcluster.core.objects import Objects
 from twistcluster.core.supply import Supply
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import OUTPUT_JOB_BYTES
@@ -20,10 +21,13 @@ __all__ = ["Telling"]
 class Telling:
     """Tells clients of jobs."""
 
-    __slots__ = ("_effects", "_limit_bytes", "_printed", "_supply", "held_bytes", "retain")
+    __slots__ = ("_effects", "_limit_bytes", "_objects", "_printed", "_supply", "held_bytes", "retain")
 
-    def __init__(self, effects: list[Effect], supply: Supply, *, retain: bool, limit_bytes: int) -> None:
+    def __init__(
+        self, effects: list[Effect], supply: Supply, objects: Objects, *, retain: bool, limit_bytes: int
+    ) -> None:
         self._effects = effects
+        self._objects = objects
         self._supply = supply
         self._limit_bytes = limit_bytes
         self._printed: dict[Job, int] = {}
@@ -48,6 +52,7 @@ class Telling:
             return
         behind = log.end
         entry = log.append(message, buffers)
+        self._objects.hold(entry.objects)
         self._account(job, entry.nbytes)
         for client, watching in job.watchers.items():
             if client.peer is not None and not client.paused and watching[1] == behind:
@@ -90,7 +95,7 @@ class Telling:
 
     def forget(self, job: Job) -> None:
         """Nothing of this job is held any more."""
-        self._account(job, -job.log.drop_until(job.log.end))
+        self._drop(job, job.log.end)
         self._printed.pop(job, None)
 
     def evict(self, jobs: list[Job]) -> None:
@@ -99,7 +104,7 @@ class Telling:
             if self.held_bytes <= self._limit_bytes:
                 return
             told = min((w[1] for w in job.watchers.values()), default=job.log.base)
-            self._account(job, -job.log.drop_until(told))
+            self._drop(job, told)
 
     @property
     def over(self) -> bool:
@@ -112,6 +117,10 @@ class Telling:
             message = replace(message, job=number)
         if isinstance(message, Results | Failed) and message.definitions:
             self._define(client, message.definitions)
+        if isinstance(message, Results) and message.objects:
+            self._objects.hold(message.objects)
+            for each in message.objects:
+                client.objects[each.id] = client.objects.get(each.id, 0) + 1
         self._effects.append(Send(client.peer, message, buffers))
 
     def _define(self, client: Client, digests: list[bytes]) -> None:
@@ -130,7 +139,15 @@ class Telling:
         if not self.retain and log.entries:
             told = min((w[1] for w in job.watchers.values()), default=log.end)
             if told > log.base:
-                self._account(job, -log.drop_until(told))
+                self._drop(job, told)
+
+    def _drop(self, job: Job, position: int) -> None:
+        """Let go of what was told before a position."""
+        nbytes = 0
+        for entry in job.log.drop_until(position):
+            nbytes += entry.nbytes
+            self._objects.release(entry.objects)
+        self._account(job, -nbytes)
 
     def _account(self, job: Job, nbytes: int) -> None:
         self.held_bytes += nbytes

@@ -39,6 +39,8 @@ class Worker:
         self.leases: dict[int, HeldLease] = {}
         self.pending: dict[int, WorkerJob] = {}
         """Jobs that have items for slots."""
+        self.makers: dict[bytes, int] = {}
+        """Slots by what the ids of the values that they make begin with."""
         self.crew = Crew(self.effects, slots)
         self.resources = Resources(resources or {})
         self.taking = Taking(self)
@@ -103,6 +105,7 @@ class Worker:
             self._slot_side.blame(slot, reason, ordinal)
             self.lose_bites(slot)
             self.steps.slot_gone(slot, reason)
+            self._forget_maker(number)
             self.crew.died(slot, reason, now)
         return self._settle()
 
@@ -181,8 +184,13 @@ class Worker:
     def kill(self, slot: Slot) -> None:
         """End a slot's process now, and have another."""
         self.crew.end(slot, self.now)  # first, so that nothing of it is given elsewhere while it runs
+        self._forget_maker(slot.number)
         self.lose_bites(slot)
         self.steps.slot_gone(slot, "its slot was restarted")
+
+    def _forget_maker(self, number: int) -> None:
+        for maker in [maker for maker, slot in self.makers.items() if slot == number]:
+            del self.makers[maker]
 
     def through(self, slot: Slot) -> None:
         """If nothing is left in a slot: let it have bites again, or go."""

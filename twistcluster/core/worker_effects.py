@@ -5,7 +5,7 @@ Owns: the effects of core/worker.py. Must not know: how a node carries them out.
 
 from typing import NamedTuple
 
-from twistcluster.core.effects import Log
+from twistcluster.core.effects import Log, Remove
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 
@@ -54,4 +54,4 @@ class Ended(NamedTuple):
     reason: str
 
 
-WorkerEffect = Up | ToSlot | StartSlot | KillSlot | LimitSlot | Ended | Log
+WorkerEffect = Up | ToSlot | StartSlot | KillSlot | LimitSlot | Ended | Remove | Log

@@ -6,13 +6,15 @@ Owns: a worker's record, and how much it can take. Must not know: how a worker r
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from twistcluster.core.ranges import RangeSet
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.wire.messages import Hello, WorkerStatus
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
+    from twistcluster.core.links import ValuePage
 
-__all__ = ["SLOTS_AT_MOST", "Needs", "Worker"]
+__all__ = ["SLOTS_AT_MOST", "Needs", "Stale", "Worker"]
 
 SLOTS_AT_MOST = 1 << 20
 """No worker has more, whatever it says."""
@@ -27,6 +29,14 @@ class Load:
 
     seconds: float = 0.0
     items: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Stale:
+    """Value pages of one job that a worker may drop and was not told of: the items, and the first of each page."""
+
+    items: RangeSet
+    firsts: list[int]
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +65,11 @@ class Worker:
     """The jobs that it was told of, and of each the pages (by first item) that it may drop and was not told of."""
     unneeded_bytes: int = 0
     """Of these pages."""
+    values: "dict[ValuePage, None]" = field(default_factory=dict)
+    """The results that it was sent for items that waited for them."""
+    stale: dict[int, Stale] = field(default_factory=dict)
+    """By key of the job whose results they are."""
+    stale_bytes: int = 0
     fits_cache: dict[Needs, int] = field(default_factory=dict)
 
     @property

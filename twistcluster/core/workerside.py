@@ -6,6 +6,7 @@ Owns: what each message of a worker does to jobs. Must not know: how clients are
 from typing import TYPE_CHECKING
 
 from twistcluster.core.clientside import differing
+from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import Range
@@ -16,7 +17,6 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
-    Failed,
     Failure,
     Goodbye,
     Hello,
@@ -30,6 +30,7 @@ from twistcluster.wire.messages import (
     Running,
     SlotsChanged,
     StepDone,
+    Values,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class WorkerSide:
         """
         scheduler = self._scheduler
         scheduler.leasing.remove(worker)
+        scheduler.objects.gone(worker.peer)
         del self._by_process[worker.hello.process]
         scheduler.supply.lost(worker)
         scheduler.steps.lost(worker)
@@ -125,19 +127,26 @@ class WorkerSide:
     def _report(self, worker: Worker, message: Report, buffers: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
         if entry is None:
+            self._scheduler.objects.refuse(worker.peer, message.objects)
             return
         job, lease = entry
         start, stop = message.start, message.start + message.count
         check_seconds(message.seconds)
+        self._scheduler.objects.check(message.objects, message.count)
         if not job.spans.report(message.lease, start, stop):
             raise ProtocolError(f"lease {message.lease}: a report of items {start} to {stop}, which it doesn't hold")
         scheduler = self._scheduler
         lease.fruitless = False
         job.pace.measured(message.count, message.seconds)
         scheduler.leasing.reported(worker, message.lease, message.count)
+        if message.objects:
+            scheduler.objects.made(worker.peer, message.objects, job, start)
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
-        told = Results(job.number, start, message.count, message.kind, message.definitions)
+        told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
+        if job.links is not None:
+            values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
+            scheduler.edges.succeeded(job, values, buffers)
         scheduler.settle(job)
 
     def _failure(self, worker: Worker, message: Failure, buffers: tuple[Buffer, ...]) -> None:
@@ -172,11 +181,11 @@ class WorkerSide:
         buffers: tuple[Buffer, ...] = (),
         definitions: list[bytes] | None = None,
     ) -> None:
-        scheduler = self._scheduler
-        job.failed.add(index, index + 1)
-        scheduler.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
-        scheduler.telling.tell(job, Failed(job.number, index, error, definitions or []), buffers)
-        scheduler.settle(job)
+        self._scheduler.item_failed(job, index, error, buffers, definitions or [])
+        if job.links is not None:
+            text = f"item {index} failed with {error.type}: {error.message}"
+            cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
+            self._scheduler.edges.failed(job, index, cause)
 
     def _printed(self, worker: Worker, message: Printed, _: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)

@@ -14,6 +14,7 @@ from twistcluster.jupyter.inbox import Answer, Inbox
 from twistcluster.jupyter.pictures import is_picture, thumbnail
 from twistcluster.jupyter.render_messages import MAX_TILES, Draw, Picture, Snapshot, Tile, Tiles
 from twistcluster.jupyter.reprs import in_words, repr_of
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.pages import Packed
@@ -38,10 +39,10 @@ class Gallery:
         self.failures: dict[int, str] = {}
         self._undecided: list[tuple[int, Any, str]] = []
 
-    def take(self, first: int, packed: Packed) -> None:
+    def take(self, first: int, packed: Packed, store: ValueStore | None) -> None:
         """Keep results until the next `draw`."""
         if self.pictures is not False and first < MAX_TILES:
-            self.inbox.add(first, packed)
+            self.inbox.add(first, packed, store)
 
     def failed(self, index: int, reason: str) -> None:
         """A tile that says why there is no picture."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from twistcluster.jupyter.render_messages import Draw, Snapshot
+from twistcluster.storage.values import ValueStore, decode
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 from twistcluster.wire.pages import PLAIN, Packed, framed_item, unpack_plain
-from twistcluster.wire.values import loads
 
 __all__ = ["Answer", "Canvas", "Inbox", "told"]
 
@@ -26,7 +26,7 @@ _OURS = str(Path(__file__).parent.parent)
 class Canvas(Protocol):
     """One view, as the render process sees it."""
 
-    def take(self, first: int, packed: Packed) -> None:
+    def take(self, first: int, packed: Packed, store: ValueStore | None) -> None:
         """Keep results until the next `draw`."""
 
     def failed(self, index: int, reason: str) -> None:
@@ -44,17 +44,17 @@ class Inbox:
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._waiting: deque[tuple[int, Packed]] = deque()
+        self._waiting: deque[tuple[int, Packed, ValueStore | None]] = deque()
         self._plain: list[Any] | None = None
         self._at = 0
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, first: int, packed: Packed) -> None:
+    def add(self, first: int, packed: Packed, store: ValueStore | None) -> None:
         """Put results in."""
         if packed.count:
-            self._waiting.append((first, packed))
+            self._waiting.append((first, packed, store))
 
     def clear(self) -> None:
         """Throw away what waits."""
@@ -64,7 +64,7 @@ class Inbox:
 
     def next(self) -> tuple[int, Any, str]:
         """The next value, its index, and why it could not be decoded, if so."""
-        first, packed = self._waiting[0]
+        first, packed, store = self._waiting[0]
         at = self._at
         self._at += 1
         try:
@@ -73,7 +73,7 @@ class Inbox:
                     self._plain = unpack_plain(packed)
                 return first + at, self._plain[at], ""
             data, buffers = framed_item(packed, at)
-            return first + at, loads(data, buffers, self._definitions), ""
+            return first + at, decode(data, buffers, self._definitions, store), ""
         except Exception as error:
             return first + at, None, f"could not be decoded: {told(error).splitlines()[0]}"
         finally:

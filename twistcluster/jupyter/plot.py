@@ -17,6 +17,7 @@ from PIL import Image
 from twistcluster.jupyter.card import draw_card
 from twistcluster.jupyter.inbox import Answer, Inbox, told
 from twistcluster.jupyter.render_messages import Draw, Frame, Picture, Snapshot
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.functions import load_function
 from twistcluster.wire.pages import Packed
@@ -116,9 +117,9 @@ class PlotCanvas:
         self._definitions = definitions
         self._error = ""
 
-    def take(self, first: int, packed: Packed) -> None:
+    def take(self, first: int, packed: Packed, store: ValueStore | None) -> None:
         """Keep results until the next `draw`."""
-        self.inbox.add(first, packed)
+        self.inbox.add(first, packed, store)
 
     def failed(self, index: int, reason: str) -> None:
         """A plot is of results only."""

@@ -32,6 +32,7 @@ from twistcluster.jupyter.render_messages import (
     Snapshot,
     Surroundings,
 )
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.frames import Buffer, FrameDecoder
@@ -48,13 +49,15 @@ class Render:
     def __init__(self) -> None:
         self.views: dict[int, Canvas] = {}
         self.definitions = Definitions()
+        self._stores: dict[str, ValueStore] = {}
 
     def received(self, message: Message, buffers: Sequence[Buffer]) -> Answer | None:
         """Do what the kernel asks."""
         match message:
-            case Results(view, first, count, kind, definitions):
+            case Results(view, first, count, kind, definitions, store):
                 if view in self.views:
-                    self.views[view].take(first, Packed(kind, count, tuple(buffers), definitions))
+                    packed = Packed(kind, count, tuple(buffers), definitions)
+                    self.views[view].take(first, packed, self._store(store))
             case FailedItem(view, index, reason):
                 if view in self.views:
                     self.views[view].failed(index, reason)
@@ -77,6 +80,13 @@ class Render:
             case CloseView(view):
                 self.views.pop(view, None)
         return None
+
+    def _store(self, folder: str) -> ValueStore | None:
+        if not folder:
+            return None
+        if folder not in self._stores:
+            self._stores[folder] = ValueStore(folder)
+        return self._stores[folder]
 
 
 def _surround(folder: str, path: list[str]) -> None:

@@ -71,6 +71,8 @@ class Results(Message, tag=True):
     count: int
     kind: int
     definitions: tuple[bytes, ...] = ()
+    store: str = ""
+    """Folder of the store in which large ones are."""
 
 
 class FailedItem(Message, tag=True):

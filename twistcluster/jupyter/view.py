@@ -238,7 +238,8 @@ class View:
         self.content.succeeded(first, packed.count)
         wanted = self.draw_blob is not None or (self.content.pictures is not False and first < MAX_TILES)
         if wanted and not self.content.broken:
-            message = Results(self.number, first, packed.count, packed.kind, packed.definitions)
+            store = self.feed.store if packed.objects else ""
+            message = Results(self.number, first, packed.count, packed.kind, packed.definitions, store)
             self._outbox.append((message, packed.buffers, packed.definitions))
             self._undrawn = True
 

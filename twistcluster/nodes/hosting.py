@@ -1,6 +1,6 @@
 """What a cluster occupies on its host, and who it is.
 
-Owns: the order in which name, folder, socket path and connection file are taken and given back. Must not know: what runs
+Owns: the order in which name, folder, socket path, store and connection file are taken and given back. Must not know: what runs
 there.
 """
 
@@ -17,6 +17,7 @@ from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
+from twistcluster.storage.folder import StoreFolder, clear_dead
 
 __all__ = ["NameTaken", "Premises", "new_cluster_id", "new_identity", "python_version"]
 
@@ -48,11 +49,24 @@ class Premises:
             self._release_name()
             raise
         self._connection: Lock | None = None
+        self._store: StoreFolder | None = None
+        if os.environ.get("TWISTCLUSTER_STORE") != "off":
+            try:
+                clear_dead()
+                self._store = StoreFolder.create(cluster)
+            except BaseException:
+                self.release()
+                raise
 
     @property
     def socket(self) -> str:
         """Where to listen."""
         return self.place.socket
+
+    @property
+    def store(self) -> str:
+        """The folder of the store of large values; empty where it was switched off (TWISTCLUSTER_STORE=off)."""
+        return "" if self._store is None else self._store.path
 
     def publish(self, **more: Any) -> dict[str, Any]:
         """Write the connection file; from now on the cluster can be found. Its fields and its path are returned."""
@@ -60,6 +74,7 @@ class Premises:
             "id": self.cluster,
             "name": self.name,
             "socket": self.socket,
+            "store": self.store,
             "pid": os.getpid(),
             "python": python_version(),
             "version": VERSION,
@@ -75,6 +90,8 @@ class Premises:
         if self._connection is not None:
             self._connection.release()
         self.place.remove()
+        if self._store is not None:
+            self._store.remove()
         self._release_name()
 
     def _release_name(self) -> None:

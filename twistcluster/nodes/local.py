@@ -76,9 +76,15 @@ class LocalCluster:
         machine = Scheduler(
             new_identity(options.id, options.name, owner), now=time.monotonic(), idle_timeout_s=self.idle_timeout_s
         )
-        self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor))
+        self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store)
         self._worker = WorkerNode(
-            reactor, turn, name=WORKER_NAME, slots=self.slots, folder=premises.place.folder, packages=packages()
+            reactor,
+            turn,
+            name=WORKER_NAME,
+            slots=self.slots,
+            folder=premises.place.folder,
+            store=premises.store,
+            packages=packages(),
         )
         _, lower = memory_pair(self._scheduler, self._worker, turn)
         self._worker.start(lower)

@@ -10,18 +10,20 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Remove, Send
 from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.link import Channel
-from twistcluster.net.turn import Turn
+from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.hosting import Premises, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Stop, Stopping
 
@@ -30,6 +32,8 @@ __all__ = ["SchedulerNode", "main"]
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
 RETRY_SECONDS: Final = 1.0
+UPKEEP_SECONDS: Final = 1.0
+"""Between two looks at the store."""
 
 _log = Logger()
 
@@ -44,6 +48,7 @@ class SchedulerNode:
         on_end: called once when the cluster shall end, with the reason; everybody has been told then.
         clock: seconds that never go back.
         cpu_time: seconds that this thread has worked.
+        store: the folder of this host's store; empty: there is none.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class SchedulerNode:
         on_end: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         cpu_time: Callable[[], float] = time.thread_time,
+        store: str = "",
     ) -> None:
         self.machine = machine
         self.owner_came = False
@@ -73,7 +79,10 @@ class SchedulerNode:
         self._ending_turn = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
+        self._upkeep = Upkeep(store) if store else None
+        self._upkeep_timer: Timer | None = None
         self._arm()
+        self._arm_upkeep()
 
     def listen(self, path: str) -> None:
         """Take connections on a Unix socket."""
@@ -95,6 +104,8 @@ class SchedulerNode:
         self._ended = True
         log_event("info", "cluster ends", {"reason": reason})
         self._ticker.stop()
+        if self._upkeep_timer is not None and self._upkeep_timer.active():
+            self._upkeep_timer.cancel()
         if self._port is not None:
             self._port.stopListening()
         for peer, link in list(self._links.items()):
@@ -158,6 +169,9 @@ class SchedulerNode:
                 case Close(peer, reason):
                     if (link := self._links.get(peer)) is not None:
                         link.close(reason)
+                case Remove(ids):
+                    if self._upkeep is not None:
+                        self._upkeep.remove(ids)
                 case Log(level, event, fields):
                     log_event(level, event, fields)
                 case EndCluster(reason):
@@ -190,6 +204,17 @@ class SchedulerNode:
     def _arm(self) -> None:
         if not self._ended:
             self._ticker.wake_at(self.machine.next_tick())
+
+    def _arm_upkeep(self) -> None:
+        if self._upkeep is not None and not self._ended:
+            self._upkeep_timer = self._reactor.callLater(UPKEEP_SECONDS, self._keep_up)
+
+    def _keep_up(self) -> None:
+        """Look after the store, in a thread: it may copy files."""
+        assert self._upkeep is not None
+        looked = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._upkeep.look, self._clock())
+        looked.addErrback(lambda failure: _log.failure("the store's upkeep failed", failure))
+        looked.addCallback(lambda _: self._arm_upkeep())
 
     def _tick(self) -> None:
         self._measure()
@@ -229,7 +254,7 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
     machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
-    node = SchedulerNode(reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor))
+    node = SchedulerNode(reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor), store=premises.store)
 
     def begin() -> None:
         node.listen(premises.socket)

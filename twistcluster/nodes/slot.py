@@ -1,9 +1,10 @@
 """The slot: a process that runs items one at a time, as `python -m twistcluster.nodes.slot LINK_FD PAGE_FD LIFE_FD
-FOLDER`.
+FOLDER STORE`.
 
 Owns: the process (its life, its signals, its streams) and the loop over what its worker says. LINK_FD is its end of
 the link to its worker, PAGE_FD the shared page (the ordinal of the item that runs, the limit, what was reached), LIFE_FD the reading end
-of a pipe that its worker holds open; FOLDER is a path that this slot alone may use. Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
+of a pipe that its worker holds open; FOLDER is a path that this slot alone may use, STORE that of
+the host's store (empty: there is none). Must not know: scheduling, Twisted, asyncio (unless an item is a coroutine).
 
 A slot never outlives its worker: the kernel itself kills the slot's process group when LIFE_FD meets its end (0.8 ms,
 whatever user code does, C code that holds the GIL included). A child that an item forks is no slot: it lets go of all of
@@ -22,26 +23,31 @@ from collections.abc import Callable, Iterable
 from types import FrameType, ModuleType
 from typing import Any, Final
 
+from twistcluster.errors import StoreFull
 from twistcluster.nodes.slot_bites import NO_ITEM, Biter
 from twistcluster.nodes.slot_errors import ContextError, own_frame
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Flusher, Results, SlotLink
 from twistcluster.nodes.slot_output import Capture, catch_streams
 from twistcluster.nodes.slot_steps import Steps
+from twistcluster.storage.values import Row, ValueStore, encode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Bite,
     Blob,
     Context,
     DropPages,
+    DropValues,
     EndJob,
     Forget,
+    Freed,
     Message,
     OpenJob,
     Page,
     Ready,
     Step,
     StepDone,
+    Values,
 )
 
 __all__ = ["Slot", "main"]
@@ -53,13 +59,15 @@ STRAY: Final = b"a child process that an item forked came out of the item: it is
 class Slot:
     """What a slot does with each message."""
 
-    def __init__(self, link: SlotLink, words: memoryview, folder: pathlib.Path) -> None:
+    def __init__(
+        self, link: SlotLink, words: memoryview, folder: pathlib.Path, values: ValueStore | None = None
+    ) -> None:
         self._link = link
         self._words = words
         self._forked = False
-        self._store = Store()
+        self._store = Store(values)
         self._capture = Capture(self._running)
-        self._results = Results(link, self._capture)
+        self._results = Results(link, self._capture, self._encode)
         self._flusher = Flusher(self._results)
         self._biter = Biter(self._store, self._results, words)
         self._steps = Steps(self._store, self._biter.coroutines, folder)
@@ -70,7 +78,10 @@ class Slot:
             OpenJob: self._open_job,
             Page: self._page,
             DropPages: self._drop_pages,
+            Values: self._values,
+            DropValues: self._drop_values,
             EndJob: self._end_job,
+            Freed: self._freed,
             Bite: self._bite,
             Step: self._step,
         }
@@ -80,7 +91,8 @@ class Slot:
         catch_streams(self._capture)
         os.register_at_fork(after_in_child=self._in_child)
         self._flusher.start()
-        self._say(Ready(os.getpid()))
+        values = self._store.values
+        self._say(Ready(os.getpid(), maker=b"" if values is None else values.maker))
         do = self._do
         try:
             while (came := self._link.read()) is not None:
@@ -101,6 +113,14 @@ class Slot:
     def _running(self) -> int | None:
         ordinal: int = self._words[0]
         return None if ordinal == NO_ITEM else ordinal
+
+    def _encode(self, value: Any) -> Row:
+        """A plain value, into the store if it is large and there is room."""
+        store = self._store
+        try:
+            return encode(value, store.definitions, store.values, copy=False)
+        except StoreFull:
+            return encode(value, store.definitions, None, copy=False)
 
     def _say(self, message: Message, buffers: Iterable[Buffer] = ()) -> None:
         with self._link.lock:
@@ -130,8 +150,21 @@ class Slot:
         if job is not None:
             job.drop(message.firsts)
 
+    def _values(self, message: Values, buffers: list[Buffer]) -> None:
+        store = self._store
+        for digest in message.definitions:
+            store.definitions.learn(digest, store.blob(digest))
+        store.keep_values(message, buffers)
+
+    def _drop_values(self, message: DropValues, _: list[Buffer]) -> None:
+        self._store.drop_values(message)
+
     def _end_job(self, message: EndJob, _: list[Buffer]) -> None:
         self._store.jobs.pop(message.job, None)
+
+    def _freed(self, message: Freed, _: list[Buffer]) -> None:
+        if self._store.values is not None:
+            self._store.values.freed(message.ids)
 
     def _bite(self, message: Bite, _: list[Buffer]) -> None:
         job = self._store.jobs[message.job]
@@ -185,7 +218,8 @@ def main(arguments: list[str]) -> int:
     del sys.argv[1:]
     # What items call `__main__` is theirs: this module goes on under its own name.
     sys.modules["__main__"] = ModuleType("__main__")
-    Slot(SlotLink(link_fd), words, pathlib.Path(arguments[3])).run()
+    values = ValueStore(arguments[4]) if arguments[4:] and arguments[4] else None
+    Slot(SlotLink(link_fd), words, pathlib.Path(arguments[3]), values).run()
     return 0
 
 

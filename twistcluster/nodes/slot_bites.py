@@ -10,16 +10,17 @@ from collections.abc import Coroutine
 from types import CoroutineType
 from typing import Any, Final
 
-from twistcluster.errors import NotPicklable
+from twistcluster.errors import NotPicklable, StoreFull
 from twistcluster.nodes.slot_errors import ArgumentError, ContextError, Why, describe, result_info
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Results
 from twistcluster.nodes.slot_loops import DONE, LIMIT, run_args, run_calls, run_ones
+from twistcluster.storage.values import Row, encode, is_large
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import KIB
 from twistcluster.wire.messages import Bite, BiteDone
 from twistcluster.wire.pages import ARGS, CALL, PLAIN_TYPES
-from twistcluster.wire.values import Encoded, dumps
+from twistcluster.wire.values import dumps
 
 __all__ = ["NO_ITEM", "Biter", "Coroutines"]
 
@@ -127,7 +128,7 @@ class Biter:
                 return None
             started = time.perf_counter()
             try:
-                result = job.call(page.shape, page.value(at, self._store.definitions))
+                result = job.call(page.shape, page.value(at, self._store))
             except BaseException as error:
                 self._results.close()
                 self._failed(at, error, "raised", time.perf_counter() - started)
@@ -152,35 +153,32 @@ class Biter:
             self._results.open(index + 1)
             return index + 1
         results = self._results
-        if type(result) in PLAIN_TYPES and not results.framed:
+        if type(result) in PLAIN_TYPES and not results.framed and not is_large(result):
             results.values.append(result)
             return index + 1
         try:
-            encoded = dumps(result, self._store.definitions, name="the result", copy=False)
+            row = encode(result, self._store.definitions, self._store.values, name="the result", copy=False)
         except BaseException as error:
             results.close()
             seconds = time.perf_counter() - started
-            if isinstance(error, NotPicklable):
+            if isinstance(error, NotPicklable | StoreFull):
                 results.fail(index, result_info(error), seconds, (), ())
             else:
                 self._failed(index, error, "result", seconds)
             results.open(index + 1)
             return index + 1
-        self._add(encoded)
+        self._add(row)
         return index + 1
 
-    def _add(self, encoded: Encoded) -> None:
-        if not encoded.buffers:
-            self._results.add(encoded.data, (), encoded.definitions)
-            return
-        size = sum(_nbytes(buffer) for buffer in encoded.buffers)
-        if size >= AT_ONCE_BYTES:
-            self._results.add(encoded.data, encoded.buffers, encoded.definitions)
+    def _add(self, row: Row) -> None:
+        if not row.buffers:
+            self._results.add(row)
+        elif sum(_nbytes(buffer) for buffer in row.buffers) >= AT_ONCE_BYTES:
+            self._results.add(row)
             self._results.leave()
         else:
             # A view's memory is the item's, and the next item may change it.
-            buffers = [bytes(buffer) for buffer in encoded.buffers]
-            self._results.add(encoded.data, buffers, encoded.definitions)
+            self._results.add(row._replace(buffers=[bytes(buffer) for buffer in row.buffers]))
 
     def _failed(self, index: int, error: BaseException, why: Why, seconds: float) -> None:
         if isinstance(error, ContextError):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Literal
 
-from twistcluster.errors import NotPicklable, TwistclusterError
+from twistcluster.errors import NotPicklable, StoreFull, TwistclusterError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 
@@ -53,9 +53,9 @@ def describe(error: BaseException, why: Why = "raised") -> ErrorInfo:
     return ErrorInfo(why, _clean(name, 1024), _clean(message, MESSAGE_CHARACTERS), _traceback(error))
 
 
-def result_info(error: NotPicklable) -> ErrorInfo:
+def result_info(error: NotPicklable | StoreFull) -> ErrorInfo:
     """The failure of an item whose result can't travel."""
-    return ErrorInfo("result", "NotPicklable", _clean(str(error), MESSAGE_CHARACTERS))
+    return ErrorInfo("result", type(error).__name__, _clean(str(error), MESSAGE_CHARACTERS))
 
 
 def _traceback(error: BaseException) -> str:

@@ -7,15 +7,16 @@ sends what is older than 20 ms while a long item runs. Must not know: how items 
 import os
 import time
 from _thread import allocate_lock, start_new_thread
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twistcluster.nodes.slot_output import Capture
+from twistcluster.storage.values import Row, is_large
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer, FrameDecoder
-from twistcluster.wire.limits import FRAME_BYTES, KIB
+from twistcluster.wire.limits import FRAME_BYTES, KIB, STORED_BYTES
 from twistcluster.wire.messages import ErrorInfo, Failure, Message, Printed, Report, WorkerToSlot
-from twistcluster.wire.pages import FRAMED, ONE, PLAIN, FramedPacker, kind_of, pack_plain
+from twistcluster.wire.pages import FRAMED, ONE, FramedPacker, Packed, kind_of, pack_plain
 
 __all__ = ["Flusher", "Results", "SlotLink"]
 
@@ -30,7 +31,6 @@ TICK_S: Final = 0.010
 REST_TICKS: Final = 50
 """The flusher sleeps after so many ticks without a bite: half a second."""
 FRAMED_KIND: Final = kind_of(FRAMED, ONE)
-PLAIN_KIND: Final = kind_of(PLAIN, ONE)
 FRAMED_BYTES: Final = 1024 * KIB
 """Pickled results beyond this leave at once, whatever their age."""
 
@@ -102,8 +102,9 @@ class Results:
     The loop appends to `values` without a lock (an append is atomic); everything else is done holding the link's.
     """
 
-    def __init__(self, link: SlotLink, capture: Capture) -> None:
+    def __init__(self, link: SlotLink, capture: Capture, encode: Callable[[Any], Row]) -> None:
         self._link = link
+        self._encode = encode
         self._capture = capture
         self._bite = 0
         self._offset = 0
@@ -132,8 +133,9 @@ class Results:
             self._since = time.perf_counter()
         return self.values
 
-    def add(self, data: bytes, buffers: Sequence[Buffer], definitions: Sequence[bytes]) -> None:
+    def add(self, row: Row) -> None:
         """The next result, pickled."""
+        data, buffers, definitions, stored = row
         with self._link.lock:
             packer = self._packer
             if packer is not None and (packer.full(len(buffers)) or packer.nbytes > FRAMED_BYTES):
@@ -143,7 +145,7 @@ class Results:
             if packer is None:
                 self._emit(time.perf_counter())
                 packer = self._packer = FramedPacker()
-            packer.add(data, buffers)
+            packer.add(data, buffers, stored)
             if definitions:
                 self._definitions.update(dict.fromkeys(definitions))
 
@@ -209,8 +211,12 @@ class Results:
         count = len(self.values)
         if count > self._sent:
             # The loop may append meanwhile: only what was counted goes.
-            packed = pack_plain(self.values[self._sent : count])
-            message = Report(self._bite, self._first + self._sent, packed.count, PLAIN_KIND, now - self._since)
+            values = self.values[self._sent : count]
+            packed = pack_plain(values)
+            if packed.nbytes > STORED_BYTES and any(map(is_large, values)):
+                packed = self._framed(values)
+            first, seconds = self._first + self._sent, now - self._since
+            message = Report(self._bite, first, packed.count, packed.kind, seconds, [], [*packed.objects])
             self._link.put(message, packed.buffers)
             self._sent = count
             self._since = now
@@ -220,12 +226,20 @@ class Results:
             first = self._first + self._sent
             definitions = [*self._definitions]
             self._definitions.clear()
-            self._link.put(
-                Report(self._bite, first, page.count, page.kind, now - self._since, definitions), page.buffers
-            )
+            seconds = now - self._since
+            report = Report(self._bite, first, page.count, page.kind, seconds, definitions, [*page.objects])
+            self._link.put(report, page.buffers)
             self._first += page.count
             self._since = now
             self._packer = FramedPacker()
+
+    def _framed(self, values: list[Any]) -> Packed:
+        """Plain values of which some are large: these go into the store."""
+        packer = FramedPacker()
+        for value in values:
+            row = self._encode(value)
+            packer.add(row.data, row.buffers, row.stored)
+        return packer.packed()
 
     def _emit_printed(self, ended: bool) -> None:
         for caught in self._capture.take(ended):

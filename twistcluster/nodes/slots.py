@@ -25,7 +25,7 @@ from twistcluster.nodes.cores import usable_cores
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import MIB
-from twistcluster.wire.messages import DropPages, EndJob, Forget, Message, SlotToWorker
+from twistcluster.wire.messages import DropPages, DropValues, EndJob, Forget, Message, SlotToWorker
 
 __all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
 
@@ -53,7 +53,7 @@ NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_OWNER")
 
 _CODEC: Final = Codec(SlotToWorker)
 
-_CAN_WAIT: Final = frozenset({EndJob, DropPages, Forget})
+_CAN_WAIT: Final = frozenset({EndJob, DropPages, DropValues, Forget})
 
 
 def default_slots() -> int:
@@ -103,6 +103,7 @@ class SlotProcess:
         number: the machine's name for it.
         environment: as `surroundings` made it.
         folder: in which the slot may have one of its own.
+        store: the folder of the host's store; empty: there is none.
 
     Raises:
         OSError: it can't be started.
@@ -116,6 +117,7 @@ class SlotProcess:
         number: int,
         environment: Mapping[str, str],
         folder: pathlib.Path,
+        store: str = "",
     ) -> None:
         self._reactor = reactor
         self._turn = turn
@@ -138,7 +140,7 @@ class SlotProcess:
             life_fd = -1
             try:
                 life_fd, self._life = os.pipe()
-                self._process = _start((theirs.fileno(), page_fd, life_fd), environment, self._folder)
+                self._process = _start((theirs.fileno(), page_fd, life_fd), environment, self._folder, store)
             except BaseException:
                 ours.close()
                 if life_fd >= 0:
@@ -259,9 +261,11 @@ def told(status: int) -> str:
         return f"signal {-status}"
 
 
-def _start(fds: tuple[int, ...], environment: Mapping[str, str], folder: pathlib.Path) -> "subprocess.Popen[bytes]":
+def _start(
+    fds: tuple[int, ...], environment: Mapping[str, str], folder: pathlib.Path, store: str
+) -> "subprocess.Popen[bytes]":
     # -P: a module of the user's in the working folder must not stand in for one that the slot itself imports.
-    command = [sys.executable, "-P", "-m", "twistcluster.nodes.slot", *map(str, fds), str(folder)]
+    command = [sys.executable, "-P", "-m", "twistcluster.nodes.slot", *map(str, fds), str(folder), store]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, env=dict(environment)
     )

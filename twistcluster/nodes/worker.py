@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from twistcluster.core.effects import Log
+from twistcluster.core.effects import Log, Remove
 from twistcluster.core.slots import NO_ITEM
 from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
@@ -32,6 +32,8 @@ from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.storage.upkeep import Upkeep
+from twistcluster.storage.values import usable
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Goodbye, Hello, Message, Welcome
 
@@ -50,6 +52,7 @@ class WorkerNode:
         name: for people.
         slots: how many.
         folder: a private folder in which slots may have theirs.
+        store: the folder of the host's store; empty: there is none.
         resources: what it offers beside slots.
         packages: versions that clients compare with theirs.
         on_end: called when the scheduler says that the worker shall end, or refuses it, with the reason.
@@ -66,6 +69,7 @@ class WorkerNode:
         name: str,
         slots: int,
         folder: pathlib.Path,
+        store: str = "",
         resources: Mapping[str, float] | None = None,
         packages: Mapping[str, str] | None = None,
         on_end: Callable[[str], None] = lambda _reason: None,
@@ -78,6 +82,7 @@ class WorkerNode:
         self._reactor = reactor
         self._turn = turn
         self.folder = folder
+        self.store = store
         self._resources = dict(resources or {})
         self._packages = dict(packages or {})
         self._on_end = on_end
@@ -214,6 +219,9 @@ class WorkerNode:
                         self._start_slot(number)
                 case KillSlot(number):
                     self._kill(number)
+                case Remove(ids):
+                    if self.store:
+                        Upkeep(self.store).remove(ids)
                 case Log(level, event, fields):
                     log_event(level, event, {"worker": self.name, **fields})
                 case Ended(reason):
@@ -237,7 +245,7 @@ class WorkerNode:
     def _start_slot(self, number: int) -> None:
         self._starting.pop(number, None)
         try:
-            slot = SlotProcess(self._reactor, self._turn, self, number, self._environment, self.folder)
+            slot = SlotProcess(self._reactor, self._turn, self, number, self._environment, self.folder, self.store)
         except OSError as error:
             reason = f"it could not be started: {error}"
             self._turn.soon(lambda: self._never_started(number, reason))
@@ -352,7 +360,9 @@ class _Standalone:
         return self._code
 
     def _find(self) -> str:
-        self._socket = str(find(self._join)["socket"])
+        found = find(self._join)
+        self._socket = str(found["socket"])
+        self._node.store = usable(str(found.get("store", "")))
         return self._socket
 
     def _joined(self, link: Channel) -> None:

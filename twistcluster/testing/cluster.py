@@ -32,6 +32,7 @@ from twistcluster.wire.messages import (
     Cancelled,
     CloseJob,
     Context,
+    Edge,
     Failed,
     Hello,
     Message,
@@ -40,6 +41,8 @@ from twistcluster.wire.messages import (
     Release,
     Results,
     Retry,
+    Values,
+    Wanted,
 )
 
 __all__ = ["Seat", "SimulatedClient", "SimulatedCluster", "SimulatedJob"]
@@ -267,7 +270,14 @@ class SimulatedJob:
         self.number = number
         self.count = count
         self.results: dict[int, bytes] = {}
+        self.pages: list[tuple[Results, tuple[Buffer, ...]]] = []
+        """Results as they were told."""
+        self.inputs: dict[int, list[tuple[SimulatedJob, int]]] = {}
+        """By item: what it waits for; index -1 is all of a job."""
+        self.source: SimulatedJob | None = None
         self.failed: dict[int, str] = {}
+        self.ever_failed: set[int] = set()
+        """Those too that succeeded when they were tried again."""
         self.cancelled: set[int] = set()
         self.released = False
 
@@ -303,10 +313,22 @@ class SimulatedClient:
         lazy: bool = False,
         priority: int = 0,
         resources: dict[str, float] | None = None,
+        inputs: dict[int, list[tuple[SimulatedJob | None, int]]] | None = None,
     ) -> SimulatedJob:
-        """Open a job of `count` items, its pages and all."""
-        number = len(self.jobs)
+        """Open a job of `count` items, its pages and all.
+
+        Args:
+            count: of items.
+            page_items: items of a page.
+            lazy: the count is said at the end.
+            priority: higher goes first.
+            resources: what an item needs.
+            inputs: by item, what it waits for: items of jobs of this client (None: of this one), or with index -1 all
+                of a job.
+        """
+        number = len(self.jobs) + 1
         job = self.jobs[number] = SimulatedJob(number, count)
+        job.inputs = {item: [(other or job, at) for other, at in waits] for item, waits in (inputs or {}).items()}
         self.say(
             OpenJob(
                 number,
@@ -318,9 +340,24 @@ class SimulatedClient:
             )
         )
         for first in range(0, count, page_items):
-            self.say(Page(number, first, min(page_items, count - first), 0), (b"items",))
+            page = min(page_items, count - first)
+            edges = [
+                Edge(item - first, place, other.number, index)
+                for item, waits in job.inputs.items()
+                if first <= item < first + page
+                for place, (other, index) in enumerate(waits)
+            ]
+            self.say(Page(number, first, page, 0, edges=edges), (b"items",))
         if lazy:
             self.say(CloseJob(number, count))
+        return job
+
+    def feed_job(self, source: SimulatedJob, *, count: int | None = None, priority: int = 0) -> SimulatedJob:
+        """Open a job whose items' arguments are another's results."""
+        number = len(self.jobs) + 1
+        job = self.jobs[number] = SimulatedJob(number, source.count)
+        job.source = source
+        self.say(OpenJob(number, [FUNCTION], CONTEXT.digest, count=count, priority=priority, source=source.number))
         return job
 
     def cancel(self, job: SimulatedJob, start: int = 0, stop: int | None = None) -> None:
@@ -346,7 +383,8 @@ class SimulatedClient:
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """The scheduler said something."""
         match message:
-            case Results(job=number, first=first, count=count):
+            case Results(job=number, first=first, count=count) as told:
+                self.jobs[number].pages.append((told, buffers))
                 results = self.jobs[number].results
                 for index in range(first, first + count):
                     assert index not in results, f"item {index} succeeded twice"
@@ -356,11 +394,16 @@ class SimulatedClient:
             case Failed(job=number, index=index, error=error):
                 assert index not in self.jobs[number].results, f"item {index} failed after it succeeded"
                 self.jobs[number].failed[index] = error.why
+                self.jobs[number].ever_failed.add(index)
             case Cancelled(job=number, ranges=ranges):
                 for start, stop in ranges:
                     self.jobs[number].cancelled.update(range(start, stop))
                     for index in range(start, stop):
                         self.jobs[number].failed.pop(index, None)
+            case Wanted(job=number, ranges=ranges):
+                for told, held in self.jobs[number].pages:
+                    if any(start < told.first + told.count and told.first < stop for start, stop in ranges):
+                        self.say(Values(number, told.first, told.count, told.kind), held)
             case CloseJob(job=number, count=count):
                 # A cancelled or broken input: fewer items than there should have been.
                 self.jobs[number].count = count

@@ -3,9 +3,12 @@
 Owns: the checks. They read the machine's own records, cost what they cost, and are for tests.
 """
 
+from collections import Counter
+
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.scheduler import Scheduler
+from twistcluster.testing.link_invariants import check_links
 
 __all__ = ["check_scheduler"]
 
@@ -17,6 +20,8 @@ def check_scheduler(scheduler: Scheduler) -> None:
         _check_leases(scheduler, job)
         _check_log(job)
     _check_workers(scheduler)
+    _check_objects(scheduler)
+    check_links(scheduler)
     held = sum(job.log.nbytes for job in scheduler.jobs.values())
     assert scheduler.telling.held_bytes == held, f"{scheduler.telling.held_bytes} B are said to be held, {held} are"
     for client in scheduler.clients.values():
@@ -25,17 +30,18 @@ def check_scheduler(scheduler: Scheduler) -> None:
 
 
 def _check_items(job: Job) -> None:
-    """Every item that came is pending, leased or finished: one of the three."""
+    """Every item that came is waiting, pending, leased or finished: one of the four."""
     spans = job.spans
     seen = RangeSet()
     for name, ranges in [
+        ("waiting", spans.waiting),
         ("pending", spans.pending),
         *((f"lease {number}", lease.left) for number, lease in spans.leases.items()),
     ]:
         for start, stop in ranges:
             assert 0 <= start < stop <= job.arrived, f"{job.id}: {start}-{stop} is {name}, {job.arrived} came"
             assert seen.add(start, stop) == [(start, stop)], f"{job.id}: {start}-{stop} is {name} and something else"
-    unseen = (job.count or 0) - job.arrived if job.cancelled and job.number not in job.owner.sending else 0
+    unseen = (job.count or 0) - job.arrived if job.cancelled and not job.expects_more else 0
     total = len(seen) + spans.finished
     assert total == job.arrived + unseen, f"{job.id}: {job.arrived} items came, {total} are somewhere"
     for name, fate in [("failed", job.failed), ("cancelled", job.cancelled)]:
@@ -65,6 +71,31 @@ def _check_log(job: Job) -> None:
     for client, (_, position) in job.watchers.items():
         assert job.log.base <= position <= job.log.end, f"{client.name} stands outside of the log of {job.id}"
     assert job.log.nbytes == sum(entry.nbytes for entry in job.log.entries)
+
+
+def _check_objects(scheduler: Scheduler) -> None:
+    """Every stored value is held by as many as its record says, and is the recipe's of its page."""
+    records = list(scheduler.objects)
+    jobs = {*scheduler.jobs.values(), *(record.job for record in records if record.job is not None)}
+    holds: Counter[bytes] = Counter()
+    recipes: Counter[tuple[Job, int]] = Counter()
+    for job in jobs:
+        holds.update(each.id for page in job.pages.values() for each in page.message.objects)
+        holds.update(each.id for entry in job.log.entries for each in entry.objects)
+        if job.links is not None:
+            holds.update(each.id for page in job.links.shelf for each in page.message.objects)
+    for client in scheduler.clients.values():
+        holds.update(client.objects)
+    for record in records:
+        held = holds.pop(record.id, 0)
+        assert record.users == held, f"value {record.id.hex()}: {record.users} said to hold it, {held} do"
+        if record.job is not None:
+            recipes.update((record.job, page.first) for page in record.job.pages_of(record.index, record.index + 1))
+    assert not holds, f"{len(holds)} values are named and not known"
+    for job in jobs:
+        for page in job.pages.values():
+            made = recipes[job, page.first]
+            assert page.recipes == made, f"{job.id}: page {page.first} says {page.recipes} values, {made} live"
 
 
 def _check_workers(scheduler: Scheduler) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.testing.clock import Timer
+from twistcluster.testing.inputs import Inputs
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Bite,
@@ -62,6 +63,7 @@ class SimulatedSlot:
         self.limit = NO_ITEM
         self.reached = 0
         self._inbox: deque[Message] = deque()
+        self._inputs = Inputs()
         self._jobs: dict[int, set[int]] = {}
         """The pages (their items) of each job that it was told of."""
         self._bite: Bite | None = None
@@ -96,7 +98,9 @@ class SimulatedSlot:
 
     def _go_on(self) -> None:
         while self._inbox and self._bite is None and self.alive:
-            match self._inbox.popleft():
+            message = self._inbox.popleft()
+            self._inputs.said(message)
+            match message:
                 case OpenJob(job=job):
                     self._jobs[job] = set()
                 case EndJob(job=job):
@@ -126,6 +130,7 @@ class SimulatedSlot:
             self._bite, self.ordinal = None, NO_ITEM
             return
         self.reached = ordinal + 1
+        self._inputs.check(bite.job, self._index)
         seconds = self.worker.begin(self, bite.job, self._index)
         self.worker.later(seconds, self._ended, bite, seconds)
 

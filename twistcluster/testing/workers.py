@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from twistcluster.testing.inputs import Inputs
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
@@ -54,6 +55,7 @@ class LeaseWorker:
         self.free = slots
         self.queue: deque[HeldLease] = deque()
         self.alive = True
+        self.inputs = Inputs()
         self.runs: list[tuple[int, int]] = []
         """Items that were started: (job, index)."""
         self.fails: Callable[[int, int], bool] = lambda _job, _index: False
@@ -61,6 +63,7 @@ class LeaseWorker:
 
     def received(self, message: Message, _buffers: "tuple[Buffer, ...]") -> None:
         """The scheduler said something."""
+        self.inputs.said(message)
         match message:
             case Lease(lease=number, job=job, start=start, stop=stop):
                 self.queue.append(HeldLease(number, job, start, stop))
@@ -97,6 +100,7 @@ class LeaseWorker:
             if lease.next == lease.stop:
                 self.queue.popleft()
             self.free -= 1
+            self.inputs.check(lease.job, index)
             seconds = seconds_of(lease.job, index)
             clock.at(clock.now + seconds, self._finish, lease, index, seconds)
 

@@ -10,6 +10,7 @@ __all__ = [
     "CONNECTIONS",
     "FRAME_BYTES",
     "HEAD_BYTES",
+    "MAKER_BYTES",
     "OPENING_FRAME_BYTES",
     "OPENING_SECONDS",
     "OUTPUT_ITEM_BYTES",
@@ -47,6 +48,8 @@ PAGE_ITEMS: Final = 4096
 """Items of one page."""
 PAGE_BYTES: Final = 64 * KIB
 """A page is closed when it has reached this; one item may be larger."""
+MAKER_BYTES: Final = 8
+"""So many bytes of a stored value's id say which process made it."""
 STORED_BYTES: Final = 64 * KIB
 """A larger value lies in a host's store; messages only name it."""
 PAGE_STORED_BYTES: Final = MIB

@@ -676,6 +676,8 @@ class Ready(Message, tag=True):
 
     pid: int
     packages: dict[str, str] = {}
+    maker: bytes = b""
+    """What the ids of the values that it stores begin with; empty: it has no store."""
 
 
 ClientToScheduler = (

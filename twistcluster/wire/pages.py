@@ -14,7 +14,7 @@ row of zeros first; all the pickles joined; then all out-of-band buffers in orde
 import pickle
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise, repeat
 from types import NoneType
 from typing import Any, Final
@@ -89,6 +89,8 @@ class Packed:
     """Values in a store that its rows name; `item` counts within the page."""
     edges: tuple[Edge, ...] = ()
     """What its items wait for; `item` counts within the page."""
+    held: object = field(default=None, compare=False, repr=False)
+    """What must live as long as this does: whoever can ask for such a value says so."""
 
     @property
     def packing(self) -> int:
@@ -144,14 +146,20 @@ class FramedPacker:
         self._pickles: list[bytes] = []
         self._buffers: list[Buffer] = []
         self._lasts: list[int] = []  # where each value's buffers end; as far as the last one that has any
+        self._objects: list[Stored] = []
+        self.stored_nbytes = 0
+        """Of what its rows name in a store."""
 
     @property
     def count(self) -> int:
         """Values added so far."""
         return len(self._pickles)
 
-    def add(self, data: bytes, buffers: Sequence[Buffer] = ()) -> None:
-        """Add one value: its pickle and its out-of-band buffers."""
+    def add(self, data: bytes, buffers: Sequence[Buffer] = (), stored: tuple[bytes, int] | None = None) -> None:
+        """Add one value: its pickle and its out-of-band buffers, or the row of one that is `stored`: (id, bytes)."""
+        if stored is not None:
+            self._objects.append(Stored(len(self._pickles), *stored))
+            self.stored_nbytes += stored[1]
         if buffers:
             self._lasts += [len(self._buffers)] * (len(self._pickles) - len(self._lasts))
             self._buffers += buffers
@@ -170,7 +178,7 @@ class FramedPacker:
         lasts = chain((0,), self._lasts, repeat(len(self._buffers)))
         table = struct.pack(f"<{2 * len(self._pickles) + 2}Q", *chain.from_iterable(zip(ends, lasts)))  # noqa: B905
         buffers = (table, b"".join(self._pickles), *self._buffers)
-        return Packed(shape << 1 | FRAMED, len(self._pickles), buffers, definitions)
+        return Packed(shape << 1 | FRAMED, len(self._pickles), buffers, definitions, tuple(self._objects))
 
 
 def framed_item(packed: Packed, index: int) -> tuple[Buffer, list[Buffer]]:

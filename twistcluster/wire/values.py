@@ -23,13 +23,15 @@ from twistcluster.wire.definitions import (
     needs_by_value,
 )
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.limits import BUFFERS_PER_FRAME, KIB
+from twistcluster.wire.limits import BUFFERS_PER_FRAME, KIB, STORED_BYTES
 from twistcluster.wire.references import HeldHereError, References, RefusedError, Resolver, input_value
 
 __all__ = ["Definitions", "Encoded", "dumps", "loads"]
 
 OUT_OF_BAND_BYTES: Final = 4 * KIB
 """Smaller buffers are cheaper inside the pickle."""
+RAW: Final = b"\x80\x05cbuiltins\nbytes\n\x97\x85R."
+"""The pickle of large bytes: `bytes(the next buffer)`. Made the usual way it would hold them, copied."""
 BUFFERS_PER_VALUE: Final = BUFFERS_PER_FRAME // 4
 
 
@@ -61,6 +63,8 @@ def dumps(
     Raises:
         NotPicklable: With the part that can't be pickled, and what to do about it.
     """
+    if type(value) is bytes and len(value) > STORED_BYTES:
+        return Encoded(RAW, (value,))
     buffers: list[Buffer] = []
     taker = _buffer_taker(buffers, copy)
     if references is not None and references.expected:

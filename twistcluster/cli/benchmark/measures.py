@@ -1,27 +1,29 @@
 """The measures: what is timed, on how many items, and which way is better.
 
-Owns: the list, and how each is taken. Must not know: which engine it runs on, rounds, how it is shown. Every measure
-checks that the results are right before its figure counts.
+Owns: the list, and how those of small items are taken (those of large values: values.py). Must not know: which engine
+it runs on, rounds, how it is shown. Every measure checks that the results are right before its figure counts.
 """
 
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twistcluster.cli.benchmark import work
-from twistcluster.cli.benchmark.engines import ENGINES, OURS, Engine, TunedPool, Twistcluster
+from twistcluster.cli.benchmark import values, work
+from twistcluster.cli.benchmark.engines import OURS, Engine, TunedPool, Twistcluster, Unstored
+from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
 __all__ = ["MEASURES", "Measure", "take"]
 
-Figures = dict[str, float]
-ALL: Final = frozenset(ENGINES)
+ALL: Final = frozenset({OURS, "pool", "tuned", "joblib", "dask"})
 UNTUNED: Final = ALL - {TunedPool.key}
 """Single submits have no chunksize."""
+KEEPERS: Final = frozenset({OURS, "dask", "ray"})
+"""Those that keep values where they are made."""
 SLOT_SECONDS: Final = 0.05
 WARM_UP: Final = 50
 MEMORY_SECONDS: Final = 60.0
@@ -43,6 +45,8 @@ class Measure:
     engines: frozenset[str] = ALL
     chunksizes: tuple[int, ...] = ()
     """What the tuned pool tries."""
+    whole_warm_up: bool = False
+    """Warmed up by all of it rather than a part: what large values lie in is used again."""
     fresh: bool = False
     """Taken in a process of its own, which starts the engine within the measure."""
 
@@ -175,6 +179,30 @@ MEASURES: Final[dict[str, Measure]] = {
             fewer={"dask": 100}, engines=UNTUNED,
         ),
         Measure(
+            "small", "values of 1 to 64 KiB, there and back", "items/s", "more", 20_000, values.small,
+            engines=frozenset({OURS, Unstored.key, "pool"}), whole_warm_up=True,
+        ),
+        Measure(
+            "out", "arrays of 8 MiB out, a sum back", "MiB/s", "more", 64, values.arrays_out,
+            engines=UNTUNED | {"ray"}, whole_warm_up=True,
+        ),
+        Measure(
+            "back", "arrays of 8 MiB made, fetched and summed", "MiB/s", "more", 64, values.arrays_back,
+            engines=UNTUNED | {"ray"}, whole_warm_up=True,
+        ),
+        Measure(
+            "held", "arrays of 8 MiB made before, fetched and summed", "MiB/s", "more", 64, values.arrays_held,
+            engines=KEEPERS, whole_warm_up=True,
+        ),
+        Measure(
+            "shared", "submits that each read a page of one array of 100 MiB", "ms", "less", 1_000, values.shared_array,
+            engines=KEEPERS, whole_warm_up=True,
+        ),
+        Measure(
+            "chain", "five maps over one another, arrays of 1 MiB", "arrays/s", "more", 1_000, values.chained,
+            engines=KEEPERS, whole_warm_up=True,
+        ),
+        Measure(
             "photos", "photographs: resize, sharpen, encode", "pictures/s", "more", 200, photographs,
             chunksizes=(1, 2, 4, 10, 25),
         ),
@@ -188,6 +216,14 @@ MEASURES: Final[dict[str, Measure]] = {
         Measure(
             "memory", "scheduler's memory, pending job of small items", "MiB", "less", 1_000_000, pending_memory,
             engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "peak", "memory while arrays of 8 MiB pass a lazy map, a sum back", "MB above the start", "less", 512,
+            values.peak_out, engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "peak_back", "memory while arrays of 8 MiB pass a lazy map and come back", "MB above the start", "less",
+            512, values.peak_back, engines=frozenset({OURS}), fresh=True,
         ),
     )
 }  # fmt: skip
@@ -210,7 +246,7 @@ def take(measure: Measure, engine: Engine, count: int, slots: int, chunksizes: d
 def prepared(measure: Measure, engine: Engine, count: int, slots: int) -> int:
     """The best chunksize; or 1, after a short run."""
     if not isinstance(engine, TunedPool) or len(measure.chunksizes) < 2:
-        measure.run(engine, max(1, count // WARM_UP), slots)
+        measure.run(engine, count if measure.whole_warm_up else max(1, count // WARM_UP), slots)
         return 1
     sign = 1 if measure.better == "more" else -1
     tried = {}
@@ -221,21 +257,6 @@ def prepared(measure: Measure, engine: Engine, count: int, slots: int) -> int:
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def timed() -> Iterator[Callable[[], float]]:
-    """Seconds from the start of the block to its end."""
-    began = time.perf_counter()
-    ended = [0.0]
-    yield lambda: ended[0] - began
-    ended[0] = time.perf_counter()
-
-
-def expect(right: bool) -> None:
-    """A fast wrong result is worth nothing."""
-    if not right:
-        raise ValueError("the results were not what they should be")
 
 
 @cache

@@ -79,14 +79,20 @@ class Row:
     engine: str
     items: int
     values: list[float] = field(default_factory=list)
-    more: dict[str, float] = field(default_factory=dict)
-    """Further figures of the last round."""
+    others: list[dict[str, float]] = field(default_factory=list)
+    """Further figures of each round."""
     error: str = ""
 
     @property
     def median(self) -> float | None:
         """Of the rounds that gave a figure."""
         return statistics.median(self.values) if self.values else None
+
+    @property
+    def more(self) -> dict[str, float]:
+        """Medians of the further figures."""
+        names = self.others[-1] if self.others else {}
+        return {name: statistics.median(figures[name] for figures in self.others) for name in names}
 
 
 @dataclass
@@ -143,4 +149,4 @@ def fill(row: Row, measure: Measure, children: dict[str, Child], stack: contextl
         row.error = str(error)
         return
     row.values.append(figures.pop(measure.key))
-    row.more = figures
+    row.others.append(figures)

@@ -11,13 +11,25 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["by_value", "naps", "photographs", "pid_after", "sharpened", "slept"]
+__all__ = [
+    "LARGE", "PAGE", "Array", "add_one", "array_of", "by_value", "make_large", "make_mebibyte", "naps", "page_and_number",
+    "photographs", "pid_after", "read", "sharpened", "slept", "small_values", "successor", "total", "turned",
+]  # fmt: skip
 
 SEED: Final = 20260704
 PHOTOGRAPH: Final = (1280, 960)
 THUMBNAIL: Final = (320, 240)
+MEBIBYTE: Final = 1 << 17
+"""In float64s; those of a page are next."""
+PAGE: Final = 512
+LARGE: Final = 8
+"""In MiB."""
+
+Array = NDArray[np.float64]
 
 by_value: Final[Callable[[int], int]] = lambda number: abs(number)  # noqa: E731, PLW0108 - what a notebook would send: no name to import it by
 
@@ -63,3 +75,62 @@ def sharpened(photograph: bytes) -> bytes:
     file = io.BytesIO()
     small.filter(ImageFilter.UnsharpMask()).save(file, "JPEG", quality=85)
     return file.getvalue()
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def small_values(count: int, number: int) -> list[bytes]:
+    """Values of 1 KiB to 64 KiB, each another; other ones with another number."""
+    chosen = random.Random(SEED + number)
+    grain = chosen.randbytes(1 << 20)
+    sizes = [chosen.randint(1 << 10, 1 << 16) for _ in range(count)]
+    starts = [chosen.randrange(len(grain) - size) for size in sizes]
+    return [grain[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+
+
+def turned(value: bytes) -> bytes:
+    """All of it read, and as much made."""
+    half = len(value) // 2
+    return value[half:] + value[:half]
+
+
+def array_of(mebibytes: int, number: float) -> Array:
+    """A new array, written fully."""
+    return np.full(mebibytes * MEBIBYTE, float(number))
+
+
+def make_large(number: float) -> Array:
+    """One of 8 MiB."""
+    return array_of(LARGE, number)
+
+
+def make_mebibyte(number: float) -> Array:
+    """One of 1 MiB."""
+    return array_of(1, number)
+
+
+def total(array: Array) -> float:
+    """All of it read."""
+    return float(array.sum())
+
+
+def read(array: Array) -> Array:
+    """All of it read, and given back as it is."""
+    array.sum()
+    return array
+
+
+def add_one(array: Array) -> Array:
+    """All of it read, and as much made: some engines give arrays that can't be written to."""
+    return array + 1.0
+
+
+def successor(number: float) -> float:
+    """What `page_and_number` does without an array."""
+    return 1.0 + number
+
+
+def page_and_number(array: Array, number: float) -> float:
+    """The array's first page read."""
+    return float(array[:PAGE].mean()) + number

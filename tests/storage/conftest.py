@@ -1,0 +1,33 @@
+import subprocess
+import sys
+
+import pytest
+
+from twistcluster.storage.folder import StoreFolder
+
+
+@pytest.fixture
+def store():
+    """The path of a store of the test's own."""
+    folder = StoreFolder.create("test")
+    yield folder.path
+    folder.remove()
+
+
+@pytest.fixture
+def child():
+    """Start a program that says "ready" and then waits for a line; what of it still runs at the end is killed."""
+    started = []
+
+    def start(code: str, *args: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline().strip() == "ready"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

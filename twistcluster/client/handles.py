@@ -1,0 +1,88 @@
+"""What this program can still ask for of what lies in a store.
+
+Owns: a handle for each time that the scheduler was told, or told us, of such a value. Must not know: links, what the value
+is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from twistcluster.errors import ObjectLost, StoreFull
+from twistcluster.storage.layout import ObjectGone
+from twistcluster.storage.values import ValueStore, decode
+from twistcluster.wire.messages import Stored
+from twistcluster.wire.pages import FramedPacker, Packed, framed_item, stored_row
+from twistcluster.wire.values import Definitions, dumps
+
+__all__ = ["ClientStore", "Handle", "singly"]
+
+
+class Handle:
+    """A value in a store. When the last who has this lets go of it the scheduler hears that the value isn't needed here.
+
+    Args:
+        stored: Its id and size.
+        drop: Called with the id, by the garbage collector: in any thread, with any lock held.
+    """
+
+    __slots__ = ("_drop", "id", "nbytes")
+
+    def __init__(self, stored: Stored, drop: Callable[[bytes], None]) -> None:
+        self.id = stored.id
+        self.nbytes = stored.nbytes
+        self._drop = drop
+
+    def __del__(self) -> None:
+        self._drop(self.id)
+
+
+class ClientStore:
+    """The host's store, as one who passes references uses it.
+
+    Args:
+        values: The store; None: the cluster has none here.
+        definitions: This process's book.
+        drop: As a `Handle`'s.
+    """
+
+    def __init__(self, values: ValueStore | None, definitions: Definitions, drop: Callable[[bytes], None]) -> None:
+        self._values = values
+        self._definitions = definitions
+        self.drop = drop
+
+    def put(self, value: object) -> tuple[bytes, int, tuple[bytes, ...]]:
+        """Write a value; returns its id, its size in bytes, and the digests of the definitions that it needs."""
+        encoded = dumps(value, self._definitions, name="the value", copy=False)
+        name, nbytes = self._there().put([encoded.data, *encoded.buffers])
+        return name, nbytes, encoded.definitions
+
+    def get(self, id: bytes, nbytes: int) -> Any:  # noqa: A002 (the message's word)
+        """Read it again.
+
+        Raises:
+            ObjectLost: It is there no more.
+        """
+        try:
+            return decode(stored_row(id, nbytes), (), self._definitions, self._there())
+        except ObjectGone as error:
+            raise ObjectLost(f"the value of the reference {id.hex()} is in no store any more: put it again") from error
+
+    def _there(self) -> ValueStore:
+        if self._values is None:
+            raise StoreFull("this cluster has no store on this host (TWISTCLUSTER_STORE=off): pass the value itself")
+        return self._values
+
+
+def singly(packed: Packed, drop: Callable[[bytes], None]) -> Iterator[Packed]:
+    """The values of a page of which some are in a store, each packed alone: so that each is let go of alone."""
+    stored = {each.item: each for each in packed.objects}
+    for index in range(packed.count):
+        data, buffers = framed_item(packed, index)
+        packer = FramedPacker()
+        packer.add(bytes(data), buffers)
+        one = packer.packed(packed.shape, packed.definitions)
+        here = stored.get(index)
+        if here is not None:
+            one = replace(one, objects=(Stored(0, here.id, here.nbytes),), held=Handle(here, drop))
+        yield one

@@ -1,0 +1,137 @@
+"""Values in stores, counted by who can still ask for them.
+
+Whoever needs a value holds it: a page that names it, a log entry, a client that made it or was told of it, results that
+others wait for. What nobody holds at the end of a turn is freed: its maker hears that it may use the memory again.
+While a value lives, the page with its item's arguments is kept as its recipe: it can be made again.
+
+Owns: these counts. Must not know: where a value lies, what it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twistcluster.core.effects import Effect, Remove, Send
+from twistcluster.errors import ProtocolError
+from twistcluster.wire.messages import Freed, Stored
+
+if TYPE_CHECKING:
+    from twistcluster.core.jobs import Job
+
+__all__ = ["ObjectRecord", "Objects"]
+
+
+ID_BYTES = 16
+
+
+@dataclass(slots=True, eq=False)
+class ObjectRecord:
+    """One value."""
+
+    id: bytes
+    nbytes: int
+    home: int | None
+    """The peer that made it; None once that is gone: its host's store has it still."""
+    job: "Job | None"
+    index: int
+    """The item whose result it is."""
+    users: int = 0
+
+
+class Objects:
+    """The values of one cluster."""
+
+    __slots__ = ("_by_home", "_effects", "_freed", "_records", "_unused", "nbytes")
+
+    def __init__(self, effects: list[Effect]) -> None:
+        self._effects = effects
+        self._records: dict[bytes, ObjectRecord] = {}
+        self._by_home: dict[int, dict[bytes, None]] = {}
+        self._unused: dict[bytes, None] = {}
+        self._freed: dict[int | None, list[bytes]] = {}
+        self.nbytes = 0
+        """Of all values that somebody holds."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ObjectRecord]:
+        return iter(self._records.values())
+
+    def get(self, name: bytes) -> ObjectRecord | None:
+        """What is known of a value."""
+        return self._records.get(name)
+
+    def made(self, peer: int | None, stored: Iterable[Stored], job: "Job | None" = None, first: int = 0) -> None:
+        """A peer named these; those that aren't known yet it made, as the results of a job's items from `first` on."""
+        for each in stored:
+            if each.id in self._records:
+                continue
+            record = ObjectRecord(each.id, each.nbytes, peer, job, first + each.item)
+            self._records[each.id] = record
+            self._unused[each.id] = None
+            self.nbytes += each.nbytes
+            if peer is not None:
+                self._by_home.setdefault(peer, {})[each.id] = None
+            if job is not None:
+                job.keep_recipe(record.index)
+
+    @staticmethod
+    def check(stored: Iterable[Stored], count: int) -> None:
+        """Raise ProtocolError unless these can be values of `count` items."""
+        for each in stored:
+            if not 0 <= each.item < count or len(each.id) != ID_BYTES or each.nbytes < 0:
+                raise ProtocolError(f"value {each.id.hex()} of {each.nbytes} bytes, item {each.item} of {count}")
+
+    def hold(self, stored: Iterable[Stored]) -> None:
+        """One more needs these."""
+        for each in stored:
+            self._records[each.id].users += 1
+
+    def release(self, stored: Iterable[Stored]) -> None:
+        """One needs these no more."""
+        self.release_ids(each.id for each in stored)
+
+    def release_ids(self, ids: Iterable[bytes]) -> None:
+        """The same, by their ids."""
+        for name in ids:
+            record = self._records[name]
+            record.users -= 1
+            if not record.users:
+                self._unused[name] = None
+
+    def refuse(self, peer: int, stored: Iterable[Stored]) -> None:
+        """A peer made these for nobody: another's results were taken before."""
+        for each in stored:
+            if each.id not in self._records:
+                self._freed.setdefault(peer, []).append(each.id)
+
+    def gone(self, peer: int) -> None:
+        """A peer is gone; what it made stays in its host's store."""
+        for name in self._by_home.pop(peer, {}):
+            self._records[name].home = None
+        self._freed.pop(peer, None)
+
+    def settle(self) -> "list[Job]":
+        """The turn ends: free what nobody holds. Returns the jobs of which nothing is needed as a recipe any more."""
+        spent: dict[Job, None] = {}
+        while self._unused:
+            name, _ = self._unused.popitem()
+            record = self._records.get(name)
+            if record is None or record.users:
+                continue
+            del self._records[name]
+            self.nbytes -= record.nbytes
+            self._freed.setdefault(record.home, []).append(name)
+            if record.home is not None:
+                self._by_home[record.home].pop(name, None)
+            if record.job is not None:
+                page = record.job.drop_recipe(record.index)
+                if page is not None:
+                    self.release(page.message.objects)
+                if not record.job.recipes:
+                    spent[record.job] = None
+        for home, ids in self._freed.items():
+            self._effects.append(Remove(ids) if home is None else Send(home, Freed(ids)))
+        self._freed.clear()
+        return [*spent]

@@ -1,0 +1,108 @@
+"""How bytes get into a segment: by system calls into a new one, by a kept mapping into one that was used before.
+
+Owns: both ways, and locks on open files. Measured on tmpfs, 8 MiB at a time: a new segment by `pwritev` 1.9 GB/s (by a
+mapping 1.4); one used before by `pwritev` 6.8 GB/s, by a mapping made for it 3, by a mapping kept from before 16.
+Must not know: names of files, which segment is whose.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+from typing import Final
+
+from twistcluster.storage.layout import Layout
+
+__all__ = ["Window", "is_full", "try_exclusive", "unlock_and_close", "write_out"]
+
+_CALL_BUFFERS: Final = 1024
+"""IOV_MAX."""
+_CHUNK: Final = 4 * 1024 * 1024
+"""Copied at a time through a mapping: other threads wait that long for the interpreter (0.3 ms)."""
+_POPULATE: Final = 22
+"""MADV_POPULATE_READ, Linux 5.14: pages are mapped by the range, not by a fault each (8 MiB with the copy: 1.5 ms, not
+3.1; MADV_POPULATE_WRITE is hardly better than the faults, and shared pages of a tmpfs are writable either way)."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PADDING: Final = memoryview(bytes(64))
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no room, rather than that something is wrong."""
+    return error.errno in _FULL
+
+
+def try_exclusive(fd: int) -> bool:
+    """Lock the open file for us alone; False if anybody maps, reads or writes it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock_and_close(fd: int) -> None:
+    """Closing alone doesn't unlock: a child forked meanwhile has the same open file."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
+def write_out(fd: int, layout: Layout) -> None:
+    """Write by system calls, which lets other threads run."""
+    buffers: list[memoryview] = []
+    at = 0
+    for offset, piece in layout.pieces:
+        if offset > at:
+            buffers.append(_PADDING[: offset - at])
+        buffers.append(piece)
+        at = offset + piece.nbytes
+    at = 0
+    for first in range(0, len(buffers), _CALL_BUFFERS):
+        at = _write_all(fd, buffers[first : first + _CALL_BUFFERS], at)
+
+
+def _write_all(fd: int, buffers: list[memoryview], at: int) -> int:
+    """One call writes 2 GiB at most."""
+    while buffers:
+        written = os.pwritev(fd, buffers, at)
+        at += written
+        done = 0
+        while done < len(buffers) and written >= buffers[done].nbytes:
+            written -= buffers[done].nbytes
+            done += 1
+        buffers = buffers[done:]
+        if written:
+            buffers[0] = buffers[0][written:]
+    return at
+
+
+class Window:
+    """A kept mapping of a whole segment. It holds one descriptor."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._mapping = mmap.mmap(fd, size)
+        self._view = memoryview(self._mapping)
+        self._mapped = 0
+
+    def put(self, layout: Layout) -> None:
+        """Copy an object in. The segment must be locked for us alone, and must not have been cut short."""
+        for offset, piece in layout.pieces:
+            for start in range(0, piece.nbytes, _CHUNK):
+                chunk = piece[start : start + _CHUNK]
+                first = offset + start
+                self._map(first + chunk.nbytes)
+                self._view[first : first + chunk.nbytes] = chunk
+
+    def close(self) -> None:
+        """Give up mapping and descriptor."""
+        self._view.release()
+        self._mapping.close()
+
+    def _map(self, end: int) -> None:
+        if end <= self._mapped:
+            return
+        end = min(-(-end // mmap.PAGESIZE) * mmap.PAGESIZE, len(self._mapping))
+        try:
+            self._mapping.madvise(_POPULATE, self._mapped, end - self._mapped)
+        except OSError:  # an older kernel: each page is mapped when it is touched
+            end = len(self._mapping)
+        self._mapped = end

@@ -1,0 +1,114 @@
+"""The reading side: an object's parts as private memory that the caller may write to.
+
+Owns: how a reader holds an object against its segment's reuse. It locks the open file (shared) before it trusts it, and
+then looks whether the name still means that file. Python's mmap keeps a duplicate of the descriptor, and a duplicate
+shares the lock: so the lock lives exactly as long as the mapping, and vanishes with a killed process. Must not know: who
+made an object, when it is freed.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+import resource
+import weakref
+from typing import Final
+
+from twistcluster.storage.copying import unlock_and_close
+from twistcluster.storage.layout import ObjectGone, parts_in
+
+__all__ = ["Reader"]
+
+_MAPPED_FROM: Final = 256 * 1024
+"""A smaller file is copied: its mapping would cost more (64 KiB: 14 us, the copy 7)."""
+
+_mappings: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
+"""Those alive in this process, of all readers. Each holds a descriptor."""
+
+
+class Reader:
+    """Reads the objects of the store in `folder`.
+
+    Example:
+        >>> import tempfile
+        >>> from twistcluster.storage.pool import Pool
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     object_id, nbytes = Pool(folder).write([b"pickle", b"buffer"])
+        ...     [bytes(part) for part in Reader(folder).read(object_id)], nbytes
+        ([b'pickle', b'buffer'], 12)
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def read(self, object_id: bytes) -> list[memoryview]:
+        """The parts, writable; what is written to them stays with the caller.
+
+        From 256 KiB on they are views into a private mapping of the file, which is held for as long as any of them lives.
+        Where half of the descriptors that this process may have are held so already, and below 256 KiB, they are a copy.
+
+        Raises:
+            ObjectGone: it isn't in the store (any more).
+            ObjectDamaged: its file is cut short, or something else.
+        """
+        name = object_id.hex()
+        # On its way to the disk an object is there before it leaves memory; so it can't be missed. The third look is
+        # for one that was left in memory after all.
+        for place in (self._folder, f"{self._folder}/disk", self._folder):
+            if (memory := _read_file(f"{place}/{name}")) is not None:
+                return parts_in(object_id, memory)
+        raise ObjectGone(f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended")
+
+
+def _read_file(path: str) -> memoryview | None:
+    """The whole file, or None if there is none of this name."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    memory: memoryview | None = None
+    try:
+        # Waits for a writer only if the name has passed on, or for the moment in which upkeep looks whether it is read.
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if not _still_named(path, state := os.fstat(fd)):
+            return None
+        if state.st_size >= _MAPPED_FROM and len(_mappings) < _most_mappings():
+            memory = _map(fd, state.st_size)
+        return memory or _copy(fd, state.st_size)
+    finally:
+        if memory is None:
+            unlock_and_close(fd)
+        else:
+            os.close(fd)  # the mapping's duplicate of it keeps the lock
+
+
+def _still_named(path: str, state: os.stat_result) -> bool:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return found.st_ino == state.st_ino and found.st_dev == state.st_dev
+
+
+def _most_mappings() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft // 2
+
+
+def _map(fd: int, size: int) -> memoryview | None:
+    try:
+        mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        return None  # other files took the descriptors: a copy needs none
+    _mappings.add(mapping)
+    return memoryview(mapping)
+
+
+def _copy(fd: int, size: int) -> memoryview:
+    memory = memoryview(bytearray(size))
+    at = 0
+    while at < size and (read := os.preadv(fd, [memory[at:]], at)):
+        at += read
+    return memory[:at]
