@@ -54,8 +54,7 @@ class BatchRecord(JobRecord):
         self._lent[future.index] = future
 
     def results_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
-        """The pages that futures hold which were lent."""
-        told: set[int] = set()
+        """The results that futures hold which were lent, each alone: of a page some may be decoded, and some not."""
         for index, future in sorted((self._lent or {}).items()):
             if not start <= index < stop or not future.done() or future.cancelled():
                 continue
@@ -63,9 +62,8 @@ class BatchRecord(JobRecord):
             if fate is None:  # decoded
                 with contextlib.suppress(NotPicklable):  # it was changed since
                     yield index, pack_one(future.result(), self.line.definitions)
-            elif isinstance(fate, Segment) and id(fate.packed) not in told:
-                told.add(id(fate.packed))
-                yield fate.first, fate.packed
+            elif isinstance(fate, Segment):
+                yield index, fate.one(index)
 
     def close(self, count: int) -> None:
         """No more calls join it."""

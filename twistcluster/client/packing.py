@@ -87,7 +87,7 @@ class PagePacker:
         before = self.count, self.nbytes
         for packed in plain_pages(items, self._shape) if self._plain(items) else self._framed(items):
             self.count += packed.count
-            self.nbytes += packed.nbytes + sum(each.nbytes for each in packed.objects)
+            self.nbytes += packed.nbytes
             yield replace(packed, definitions=self._named(packed)) if self.also else packed
         mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
         self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
@@ -139,6 +139,7 @@ class PagePacker:
 
     def _page(self, packer: FramedPacker, named: dict[bytes, None]) -> Packed:
         packed = packer.packed(self._shape, tuple(named))
+        self.nbytes += sum(each.nbytes for each in packed.objects)  # of references: they are there anyway
         return packed if self._references is None else self._references.page(packed)
 
     def _named(self, packed: Packed) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
-from twistcluster.client.inputs import ALL, Inputs, Node
+from twistcluster.client.inputs import Inputs, Node
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
@@ -312,11 +312,6 @@ class JobRecord:
     def lend(self, future: Future[Any]) -> None:
         """An item waits for this future's: its result may be asked for."""
 
-    def awaits(self, index: int) -> None:
-        """An item waits for one of this job's, or (`ALL`) for all of them."""
-        if self._ended is None and (self.count is None or self.input is not None):  # some may be still to be packed
-            self.inputs.awaited.add(index)
-
     def hold(self, index: int, held: tuple[object, ...], nodes: tuple[Node, ...]) -> None:
         """One of its items was packed, and names these."""
         with self.condition:
@@ -326,7 +321,6 @@ class JobRecord:
     def follow(self, source: "JobRecord") -> None:
         """Its items are as many as those of this other job, whose results are their arguments."""
         self.inputs.source = source
-        source.awaits(ALL)
         source.lead(self)
 
     def lead(self, follower: "JobRecord") -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 from twistcluster.client.futures import Future
-from twistcluster.client.inputs import ALL, Node, way_back
+from twistcluster.client.inputs import ALL, Node
 from twistcluster.client.items import ItemRecord
 from twistcluster.client.jobs import Job
 from twistcluster.client.records import JobRecord, Line
@@ -196,17 +196,9 @@ class Collector:
         record = self._record()
         if record is None:
             return  # nobody asks for it any more
-        # In this order: of two threads that close a cycle together, one at least sees it.
+        if any(other is record and number in {index, ALL} for other, number in nodes):
+            raise ValueError(f"{record.name_of(index)} would wait for itself: it could never run. Pass something else")
         record.hold(index, held, nodes)
-        for other, number in nodes:
-            other.awaits(number)
-        awaited = record.inputs.awaited
-        if nodes and (index in awaited or ALL in awaited):
-            for node in nodes:
-                way = way_back(node, (record, index))
-                if way is not None:
-                    record.inputs.settled(index, index + 1)
-                    raise ValueError(_cycle(record.name_of(index), way))
 
     # ---- what stands for what --------------------------------------------------------------------------------------
 
@@ -312,8 +304,3 @@ def _usable(its: Line, line: Line, what: str, instead: str) -> None:
 
 def _whole(value: Any) -> Call:
     return plain_call(value) if type(value) in PLAIN_TYPES else (whole_value, (value,))
-
-
-def _cycle(name: str, way: list[Node]) -> str:
-    names = [f"all of {record.label}" if index == ALL else record.name_of(index) for record, index in way]
-    return f"{name} would wait for itself: {' waits for '.join([name, *names])}. Nothing can start: pass something else"

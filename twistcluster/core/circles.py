@@ -5,7 +5,7 @@ step by step in turns, until one way ends: it costs twice the shorter way. Must 
 """
 
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Final
 
 from twistcluster.core.jobs import Job
@@ -68,7 +68,7 @@ def dependents_of(job: Job, index: int) -> Iterator[Input]:
     links = job.links
     if links is None:
         return
-    for waiter in [*links.dependents.get(index, ()), *links.whole]:
+    for waiter in chain(links.dependents.get(index, ()), links.whole):
         if waiter.state == ARMED:
             yield waiter.job, waiter.index
     for fed in links.sourced:

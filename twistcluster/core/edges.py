@@ -73,10 +73,13 @@ class Edges:
         for index, wanted in inputs.items():
             waiter = links.waiters[index] = Waiter(job, index, tuple(dict.fromkeys(wanted)))
             self._register(waiter, needed, doomed)
-            if waiter.unmet:
-                held.append(waiter)
-            else:
+            if not waiter.unmet:
                 waiter.state = READY
+                continue
+            held.append(waiter)
+            # One by one: within a page too, a circle is closed by the last of its edges, and what is searched is short.
+            if links.is_waited_for and in_circle(waiter):
+                doomed.append((waiter, circle(waiter)))
         for start, stop in as_ranges(waiter.index for waiter in held):
             job.spans.hold(start, stop)
         for other, ranges in needed.items():
@@ -84,10 +87,6 @@ class Edges:
         for waiter, cause in doomed:
             if waiter.state == ARMED:
                 self._doom(waiter, cause)
-        if links.is_waited_for:
-            for waiter in held:
-                if waiter.state == ARMED and in_circle(waiter):
-                    self._doom(waiter, circle(waiter))
 
     def rearm(self, job: Job, ranges: list[Range], asker: Client) -> None:
         """Failed items of a job are pending again: those that failed for an input wait for it once more."""
