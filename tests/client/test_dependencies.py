@@ -54,7 +54,7 @@ def gate(tmp_path):
 
 
 def same(*args, **kwargs):
-    return (*args, kwargs) if kwargs or len(args) != 1 else args[0]
+    return args[0] if len(args) == 1 and not kwargs else (*args, kwargs) if kwargs else args
 
 
 def inc(x):

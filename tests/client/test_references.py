@@ -554,10 +554,35 @@ def test_a_cause_that_did_not_come_is_that_of_the_input_here(session, kind):
     session.hear(Failed(consumer.number, 0, INPUT))
     error = consumer.error(0)
     assert type(error) is DependencyFailed
-    if kind == "chain":
-        error = error.__cause__
-        assert type(error) is DependencyFailed
     assert type(error.__cause__) is ValueError and error.__cause__.__cause__.text == "Traceback: three"
+
+
+def test_the_cause_at_the_end_of_a_long_chain_is_found(session):
+    future = session.submit(abs, 1)
+    for _ in range(3000):
+        future = session.submit(abs, future)
+    session.turn()
+    session.hear(Failed(1, 0, RAISED), pickled(ValueError("three")))
+    for index in range(1, 3001):
+        session.hear(Failed(1, index, INPUT))
+    assert str(future.exception().__cause__) == "three"
+
+
+def test_a_circle_has_no_cause_but_says_so(session):
+    go_on = threading.Event()
+
+    def items():
+        go_on.wait(10)
+        yield other
+
+    record = session.map(abs, items())
+    other = session.submit(abs, record.future(0))
+    go_on.set()
+    until(lambda: record.count == 1)
+    session.turn()
+    for number in (record.number, 2):
+        session.hear(Failed(number, 0, INPUT))
+    assert type(record.error(0)) is DependencyFailed and record.error(0).__cause__ is None
 
 
 def test_without_any_cause_it_still_says_what_happened(session):

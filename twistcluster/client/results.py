@@ -207,13 +207,25 @@ class ItemFailure:
         cause = self._rebuilt()
         if cause is not None and self.info.traceback:
             cause.__cause__ = RemoteTraceback(self.traceback)
-        if cause is None and self.find_cause is not None:
-            failure = self.find_cause()
-            cause = None if failure is None else failure.exception()
+        if cause is None:
+            cause = self._cause_here()
         if cause is None and self.info.traceback:
             cause = RemoteTraceback(self.traceback)
         error.__cause__ = cause
         return error
+
+    def _cause_here(self) -> BaseException | None:
+        """The exception of the first that failed, as far as that is known here. Chains may be long, or circles."""
+        seen = {id(self)}
+        failure = self.find_cause() if self.find_cause is not None else None
+        while failure is not None and id(failure) not in seen:
+            seen.add(id(failure))
+            if failure.info.why != "input":
+                return failure.exception()
+            if failure.buffers or failure.find_cause is None:
+                return failure.exception().__cause__
+            failure = failure.find_cause()
+        return None
 
     def _rebuilt(self) -> BaseException | None:
         if not self.buffers:
