@@ -190,7 +190,11 @@ class Job:
     workers: "dict[Worker, None]" = field(default_factory=dict)
     """Who was told of it."""
     usage: float = 0.0
-    """Slot-seconds, on the owner's clock of them."""
+    """Slot-seconds, on the owner's clock of them; those of jobs that it feeds count as its own."""
+    depth: int = 0
+    """How many jobs feed it, one through the other."""
+    root: "Job" = field(init=False)
+    """The first of these; itself, where none does."""
     queued: bool = False
     links: "Links | None" = None
     """Its ties to other jobs, where it has any."""
@@ -200,6 +204,7 @@ class Job:
     def __post_init__(self) -> None:
         self.needs = tuple(sorted(self.info.resources.items()))
         self.load = self.info.priority, self.needs
+        self.root = self
 
     @property
     def id(self) -> str:

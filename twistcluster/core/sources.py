@@ -35,6 +35,7 @@ class Sources:
         """A job was opened that another feeds, which may be over."""
         links = links_of(job)
         links.source = source
+        job.depth, job.root = source.depth + 1, source.root
         links.growing = source.expects_more
         links_of(source).sourced[job] = None
         job.count = source.count
