@@ -37,6 +37,7 @@ from twistcluster.wire.messages import (
     Page,
     Release,
     RestartSlots,
+    Restore,
     Retry,
     Scale,
     Status,
@@ -358,6 +359,8 @@ class ClientSide:
                 scheduler.send(peer, Answer(message.request))
             case Everywhere():
                 self._everywhere(client, message.request, question)
+            case Restore():
+                scheduler.remaking.asked(client, message.request, question.id)
             case StopCluster():
                 self._stop(client, message.request, question)
 

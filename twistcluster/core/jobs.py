@@ -31,6 +31,7 @@ from twistcluster.wire.messages import (
 if TYPE_CHECKING:
     from twistcluster.core.clients import Client
     from twistcluster.core.links import Links
+    from twistcluster.core.objects import ObjectRecord
     from twistcluster.core.workers import Needs, Worker
 
 __all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State", "nbytes"]
@@ -180,6 +181,8 @@ class Job:
     """Items that were on a worker when it was lost, once and twice."""
     recipes: int = 0
     """Of all its pages."""
+    remakes: "ObjectRecord | None" = None
+    """It is in no list: it makes this value again, which was lost."""
     forgotten: bool = False
     """Nobody asks for it any more; it is here for the values that were made of it."""
     input_error: str = ""

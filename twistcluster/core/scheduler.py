@@ -21,6 +21,7 @@ from twistcluster.core.jobs import Job
 from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
 from twistcluster.core.ranges import Range
+from twistcluster.core.remaking import Remaking
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -116,6 +117,7 @@ class Scheduler:
         self.edges = Edges(self)
         self.sources = Sources(self)
         self.wanted = Fetching(self)
+        self.remaking = Remaking(self)
         self._client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
         self._next_tick = now + PROGRESS_S
@@ -263,6 +265,9 @@ class Scheduler:
         definitions: Sequence[bytes] = (),
     ) -> None:
         """An item that is in nobody's hands any more failed for good. What waits for it is the caller's to see to."""
+        if job.remakes is not None:
+            self.remaking.failed(job, error, buffers)
+            return
         job.failed.add(index, index + 1)
         self.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
         self.telling.tell(job, Failed(job.number, index, error, [*definitions]), buffers)
@@ -274,6 +279,8 @@ class Scheduler:
 
     def settle(self, job: Job) -> None:
         """See whether a job is complete, after some of its items met their fate or its input ended."""
+        if job.remakes is not None:
+            return
         self.touched[job] = None
         if job.complete and not job.over:
             job.advance(job.outcome())

@@ -139,6 +139,9 @@ class WorkerSide:
         lease.fruitless = False
         job.pace.measured(message.count, message.seconds)
         scheduler.leasing.reported(worker, message.lease, message.count)
+        if job.remakes is not None:
+            scheduler.remaking.reported(worker, job, message)
+            return
         if message.objects:
             scheduler.objects.made(worker.peer, message.objects, job, start)
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
@@ -156,6 +159,11 @@ class WorkerSide:
         job, lease = entry
         check_seconds(message.seconds)
         if job.spans.owns(message.lease, message.index):
+            if message.missing:
+                job.spans.release(message.lease, message.index, message.index + 1)
+                self._scheduler.leasing.reported(worker, message.lease, 1)
+                self._scheduler.remaking.missed_by_item(job, message.index, message.missing)
+                return
             job.pace.measured(1, message.seconds)
             self._fail(job, lease, message.index, message.error, buffers, message.definitions)
 
@@ -191,6 +199,8 @@ class WorkerSide:
         entry = worker.leases.get(message.lease)
         if entry is not None:
             job, lease = entry
+            if job.remakes is not None:
+                return
             if not lease.start <= message.index < lease.stop:
                 raise ProtocolError(f"lease {message.lease}: output of item {message.index}, which isn't in it")
             self._scheduler.telling.tell(job, Output(job.number, message.index, message.text, message.dropped_bytes))

@@ -39,9 +39,10 @@ _SLACK: Final = 4096
 class ObjectGone(KeyError):
     """No object of this id is in the store: it was freed, or never written here."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, id: bytes) -> None:  # noqa: A002 (the message's word)
         super().__init__(message)
         self.message = message
+        self.id = id
 
     def __str__(self) -> str:
         return self.message
@@ -123,4 +124,4 @@ def _aligned(offset: int) -> int:
 
 
 def _damaged(object_id: bytes, why: str) -> ObjectDamaged:
-    return ObjectDamaged(f"the file of object {object_id.hex()} is damaged: {why}")
+    return ObjectDamaged(f"the file of object {object_id.hex()} is damaged: {why}", object_id)

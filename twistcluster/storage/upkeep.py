@@ -65,6 +65,12 @@ class Upkeep:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self._disk}/{name}")
 
+    def rename(self, made: bytes, name: bytes) -> None:
+        """An object takes the name of another, which was lost."""
+        for place in (self._folder, self._disk):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{place}/{made.hex()}", f"{place}/{name.hex()}")
+
     def look(self, now: float) -> bool:
         """See what is to be done, and do some of it; to be called every second or so, always from the same thread.
 
