@@ -79,15 +79,15 @@ def test_an_item_whose_argument_is_lost_waits_for_it():
 
 
 def chain(desk, worker, client, length):
-    """Jobs 0 to length - 1, each fed by the one before; their results are 100, 200, …; the inner ones are dropped."""
-    client.job(number=0, count=1)
-    for job in range(1, length):
+    """Jobs 1, 2, …, each fed by the one before; their results are 100, 200, …; the inner ones are dropped."""
+    client.job(number=1, count=1)
+    for job in range(2, length + 1):
         client.say(m.OpenJob(job, [FUNCTION], CONTEXT.digest, count=1, source=job - 1))
-    for job in range(length):
+    for job in range(1, length + 1):
         (lease,) = worker.take(m.Lease)
-        report(worker, lease, 100 * (job + 1))
-    for job in range(length - 1):
-        client.say(m.Drop([name(100 * (job + 1))]))
+        report(worker, lease, 100 * job)
+    for job in range(1, length):
+        client.say(m.Drop([name(100 * job)]))
         client.say(m.Release(job))
 
 
@@ -106,7 +106,7 @@ def test_a_chain_is_made_again_from_its_beginning():
     assert client.take(m.Answer) == [m.Answer(1)]
     assert sorted(freed(worker)) == sorted(map(name, made)), "what the chain needed is removed by the node"
     client.say(m.Drop([name(300)]))
-    client.say(m.Release(2))
+    client.say(m.Release(3))
     assert len(desk.scheduler.objects) == 0
     assert desk.scheduler.jobs == {}
 

@@ -52,6 +52,7 @@ CLIENT = st.one_of(
     st.builds(m.Release, SMALL),
     st.builds(m.Adopt, SMALL, SMALL, st.sampled_from(["00000000000.1-0", "x", ""])),
     st.builds(m.Ask, SMALL, QUESTIONS),
+    st.builds(m.Ask, SMALL, st.builds(m.Restore, IDS)),
     st.builds(m.Goodbye),
 )
 LEASES = st.integers(1, 12)
@@ -60,6 +61,7 @@ WORKER = st.one_of(
     st.builds(m.Report, LEASES, NUMBERS, NUMBERS, st.just(0), SECONDS),
     st.builds(m.Report, LEASES, SMALL, SMALL, st.just(1), st.just(0.1), objects=STORED),
     st.builds(m.Failure, LEASES, SMALL, SECONDS, ERRORS),
+    st.builds(m.Failure, LEASES, SMALL, st.just(0.1), ERRORS, missing=IDS),
     st.builds(m.Printed, LEASES, NUMBERS, st.just("text")),
     st.builds(m.Released, LEASES, NUMBERS, NUMBERS),
     st.builds(m.Released, LEASES, SMALL, SMALL),
