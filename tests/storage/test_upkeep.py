@@ -357,3 +357,17 @@ def test_upkeep_holds_no_locks_and_no_descriptors(store):
         fd = os.open(path, os.O_RDWR)
         assert path.name == "lock" or try_exclusive(fd)
         os.close(fd)
+
+
+def test_an_object_takes_the_name_of_one_that_was_lost(store):
+    pool, reader = Pool(store), Reader(store)
+    lost, _ = pool.write([b"first"])
+    made, _ = pool.write([b"second", bytes(300_000)])
+    os.unlink(f"{store}/{lost.hex()}")
+    Upkeep(store).rename(made, lost)
+    assert [bytes(part) for part in reader.read(lost)] == [b"second", bytes(300_000)]
+    assert not reader.exists(made)
+    pool.recycle([made])  # its maker lets go of a name that is another's now
+    assert reader.exists(lost)
+    Upkeep(store).remove([lost])
+    assert not reader.exists(lost)

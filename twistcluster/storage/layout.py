@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "FREE",
+    "ID_AT",
     "ID_BYTES",
     "NEW",
     "Layout",
@@ -30,6 +31,8 @@ NEW: Final = "new-"
 
 _MAGIC: Final = b"twcobj1\n"
 _HEAD: Final = struct.Struct("<8s16sQ")
+ID_AT: Final = 8
+"""Where in the file the object's id stands."""
 _ALIGNMENT: Final = 64
 _SMALLEST: Final = 16 * 1024
 _SLACK: Final = 4096
