@@ -68,7 +68,7 @@ class Sources:
         for job in list(links.sourced):
             ready = job.spans.ready(start, stop)
             failed = job.failed.overlap(start, stop)
-            if not (ready or failed) or (not ready and start in job.pages):
+            if not ready and not (failed and in_gap(job, start, stop)):
                 continue
             supply = self._scheduler.supply
             known = supply.known(values.definitions)
@@ -118,11 +118,8 @@ class Sources:
         """
         assert source.links is not None
         for job in source.links.sourced:
-            if job.spans.waiting.overlap(start, stop):
-                at = bisect_left(job.firsts, start)
-                before = job.pages.get(job.firsts[at - 1]) if at else None
-                if (at < len(job.firsts) and job.firsts[at] < stop) or (before is not None and before.stop > start):
-                    raise ProtocolError(f"items {start} to {stop} were sent, and some of them are here")
+            if job.spans.waiting.overlap(start, stop) and not in_gap(job, start, stop):
+                raise ProtocolError(f"items {start} to {stop} were sent, and some of them are here")
 
     @staticmethod
     def detach(job: Job) -> None:
@@ -144,6 +141,13 @@ def downstream(job: Job) -> list[Job]:
             found += grow
             work += grow
     return found
+
+
+def in_gap(job: Job, start: int, stop: int) -> bool:
+    """Whether a job got no page yet that holds any of these items."""
+    at = bisect_left(job.firsts, start)
+    before = job.pages.get(job.firsts[at - 1]) if at else None
+    return not (at < len(job.firsts) and job.firsts[at] < stop) and (before is None or before.stop <= start)
 
 
 def without_page(job: Job, start: int, stop: int) -> list[Range]:
