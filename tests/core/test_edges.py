@@ -180,7 +180,13 @@ def test_a_cancelled_input_cancels_what_waits_for_it():
     job = submit(client, 2, (4, [edge(0, 1, 0), edge(1, 1, 1), edge(2, 2, 1), edge(3, 2, 2)]))
     whole = submit(client, 3, (1, [edge(0, 1, -1)]))
     client.say(m.Cancel(1, 1, 2))
-    assert fates(client) == [(1, 1, "cancelled"), (2, 1, "cancelled"), (2, 2, "cancelled"), (2, 3, "cancelled"), (3, 0, "cancelled")]
+    assert fates(client) == [
+        (1, 1, "cancelled"),
+        (2, 1, "cancelled"),
+        (2, 2, "cancelled"),
+        (2, 3, "cancelled"),
+        (3, 0, "cancelled"),
+    ]
     assert [message.ranges for message in client.got(m.Cancelled)] == [[(1, 2)], [(1, 4)], [(0, 1)]]
     assert list(job.spans.waiting) == [(0, 1)]
     assert whole.state == "cancelled"
@@ -306,7 +312,7 @@ def test_why_an_item_waits_is_said():
     submit(client, 1, (1, []))
     submit(client, 2, (1, [edge(0, 1, 0)]))
     desk.wait(1.0)
-    assert ("its inputs aren't done yet" in {p.waiting for p in client.got(m.JobProgress) if p.job == 2})
+    assert "its inputs aren't done yet" in {p.waiting for p in client.got(m.JobProgress) if p.job == 2}
     assert worker.got(m.Lease)
 
 

@@ -30,7 +30,9 @@ QUESTIONS = st.one_of(
     st.builds(m.StopCluster, st.booleans()),
 )
 EDGES = st.lists(st.builds(m.Edge, st.integers(-1, 9), st.integers(0, 2), SMALL, st.integers(-2, 12)), max_size=4)
-GOOD_EDGES = st.lists(st.builds(m.Edge, st.integers(0, 1), st.just(0), st.integers(1, 3), st.integers(-1, 9)), max_size=4)
+GOOD_EDGES = st.lists(
+    st.builds(m.Edge, st.integers(0, 1), st.just(0), st.integers(1, 3), st.integers(-1, 9)), max_size=4
+)
 CLIENT = st.one_of(
     st.builds(m.OpenJob, SMALL, st.just([]), DIGESTS, count=st.none() | SMALL, source=SMALL),
     st.builds(m.Page, SMALL, SMALL, SMALL, st.just(0), st.just([]), st.just([]), EDGES),
@@ -129,7 +131,10 @@ class Table:
                 edges = [
                     m.Edge(item % count, place, known[at % len(known)], index)
                     for place, (item, at, index) in enumerate(two)
-                    if known and (client.jobs[known[at % len(known)]] is not job or index not in (-1, job.arrived + item % count))
+                    if known
+                    and (
+                        client.jobs[known[at % len(known)]] is not job or index not in (-1, job.arrived + item % count)
+                    )
                 ]
                 message = m.Page(job.number, job.arrived, count, 0, edges=edges)
             case "answer" if self.wanted.get(peer):

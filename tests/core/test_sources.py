@@ -233,7 +233,9 @@ def test_a_circle_through_a_source():
     assert told(client, 1)[-1] == (3, "input")
 
 
-@pytest.mark.parametrize("message", [m.Page(2, 0, 1, 0), m.CloseJob(2, 1), m.OpenJob(3, [FUNCTION], CONTEXT.digest, source=9)])
+@pytest.mark.parametrize(
+    "message", [m.Page(2, 0, 1, 0), m.CloseJob(2, 1), m.OpenJob(3, [FUNCTION], CONTEXT.digest, source=9)]
+)
 def test_what_nobody_says_of_a_job_with_a_source(message):
     desk = Desk()
     client = desk.client()
@@ -267,7 +269,9 @@ def test_a_chain_of_sources_deeper_than_recursion_goes():
     submit(client, 1, (1, []), count=None)
     depth = 1500
     for number in range(2, depth):
-        desk.scheduler.received(client.number, m.OpenJob(number, [FUNCTION], CONTEXT.digest, source=number - 1), (), 0.0)
+        desk.scheduler.received(
+            client.number, m.OpenJob(number, [FUNCTION], CONTEXT.digest, source=number - 1), (), 0.0
+        )
     client.say(m.Page(1, 1, 2, 0), b"items")
     client.say(m.CloseJob(1, 3))
     fail(worker, worker.take(m.Lease)[0], 0)

@@ -25,7 +25,7 @@ def in_circle(waiter: Waiter) -> bool:
         return False
     for found in zip_longest(walk(start, inputs_of), walk(start, dependents_of), fillvalue=END):
         for one in found:
-            if one == start or one == (waiter.job, WHOLE):
+            if one in (start, (waiter.job, WHOLE)):
                 return True
             if one is END:
                 return False

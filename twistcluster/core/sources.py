@@ -44,7 +44,7 @@ class Sources:
         if job.count is not None and job.count != job.info.count:
             self._scheduler.telling.tell(job, CloseJob(job.number, job.count, job.input_error))
         if job.count is not None and not links.growing and job.arrived < job.count:
-            self._scheduler.cancel_unseen(job)
+            self._scheduler.fates.cancel_unseen(job)
         self._settle(job, [(0, job.arrived)], job.owner)
 
     def grew(self, job: Job, first: int) -> list[Job]:
@@ -99,12 +99,12 @@ class Sources:
         theirs = links_of(source)
         for start, stop in ranges:
             gone = [part for a, b in source.cancelled.overlap(start, stop) for part in job.spans.finish(a, b)]
-            scheduler.cancelled(job, gone)
+            scheduler.fates.cancel(job, gone)
             for a, b in source.failed.overlap(start, stop):
                 for index in range(a, b):
                     if job.spans.finish(index, index + 1):
                         cause = failed_before(source, index)
-                        scheduler.item_failed(job, index, *cause)
+                        scheduler.fates.fail(job, index, cause)
                         scheduler.edges.failed(job, index, cause)
             done = theirs.done.overlap(start, stop)
             scheduler.wanted.fetch(source, done, asker)

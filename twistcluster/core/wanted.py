@@ -82,7 +82,9 @@ class Fetching:
         if not here:
             for start, stop in news:
                 links.asked.remove(start, stop)
-                self._scheduler.edges.deny(job, start, stop, input_error(job, "its results were handed to a client that went away"))
+                self._scheduler.edges.deny(
+                    job, start, stop, input_error(job, "its results were handed to a client that went away")
+                )
             return
         client = here[0]
         number = job.watchers[client][0]

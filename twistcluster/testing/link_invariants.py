@@ -69,7 +69,9 @@ def _check_waiting(job: Job, links: Links) -> None:
         theirs = links.source.links if links.source is not None else None
         assert theirs is not None
         for a, b in theirs.done.overlap(start, stop):
-            assert theirs.asked.overlap(a, b) == [(a, b)], f"{job.id}: {a}-{b} of its source are done, and not asked for"
+            assert theirs.asked.overlap(a, b) == [(a, b)], (
+                f"{job.id}: {a}-{b} of its source are done, and not asked for"
+            )
     for what in (job.spans.pending, job.spans.waiting, job.failed, job.cancelled):
         for start, stop in what:
             assert not links.done.overlap(start, stop), f"{job.id}: {start}-{stop} are done and {what}"
