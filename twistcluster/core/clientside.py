@@ -169,6 +169,9 @@ class ClientSide:
         job.add_page(message, buffers, edges)
         if job.arrived == job.count:
             del client.sending[job.number]
+        if message.objects:
+            scheduler.places.made(message.objects, client.hello.host)
+            scheduler.places.hint(job, message.first, message.objects)
         fed = scheduler.sources.grew(job, message.first)
         if inputs:
             scheduler.edges.arm(job, inputs, client)

@@ -174,6 +174,7 @@ class Edges:
             waiter.unmet -= 1
             if not waiter.unmet:
                 waiter.state = READY
+                self._scheduler.places.hint_inputs(waiter)
                 ready.setdefault(waiter.job, []).append(waiter.index)
         for job, indices in ready.items():
             for start, stop in as_ranges(indices):

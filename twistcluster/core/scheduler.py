@@ -19,6 +19,7 @@ from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
 from twistcluster.core.fates import Fates
 from twistcluster.core.jobs import Job
 from twistcluster.core.leasing import Leasing
+from twistcluster.core.places import Places
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -105,6 +106,7 @@ class Scheduler:
         self.telling = Telling(self.effects, self.supply, retain=bool(identity.name), limit_bytes=results_held_bytes)
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
+        self.places = Places()
         self.fates = Fates(self)
         self.edges = Edges(self)
         self.sources = Sources(self)

@@ -76,6 +76,8 @@ class Sources:
             job.blob_digests.extend(known)
             page = Page(job.key, start, values.count, values.kind, known, values.objects)
             job.feed_page(page, buffers, unfinished=total(ready), failed=total(failed))
+            if values.objects:
+                self._scheduler.places.hint(job, start, values.objects)
             self._scheduler.leasing.pending(job)
             self._scheduler.touched[job] = None
 

@@ -140,6 +140,8 @@ class WorkerSide:
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
+        if message.objects:
+            scheduler.places.made(message.objects, worker.hello.host)
         if job.links is not None:
             values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
             scheduler.edges.succeeded(job, values, buffers)

@@ -145,7 +145,7 @@ class SimulatedCluster:
         self.links[peer] = link
         self.event(lambda now: self.scheduler.connected(peer, hello, now))
 
-    def hello(self, role: str, slots: int = 0, resources: dict[str, float] | None = None) -> Hello:
+    def hello(self, role: str, slots: int = 0, resources: dict[str, float] | None = None, host: str = "host") -> Hello:
         """What a new peer says first."""
         process = f"{self.random.getrandbits(128):032x}"
         assert role in ("client", "worker")
@@ -156,7 +156,7 @@ class SimulatedCluster:
             "0",
             process,
             1,
-            "host",
+            host,
             self._peers,
             slots=slots,
             resources=resources or {},
@@ -171,20 +171,21 @@ class SimulatedCluster:
         return client
 
     def add_worker(
-        self, slots: int = 2, resources: dict[str, float] | None = None, *, kind: str = "lease"
+        self, slots: int = 2, resources: dict[str, float] | None = None, *, kind: str = "lease", host: str = "host"
     ) -> "SimulatedWorker":
         """A worker joins.
 
         Args:
             slots: how many.
             resources: what it offers.
+            host: where it runs.
             kind: "lease" for one that takes leases and gives results, without slots of its own; "machine" for the real
                 worker's machine with simulated slots.
         """
         make: Callable[[SimulatedCluster, int, dict[str, float]], SimulatedWorker]
         make = MachineWorker if kind == "machine" else LeaseWorker
         worker = make(self, slots, resources or {})
-        self.connect(worker, self.hello("worker", slots, resources))
+        self.connect(worker, self.hello("worker", slots, resources, host))
         return worker
 
     # ---- time ----
