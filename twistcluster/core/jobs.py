@@ -201,6 +201,8 @@ class Job:
     queued: bool = False
     links: "Links | None" = None
     """Its ties to other jobs, where it has any."""
+    local: dict[str, RangeSet] | None = None
+    """By host: items whose bytes are there (places.py); None where no item names a stored value."""
     told: tuple[int, str] = (0, "")
     """The progress that the watchers know: running, waiting."""
 

@@ -14,9 +14,9 @@ from twistcluster.core.clients import Client
 from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Rename
 from twistcluster.core.jobs import Job, PageRecord
+from twistcluster.core.links import Cause
 from twistcluster.core.objects import ObjectRecord
 from twistcluster.core.workers import Worker
-from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Answer, Declined, ErrorInfo, Page, Report, Stored
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Remaking:
         """Its item waits for small results of others, too: those that hold them are asked."""
         if inputs is None:
             text = "what it waited for is known no more"
-            self._scheduler.item_failed(job, index, ErrorInfo("gone", "ObjectLost", text))
+            self.failed(job, ErrorInfo("gone", "ObjectLost", text))
             return
         asker = next((client for other, _ in inputs for client in other.watchers), job.owner)
         self._scheduler.edges.arm(job, {index: inputs}, asker)
@@ -188,7 +188,7 @@ class Remaking:
                 parent.job.spans.ready(parent.record.index, parent.record.index + 1)
                 self._scheduler.leasing.pending(parent.job)
 
-    def failed(self, job: Job, error: ErrorInfo, _buffers: tuple[Buffer, ...] = ()) -> None:
+    def failed(self, job: Job, error: ErrorInfo) -> None:
         """The item can't be run again: neither can what is made of it."""
         record = job.remakes
         assert record is not None
@@ -227,7 +227,7 @@ class Remaking:
     def _fail_item(self, job: Job, index: int, why: str) -> None:
         error = ErrorInfo("gone", "ObjectLost", why)
         if job.spans.finish(index, index + 1):
-            self._scheduler.item_failed(job, index, error)
+            self._scheduler.fates.fail(job, index, Cause(error))
             if job.links is not None and job.remakes is None:
                 self._scheduler.edges.failed(job, index, input_error(job, f"item {index} lost its input: {why}"))
 

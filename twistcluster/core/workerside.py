@@ -9,6 +9,7 @@ from twistcluster.core.clientside import differing
 from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
+from twistcluster.core.links import Cause
 from twistcluster.core.ranges import Range
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.workers import Worker
@@ -147,6 +148,8 @@ class WorkerSide:
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
+        if message.objects:
+            scheduler.places.made(message.objects, worker.hello.host)
         if job.links is not None:
             values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
             scheduler.edges.succeeded(job, values, buffers)
@@ -189,7 +192,7 @@ class WorkerSide:
         buffers: tuple[Buffer, ...] = (),
         definitions: list[bytes] | None = None,
     ) -> None:
-        self._scheduler.item_failed(job, index, error, buffers, definitions or [])
+        self._scheduler.fates.fail(job, index, Cause(error, buffers, definitions or []))
         if job.links is not None:
             text = f"item {index} failed with {error.type}: {error.message}"
             cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
@@ -241,7 +244,7 @@ class WorkerSide:
         scheduler = self._scheduler
         for start, stop in ranges:
             for a, b in job.cancelling.overlap(start, stop):
-                scheduler.cancelled(job, job.spans.finish(a, b))
+                scheduler.fates.cancel(job, job.spans.finish(a, b))
         scheduler.leasing.pending(job)
         scheduler.settle(job)
 
