@@ -126,6 +126,7 @@ class Log:
     def append(self, message: LogMessage, buffers: tuple[Buffer, ...]) -> Entry:
         """Add an entry."""
         entry = Entry(message, buffers, ENTRY_BYTES + sum(map(nbytes, buffers)))
+        entry.nbytes += sum(each.nbytes for each in entry.objects)  # they fill a store, if not this memory
         self.entries.append(entry)
         self.nbytes += entry.nbytes
         return entry
