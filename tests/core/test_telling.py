@@ -49,7 +49,9 @@ def test_large_results_of_a_paused_client_are_only_named_and_do_not_stop_its_job
     client.pause()
     while leases := worker.take(m.Lease):
         for lease in leases:
-            made = [m.Stored(at, (lease.start + at).to_bytes(16, "big"), 8 << 20) for at in range(lease.stop - lease.start)]
+            made = [
+                m.Stored(at, (lease.start + at).to_bytes(16, "big"), 8 << 20) for at in range(lease.stop - lease.start)
+            ]
             worker.say(m.Report(lease.lease, lease.start, len(made), 1, len(made), objects=made), b"results")
     assert job.state == "done"
     assert told(client) == []

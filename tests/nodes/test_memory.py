@@ -24,7 +24,9 @@ class System:
 
     def machine(self, memory=MACHINE):
         total, free = memory.limit >> 10, (memory.limit - memory.used) >> 10
-        self.write("meminfo", f"MemTotal:       {total} kB\nMemFree:  1 kB\nMemAvailable:   {free} kB\nHugePages_Total: 0\n")
+        self.write(
+            "meminfo", f"MemTotal:       {total} kB\nMemFree:  1 kB\nMemAvailable:   {free} kB\nHugePages_Total: 0\n"
+        )
 
     def v2(self, path, limit, used, cache=0):
         self.write("own", "0::/user/job\n")
@@ -52,7 +54,9 @@ def test_without_cgroups_it_is_the_machines(system):
     assert system.read() == MACHINE
 
 
-@pytest.mark.parametrize("text", [None, "", "MemTotal: many kB\n", "MemTotal: 0 kB\nMemAvailable: 0 kB\n", "MemTotal: 5 kB\n"])
+@pytest.mark.parametrize(
+    "text", [None, "", "MemTotal: many kB\n", "MemTotal: 0 kB\nMemAvailable: 0 kB\n", "MemTotal: 5 kB\n"]
+)
 def test_where_nobody_says_it_is_not_known(system, text):
     if text is not None:
         system.write("meminfo", text)
@@ -82,7 +86,9 @@ def test_of_several_cgroups_the_fullest_counts(system):
     assert system.read() == Memory(9 * GIB, 10 * GIB)
 
 
-@pytest.mark.parametrize(("version", "limit"), [("v2", "max"), ("v2", 0), ("v1", 9223372036854771712), ("v1", 24 * GIB)])
+@pytest.mark.parametrize(
+    ("version", "limit"), [("v2", "max"), ("v2", 0), ("v1", 9223372036854771712), ("v1", 24 * GIB)]
+)
 def test_a_cgroup_that_allows_as_much_as_there_is_does_not_count(system, version, limit):
     system.machine()
     getattr(system, version)(".", limit, 3 * GIB)

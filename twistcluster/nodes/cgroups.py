@@ -12,7 +12,9 @@ OWN = pathlib.Path("/proc/self/cgroup")
 V2 = pathlib.Path("/sys/fs/cgroup")
 
 
-def cgroups(controller: str, own: pathlib.Path, v2: pathlib.Path, v1: pathlib.Path) -> Iterator[tuple[int, pathlib.Path]]:
+def cgroups(
+    controller: str, own: pathlib.Path, v2: pathlib.Path, v1: pathlib.Path
+) -> Iterator[tuple[int, pathlib.Path]]:
     """The folders of this process's cgroup and of those above it, each with its version; they need not be there.
 
     Args:
