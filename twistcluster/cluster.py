@@ -228,7 +228,7 @@ class Cluster(Executor):
         self._ask(Scale(count(slots, "slots")))
 
     def workers(self) -> Workers:
-        """The workers, with their slots."""
+        """The workers, with their slots. `short` says of one that its host is short of memory: it gets one item at a time."""
         return Workers(self._status().workers)
 
     def status(self) -> ClusterReport:

@@ -1,5 +1,6 @@
 """The commands as a shell sees them, without a cluster."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -7,12 +8,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from twistcluster.cli import stop
+from twistcluster.cli import status, stop
 from twistcluster.cli.main import COMMANDS, group
 from twistcluster.cli.worker import command as worker_command
 from twistcluster.errors import VersionMismatch
 from twistcluster.net import connections
 from twistcluster.net.version import VERSION
+from twistcluster.wire.messages import ClusterStatus, WorkerStatus
 
 
 def run(*arguments, command=group):
@@ -108,6 +110,22 @@ def test_which_of_several(published):
     published("00000002", "big")
     ran = run("status")
     assert ran.exit_code == 2 and "several clusters run, say which: lab, big" in ran.output
+
+
+def test_status_says_which_worker_is_short_of_memory(monkeypatch):
+    roomy = WorkerStatus("roomy", "here", 1, 2, 2, 1, {}, True, 0, 12.0)
+    full = WorkerStatus("full", "there", 2, 2, 2, 1, {}, False, 0, 12.0, short="short of memory: 93%")
+    found = ClusterStatus("ab", "lab", "e", 99, 75.0, False, ["nb (1)"], [roomy, full], 1, 5, 0, 0.0)
+
+    class Told:
+        def status(self):
+            return found
+
+    monkeypatch.setattr(status, "reached", lambda name: contextlib.nullcontext(Told()))
+    ran = run("status", "lab")
+    assert ran.exit_code == 0
+    assert ran.output.splitlines()[-1] == "full is short of memory: 93%"
+    assert ran.output.count("memory") == 1
 
 
 def test_a_cluster_that_does_not_answer(published):

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tools import until
-from twistcluster.client.packing import ITEM_BYTES, PagePacker, Puller, plain_pages
+from twistcluster.client.packing import ITEM_BYTES, STEP, PagePacker, Puller, plain_pages
 from twistcluster.errors import NotPicklable
+from twistcluster.storage.folder import StoreFolder
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.definitions import Definitions
-from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
+from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PULL_AHEAD_BYTES
 from twistcluster.wire.pages import ARGS, FRAMED, ONE, PLAIN, framed_items, unpack_plain
 from twistcluster.wire.values import loads
 
+MIB = 1 << 20
 VALUES = st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3), st.just(b"x" * 10_000))
 
 
@@ -180,6 +183,85 @@ def test_it_pulls_only_so_far_ahead(pull):
     assert stable < 1000 + PAGE_ITEMS
     puller.finished(stable)
     until(lambda: len(sink.values) > stable)
+
+
+@pytest.fixture
+def stored():
+    """Packs large items into a store of the test's own."""
+    folder = StoreFolder.create("test")
+
+    yield packer(store=ValueStore(folder.path))
+    folder.remove()
+
+
+class Slow:
+    """A job that finishes an item when it is told to; it looks at no value."""
+
+    def __init__(self, items, pack, ahead_bytes):
+        self.taken = self.sent = 0
+        self.puller = Puller(self._counted(items), pack, self._page, lambda *_: None, ahead_bytes)
+        self.puller.start()
+
+    def _counted(self, items):
+        for item in items:
+            self.taken += 1
+            yield item
+
+    def _page(self, page):
+        self.sent += page.count
+
+    def rests(self):
+        """It pulls nothing more for now; returns how many items it has taken."""
+        until(lambda: not self.puller._pulling or self.puller._over)
+        return self.taken
+
+    def stop(self):
+        self.puller.stop()
+        until(lambda: not any(thread.name.startswith("twistcluster-pull") for thread in threading.enumerate()))
+
+
+def test_large_items_are_pulled_so_many_bytes_ahead_of_a_slow_job(stored):
+    slow = Slow((np.ones(MIB, np.uint8) for _ in range(200)), stored, 8 * MIB)
+    try:
+        assert 8 <= slow.rests() <= 9
+        for done in range(1, 6):
+            slow.puller.finished(1)
+            until(lambda done=done: slow.taken >= 8 + done)
+            assert slow.rests() <= 9 + done
+    finally:
+        slow.stop()
+    assert stored.nbytes >= slow.sent * MIB, "what is in the store counts"
+
+
+def test_the_default_is_64_mib(stored):
+    slow = Slow((np.ones(MIB, np.uint8) for _ in range(200)), stored, PULL_AHEAD_BYTES)
+    try:
+        assert 60 <= slow.rests() <= 66
+    finally:
+        slow.stop()
+
+
+def test_large_items_behind_many_small_ones_count_as_what_they_are(stored):
+    small = 50_000
+
+    def source():
+        yield from range(small)
+        for _ in range(1000):
+            time.sleep(0.001)  # a slow source, not a wait
+            yield np.ones(MIB, np.uint8)
+
+    slow = Slow(source(), stored, 8 * MIB)
+    try:
+        until(lambda: slow.sent >= small)
+        assert slow.rests() - small < 3 * STEP, "of a block that began with small ones"
+        slow.puller.finished(small)
+        slow.rests()
+        before = slow.taken
+        slow.puller.finished(slow.sent - small)
+        until(lambda: slow.taken > before)
+        assert slow.rests() - before <= 10
+    finally:
+        slow.stop()
 
 
 def test_stop_takes_hold_at_once_even_where_the_source_is_fast_or_stuck(pull):

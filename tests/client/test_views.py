@@ -118,6 +118,9 @@ def test_tables():
     status = ClusterStatus("ab", "lab", "e", 99, 75.0, False, ["nb (1)"], [worker], 1, 12345, 0, 0.0)
     text = repr(ClusterReport.of(status))
     assert "lab" in text and "2 on 1 worker, 1 busy" in text and "12,345 items" in text and "gpu=1" in text
+    assert "memory" not in text
+    full = WorkerStatus("full", "here", 1, 2, 2, 1, {}, True, 0, 12.0, short="short of memory: 93%")
+    assert repr(Workers([worker, full])).splitlines()[-1] == "full is short of memory: 93%"
     job = JobStatus("id", "f-1", "nb", True, "running", None, 1, 2, 3, 4, 5.0)
     assert repr(Jobs([job])).splitlines()[1].split()[:3] == ["f-1", "running", "?"]
     assert (repr(Jobs()), repr(Workers())) == ("no jobs", "no workers")

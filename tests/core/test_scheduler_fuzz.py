@@ -74,7 +74,7 @@ WORKER = st.one_of(
     st.builds(m.Released, LEASES, SMALL, SMALL),
     st.builds(m.Crashed, LEASES, SMALL, st.just("signal 9")),
     st.builds(m.Running, st.lists(st.tuples(LEASES, SMALL, SECONDS), max_size=3)),
-    st.builds(m.SlotsChanged, SMALL, SMALL, SMALL, SMALL),
+    st.builds(m.SlotsChanged, SMALL, SMALL, SMALL, SMALL, st.sampled_from(["", "short of memory"])),
     st.builds(m.StepDone, SMALL, st.sampled_from(["", "1"]), remaining=SMALL),
     st.builds(m.Goodbye),
 )

@@ -42,6 +42,40 @@ def test_at_the_limit_leasing_pauses_and_goes_on_when_results_are_fetched():
     assert told(client) == list(range(100))
 
 
+def test_large_results_of_a_paused_client_count_what_their_host_holds_for_it():
+    desk = Desk(results_held_bytes=64 << 20)
+    worker, client = desk.worker(1), desk.client()
+    job = client.job(count=100)
+    client.pause()
+    work_on_pictures(worker)
+    assert 64 << 20 <= desk.scheduler.telling.held_bytes < 100 * (8 << 20)
+    assert job.state == "running", "a client that doesn't read must not fill the host's store"
+    assert not worker.got(m.Freed), "it may still ask for them"
+    names = []
+    while job.state != "done":
+        client.resume()
+        names += [each.id for message in client.take(m.Results) for each in message.objects]
+        work_on_pictures(worker)
+    names += [each.id for message in client.take(m.Results) for each in message.objects]
+    assert len(names) == 100
+    assert desk.scheduler.telling.held_bytes == 0
+    assert not worker.got(m.Freed)
+    client.say(m.Release(0))
+    client.say(m.Drop(names))
+    assert sorted(each for message in worker.got(m.Freed) for each in message.ids) == sorted(names)
+    assert len(desk.scheduler.objects) == 0
+
+
+def work_on_pictures(worker):
+    """Report every lease that came, each item with a result of 8 MiB in the host's store."""
+    while leases := worker.take(m.Lease):
+        for lease in leases:
+            made = [
+                m.Stored(at, (lease.start + at).to_bytes(16, "big"), 8 << 20) for at in range(lease.stop - lease.start)
+            ]
+            worker.say(m.Report(lease.lease, lease.start, len(made), 1, len(made), objects=made), b"results")
+
+
 def test_a_client_at_its_limit_hinders_nobody_else():
     desk = Desk(results_held_bytes=1000)
     worker, slow, other = desk.worker(1), desk.client(), desk.client()

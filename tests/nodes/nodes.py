@@ -9,6 +9,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
+from twistcluster.nodes.memory import Memory
 from twistcluster.nodes.worker import WorkerNode
 from twistcluster.wire.digests import digest
 from twistcluster.wire.functions import dump_function
@@ -37,7 +38,13 @@ class Script:
 
 
 class LiveWorker:
-    def __init__(self, folder: pathlib.Path, slots: int = 2, resources: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        slots: int = 2,
+        resources: dict[str, float] | None = None,
+        memory: Callable[[], Memory | None] = lambda: None,
+    ) -> None:
         self.reactor = EPollReactor()
         self.turn = Turn(self.reactor)
         self.ends: list[str] = []
@@ -49,6 +56,7 @@ class LiveWorker:
             folder=folder,
             resources=resources,
             on_end=self.ends.append,
+            memory=memory,
         )
         self.link = Script(self)
         self.definitions = Definitions()

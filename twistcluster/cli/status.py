@@ -4,7 +4,7 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
-from twistcluster.client.tables import table
+from twistcluster.client.tables import shortages, table
 from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.texts import count_of, open_jobs
 
@@ -15,6 +15,9 @@ __all__ = ["command"]
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """Show the workers and slots of the cluster NAME, and how much is to do.
+
+    A worker whose host uses more than 90 % of its memory gets one item at a time until less than 85 % are used; a line
+    below the table says so.
 
     NAME can be left out where only one cluster has a name.
     """
@@ -32,5 +35,7 @@ def command(name: str | None) -> None:
     ]
     if rows:
         click.echo(table(["worker", "host", "pid", "slots", "ready", "busy", "crashes"], rows))
+        for line in shortages(status.workers):
+            click.echo(line)
     else:
         click.echo(f"No worker. Join one:  twistcluster-worker --join {status.name or status.id}")

@@ -26,6 +26,8 @@ GROWTH: Final = 4
 BLOCK_BYTES: Final = 4 * PAGE_BYTES
 BLOCK_SECONDS: Final = 0.02
 """A block shall not take longer to pull; what was pulled when it does is handed on."""
+STEP: Final = 64
+"""So many items of a block are taken between two looks at the clock: large ones may come after thousands of small ones."""
 ITEM_BYTES: Final = 32
 """What an item costs beside its own bytes, counted when a source is pulled ahead."""
 
@@ -180,6 +182,10 @@ class Puller:
         self._pulling = True
         self._failed: BaseException | None = None
         self._pulled: deque[Any] = deque()
+        self._marks: deque[tuple[int, int]] = deque()
+        """Of each page that isn't finished: the items up to its end, and their bytes."""
+        self._passed = (0, 0)
+        """The last mark behind which something isn't finished."""
         self._handing = threading.Lock()  # held while pages are packed and handed on: it keeps their order
         self._changed = threading.Condition()
 
@@ -210,7 +216,10 @@ class Puller:
                 block = min(block * GROWTH, self._packer.block_items)
                 began = time.perf_counter()
                 self._pulled.append(next(iterator))
-                self._pulled.extend(islice(iterator, block - 1))
+                for step in range(1, block, STEP):
+                    self._pulled.extend(islice(iterator, min(STEP, block - step)))
+                    if time.perf_counter() - began > BLOCK_SECONDS:
+                        break
                 self._hand_on(mine=True)
                 if self._failed is not None:
                     break
@@ -234,11 +243,19 @@ class Puller:
             return not self._stopped
 
     def _ahead(self) -> float:
-        """Bytes of items that aren't finished, taking all for equally large."""
-        packer = self._packer
-        if not packer.count:
+        """Bytes of items that aren't finished, as if they finished in order; items of one page count as equally large.
+
+        Not by the mean of all that was pulled: large items behind a million small ones would hardly count.
+        """
+        packer, marks, finished = self._packer, self._marks, self._finished
+        while marks and marks[0][0] <= finished:
+            self._passed = marks.popleft()
+        items, nbytes = self._passed
+        if not marks:
             return 0
-        return (packer.nbytes / packer.count + ITEM_BYTES) * (packer.count - self._finished)
+        share = (finished - items) / (marks[0][0] - items)
+        done = nbytes + share * (marks[0][1] - nbytes)
+        return packer.nbytes - done + ITEM_BYTES * (packer.count - finished)
 
     def _hand_on(self, *, mine: bool) -> None:
         with self._handing:
@@ -253,6 +270,7 @@ class Puller:
                 for page in self._packer.pack(items):
                     if self._stopped:
                         return
+                    self._marks.append((self._packer.count, self._packer.nbytes))
                     self._on_page(page)
             except BaseException as error:
                 self._failed = error

@@ -12,7 +12,7 @@ from twistcluster.client.launch import Connection
 from twistcluster.client.quantities import duration_text
 from twistcluster.wire.messages import ClusterStatus, JobStatus, WorkerStatus
 
-__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "table"]
+__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "shortages", "table"]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -36,6 +36,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+def shortages(workers: Sequence[WorkerStatus]) -> list[str]:
+    """A line for each worker that is short of memory, to stand below a table of them."""
+    return [f"{each.name} is {each.short}" for each in workers if each.short]
+
+
 class Workers(list[WorkerStatus]):
     """The workers of a cluster."""
 
@@ -55,7 +60,8 @@ class Workers(list[WorkerStatus]):
             ]
             for each in self
         ]
-        return table(["worker", "host", "pid", "slots", "busy", "crashes", "up", "resources"], rows)
+        headers = ["worker", "host", "pid", "slots", "busy", "crashes", "up", "resources"]
+        return "\n".join([table(headers, rows), *shortages(self)])
 
 
 class Jobs(list[JobStatus]):

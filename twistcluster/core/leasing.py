@@ -94,6 +94,20 @@ class Leasing:
         for job, _ in worker.leases.values():
             self._ended(job)
 
+    def told_memory(self, worker: Worker, short: str) -> None:
+        """A worker is short of memory, in words, or has enough again.
+
+        While it is short it counts as full, but for one item at a time: where other programs fill the memory for good,
+        work goes on all the same. What it was leased before stays its own.
+        """
+        if worker.short and not short:
+            self._unfilled[worker] = None
+        worker.short = short
+
+    def runnable(self, job: Job) -> bool:
+        """Whether a worker that is here could run it."""
+        return any(worker.width(job.needs) > 0 for worker in self.workers.values())
+
     def resize(self, worker: Worker, slots: int) -> None:
         """A worker has another number of slots."""
         self.slots += slots - worker.slots
@@ -137,8 +151,10 @@ class Leasing:
         if worker.suspect in worker.leases:
             # Should it be lost as well, it must be plain which item was the cause: nothing runs beside that one.
             return True
+        if worker.short and worker.leases:
+            return True
         for priority in self.ready.priorities():
-            room_s, places = worker.room(priority, target)
+            room_s, places = (0.0, 1) if worker.short else worker.room(priority, target)
 
             def fits(needs: Needs, priority: int = priority) -> bool:
                 if not needs:
@@ -174,6 +190,8 @@ class Leasing:
         count = max(min(job.pace.size(max(room_s, unit)), fair), places, 1)
         number = self._next_lease
         self._next_lease = number + 1
+        if worker.short:
+            count = 1
         near = None
         if job.lost_once or job.lost_twice:
             count = self._cautious(worker, job, count, number)
@@ -237,9 +255,10 @@ class Leasing:
             del self._leased[priority]
 
     def idle(self) -> list[Worker]:
-        """Workers that have places and nothing pending to put there."""
-        lowest = -(1 << 70)
-        return [w for w in {**self._roomy, **self._unfilled} if w.slots and w.room(lowest, self.target_s)[1] > 0]
+        """Workers that have places, and memory, and nothing pending to put there."""
+        lowest, target = -(1 << 70), self.target_s
+        able = [w for w in {**self._roomy, **self._unfilled} if w.slots and not w.short]
+        return [w for w in able if w.room(lowest, target)[1] > 0]
 
     @property
     def hungry(self) -> bool:

@@ -26,6 +26,7 @@ from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
 from twistcluster.core.telling import Telling
+from twistcluster.core.waiting import why_waiting
 from twistcluster.core.wanted import Fetching
 from twistcluster.core.workerside import WorkerSide
 from twistcluster.errors import ProtocolError
@@ -359,7 +360,7 @@ class Scheduler:
             running = 0 if job.over else job.running()
             if running or not job.over:
                 self.touched[job] = None
-            told = running, self._why_waiting(job)
+            told = running, why_waiting(job, self.leasing)
             if told != job.told:
                 job.told = told
                 for client, watching in job.watchers.items():
@@ -369,30 +370,6 @@ class Scheduler:
             self.telling.evict(list(self.jobs.values()))
             self.leasing.look_again()
 
-    def _why_waiting(self, job: Job) -> str:
-        if job.over or job.spans.finished == job.count:
-            return ""
-        workers = self.leasing.workers.values()
-        if job.spans.leases:
-            up = any(lease.holder.ready for lease in job.spans.leases.values())
-            return "" if up else "no slot is up yet; if that lasts, the worker's log says why"
-        if not job.spans.pending:
-            return "its inputs aren't done yet" if job.spans.waiting else ""
-        if job.owner.blocked:
-            return "its client has not fetched earlier results: cluster.job(NAME).results() does"
-        if not workers:
-            return "no worker is here: start one with twistcluster-worker --join NAME"
-        if not self.leasing.slots:
-            return "no worker has a slot: cluster.scale(N) gives a cluster's own worker some"
-        if not self.runnable(job):
-            needs = ", ".join(f"{name}={amount:g}" for name, amount in job.needs)
-            return f"no worker offers {needs}"
-        return ""
-
-    def runnable(self, job: Job) -> bool:
-        """Whether a worker that is here could run it."""
-        return any(worker.width(job.needs) > 0 for worker in self.leasing.workers.values())
-
     def _forget_orphans(self) -> None:
         for job in [j for j in self.jobs.values() if j.over and not j.watchers and not j.info.named]:
             left_at = job.owner.left_at
@@ -400,7 +377,7 @@ class Scheduler:
                 self.forget(job)
 
     def _end_when_idle(self) -> None:
-        if self.clients or any(self.runnable(job) for job in self.open_jobs()):
+        if self.clients or any(self.leasing.runnable(job) for job in self.open_jobs()):
             self.idle_since = self.now
         elif self.idle_timeout_s is not None and self.now - self.idle_since >= self.idle_timeout_s:
             self.end(f"idle for {self.idle_timeout_s:g} s")

@@ -2,7 +2,7 @@
 
 Owns: the wiring of its rooms: the scheduler's messages (orders.py) and the slots' (slotside.py), jobs and bites (bites.py,
 feeding.py), what slots were sent (ledger.py), processes (crew.py), contexts (contexts.py, rebalance.py), taking back
-(taking.py), steps (worker_steps.py). Events are methods that take `now` and return effects;
+(taking.py), steps (worker_steps.py), memory (shortness.py). Events are methods that take `now` and return effects;
 nothing else happens. Payloads pass unread. Must not know: processes, links, clocks.
 """
 
@@ -12,6 +12,7 @@ from twistcluster.core.feeding import Feeding
 from twistcluster.core.ledger import Buffers, Stock
 from twistcluster.core.orders import Orders
 from twistcluster.core.rebalance import Rebalance
+from twistcluster.core.shortness import Shortness
 from twistcluster.core.slots import BiteRecord, Slot
 from twistcluster.core.slotside import SlotSide
 from twistcluster.core.taking import Taking
@@ -43,6 +44,7 @@ class Worker:
         """Slots by what the ids of the values that they make begin with."""
         self.crew = Crew(self.effects, slots)
         self.resources = Resources(resources or {})
+        self.memory = Shortness()
         self.taking = Taking(self)
         self.steps = WorkerSteps(self)
         self.rebalance = Rebalance(self)
@@ -125,6 +127,14 @@ class Worker:
         slot = self.crew.slots.get(number)
         if slot is not None:
             self.taking.limited(slot, reached)
+        return self._settle()
+
+    def memory_seen(self, used_bytes: int, limit_bytes: int, now: float) -> list[WorkerEffect]:
+        """How much of its memory the host uses."""
+        self.now = now
+        if not self.memory.look(used_bytes, limit_bytes):
+            return []
+        self.status.urgent = True
         return self._settle()
 
     def end_turn(self, now: float) -> list[WorkerEffect]:

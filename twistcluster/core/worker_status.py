@@ -1,4 +1,4 @@
-"""What a worker tells of its slots, unasked: how many are up and busy, and which items run long.
+"""What a worker tells of itself, unasked: how many slots are up and busy, whether memory is short, which items run long.
 
 Owns: what was told, and when it is told again. Must not know: who reads it.
 """
@@ -34,7 +34,7 @@ class WorkerStatusTeller:
         self._running_at = 0.0
         self.due: float | None = None
         self.urgent = True
-        """A slot came up, died or went."""
+        """A slot came up, died or went; memory is short, or is no more."""
 
     def forget(self) -> None:
         """Whoever listens now knows nothing yet."""
@@ -60,7 +60,7 @@ class WorkerStatusTeller:
         slots = worker.crew.slots.values()
         busy = sum(slot.busy for slot in slots)
         ready = sum(slot.ready for slot in slots)
-        news = SlotsChanged(worker.crew.target, ready, busy, worker.crew.crashes)
+        news = SlotsChanged(worker.crew.target, ready, busy, worker.crew.crashes, worker.memory.text)
         if news != self._slots:
             self._slots = news
             worker.up(news)

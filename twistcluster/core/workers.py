@@ -51,6 +51,8 @@ class Worker:
     ready: int = 0
     busy: int = 0
     crashes: int = 0
+    short: str = ""
+    """Of memory, in its own words."""
     leaves: bool = False
     """It said that it ends."""
     loads: dict[tuple[int, Needs], Load] = field(default_factory=dict)
@@ -136,4 +138,5 @@ class Worker:
             since=now - self.joined,
             packages=self.hello.packages,
             python=self.hello.python,
+            short=self.short,
         )

@@ -293,6 +293,11 @@ class WorkerSide:
         if message.slots != worker.slots:
             self._scheduler.leasing.resize(worker, message.slots)
         worker.ready, worker.busy, worker.crashes = message.ready, message.busy, message.crashes
+        if message.short != worker.short:
+            if not (message.short and worker.short):
+                event = "worker is short of memory" if message.short else "worker has enough memory again"
+                self._scheduler.log("info", event, worker=worker.name, said=message.short)
+            self._scheduler.leasing.told_memory(worker, message.short)
 
     def _step_done(self, worker: Worker, message: StepDone, buffers: tuple[Buffer, ...]) -> None:
         self._scheduler.steps.done(worker, message, buffers)

@@ -7,10 +7,12 @@ import math
 import os
 import pathlib
 
+from twistcluster.nodes.cgroups import OWN, V2, cgroups
+
 __all__ = ["usable_cores"]
 
-_OWN = pathlib.Path("/proc/self/cgroup")
-_V2 = pathlib.Path("/sys/fs/cgroup")
+_OWN = OWN
+_V2 = V2
 _V1 = pathlib.Path("/sys/fs/cgroup/cpu")
 
 
@@ -23,26 +25,10 @@ def usable_cores() -> int:
 
 def _quota() -> float | None:
     """The tightest quota of this process's cgroup and those above it, in cores; None: there is none."""
-    try:
-        lines = _OWN.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    quotas = []
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0":
-            quotas += [_quota_v2(folder) for folder in _upwards(_V2, path)]
-        elif "cpu" in controllers.split(","):
-            quotas += [_quota_v1(folder) for folder in _upwards(_V1, path)]
+    folders = cgroups("cpu", _OWN, _V2, _V1)
+    quotas = [_quota_v2(folder) if version == 2 else _quota_v1(folder) for version, folder in folders]
     known = [quota for quota in quotas if quota is not None]
     return min(known) if known else None
-
-
-def _upwards(root: pathlib.Path, path: str) -> list[pathlib.Path]:
-    """The folder of a cgroup and those above it; in a container only the root may be there."""
-    parts = [part for part in path.split("/") if part not in {"", ".."}]
-    return [root.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def _quota_v2(folder: pathlib.Path) -> float | None:

@@ -1,6 +1,6 @@
 """The worker as a node: links and slot processes carry events to its machine, and its effects away.
 
-Owns: which process is which slot, the machine's alarm, looking at slots' pages while they run something; `run_worker`,
+Owns: which process is which slot, the machine's alarm, looking at memory and at slots' pages while they run something; `run_worker`,
 the process of a standalone worker. Must not know: what the machine decides.
 """
 
@@ -29,6 +29,7 @@ from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.joining import Joining
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
 from twistcluster.nodes.ticker import Ticker
@@ -59,6 +60,7 @@ class WorkerNode:
         on_lost: called when the link to the scheduler is gone, with the reason.
         on_welcome: called when the scheduler took the worker.
         clock: seconds that never go back.
+        memory: reads how much of its memory the host uses.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class WorkerNode:
         on_lost: Callable[[str], None] = lambda _reason: None,
         on_welcome: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        memory: Callable[[], Memory | None] = host_memory,
     ) -> None:
         self.machine = Worker(slots, dict(resources or {}))
         self.name = name
@@ -96,6 +99,7 @@ class WorkerNode:
         self._reaping: dict[int, SlotProcess] = {}
         self._environment = surroundings(os.environ, slots)
         self._ticker = Ticker(reactor, self._tick, clock)
+        self._memory = MemoryWatch(reactor, memory, self._memory_seen)
         self._sampler: Timer | None = None
         self._stopped: Deferred[None] | None = None
         self._started = False
@@ -109,12 +113,14 @@ class WorkerNode:
         if not self._started:
             self._started = True
             self._turn.run(lambda: self._apply(self.machine.start(self._ticker.now())))
+            self._memory.start()
 
     def stop(self) -> Deferred[None]:
         """End all slots and the link; the Deferred fires when nothing of them is left."""
         if self._stopped is None:
             self._stopped = Deferred()
             self._ticker.stop()
+            self._memory.stop()
             if self._sampler is not None and self._sampler.active():
                 self._sampler.cancel()
             for timer in self._starting.values():
@@ -274,6 +280,9 @@ class WorkerNode:
     def _tick(self) -> None:
         if self._stopped is None:
             self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
+
+    def _memory_seen(self, memory: Memory) -> None:
+        self._turn.run(lambda: self._apply(self.machine.memory_seen(*memory, self._ticker.now())))
 
     def _sample(self) -> None:
         self._sampler = None

@@ -480,7 +480,8 @@ class JobProgress(Message, tag=True):
     running: int
     """Items that are in a slot now, as far as is known."""
     waiting: str = ""
-    """Why nothing of it runs, in words, where that needs saying (no slot offers its resources, results not fetched…)."""
+    """Why nothing of it runs, or little, in words, where that needs saying (no slot offers its resources, results not
+    fetched, memory is short…)."""
 
 
 class WorkerStatus(Message):
@@ -501,6 +502,8 @@ class WorkerStatus(Message):
     """Seconds since it joined."""
     packages: dict[str, str] = {}
     python: str = ""
+    short: str = ""
+    """That its host is short of memory, in words: then it gets one item at a time."""
 
 
 class JobStatus(Message):
@@ -645,6 +648,8 @@ class SlotsChanged(Message, tag=True):
     ready: int
     busy: int
     crashes: int
+    short: str = ""
+    """That its host is short of memory, in words."""
 
 
 class Step(Message, tag=True):
