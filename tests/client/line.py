@@ -11,6 +11,7 @@ class FakeLine:
         self.values = None
         self.lost = None
         self.said = []
+        self.soon = lambda call: call()
         self.shelf = Shelf(self)
 
     def cancel(self, number, start, stop):

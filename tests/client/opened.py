@@ -70,6 +70,9 @@ class FakeSession(FakeLine):
     def hear(self, message, buffers=()):
         self.inbox.handlers[type(message)](message, [*buffers])
 
+    def cancel(self, number, start, stop):
+        self.do(lambda outbox: outbox.cancel(number, start, stop))
+
     def submit(self, function, *args, **kwargs):
         return self.opener.submit(function, args, kwargs)
 

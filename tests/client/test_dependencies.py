@@ -309,6 +309,27 @@ def test_a_job_of_another_program_as_an_argument(gate):
         cluster.stop(force=True)
 
 
+FETCHING_PROGRAM = """
+import sys
+import twistcluster as tc
+from tests.client.test_dependencies import inc
+cluster = tc.connect(sys.argv[1])
+cluster.options(name="theirs").map(inc, range(20)).results()
+"""
+
+
+def test_a_job_whose_results_another_program_has_fetched(gate):
+    cluster = tc.Cluster(name="dependencies", slots=1)
+    try:
+        subprocess.run([sys.executable, "-c", FETCHING_PROGRAM, cluster.name], check=True, timeout=DEADLINE_S)
+        theirs = cluster.job("theirs")
+        assert cluster.submit(sum, theirs).result(DEADLINE_S) == 210
+        assert cluster.submit(inc, theirs[3]).result(DEADLINE_S) == 5
+        assert cluster.map(inc, theirs).results() == [*range(2, 22)]
+    finally:
+        cluster.stop(force=True)
+
+
 # ---- failures --------------------------------------------------------------------------------------------------------
 
 
@@ -367,9 +388,16 @@ def test_a_job_with_a_failed_item_is_a_failed_input(cluster):
 
 
 def test_an_item_that_a_lazy_job_never_has_is_a_failed_input(cluster):
-    source = cluster.map(inc, iter(range(3)))
+    go_on = threading.Event()
+
+    def items():
+        yield from range(3)
+        go_on.wait(DEADLINE_S)
+
+    source = cluster.map(inc, items())
     future = cluster.submit(inc, source[7])
-    with pytest.raises((tc.DependencyFailed, IndexError)):
+    go_on.set()
+    with pytest.raises(tc.DependencyFailed, match="it has no item"):
         future.result(DEADLINE_S)
 
 
@@ -405,6 +433,19 @@ def test_a_cancelled_input_cancels_its_dependents(cluster, gate):
         with pytest.raises(tc.Cancelled):
             each.result(DEADLINE_S)
     assert further[1].result(DEADLINE_S) == 2 and len(tc.gather(busy)) == 2
+
+
+def test_what_waits_for_a_result_that_was_thrown_away_here_ends(cluster, gate):
+    running = [cluster.submit(gate, 1), cluster.map(gate, [1])[0]]
+    until(lambda: all(job.running for job in cluster.jobs()[:2]), DEADLINE_S, "their start")
+    assert [each.cancel() for each in running] == [True, True]
+    gate.open()
+    until(lambda: not any(job.running for job in cluster.jobs()[:2]), DEADLINE_S, "their end")
+    for each in running:
+        for future in (cluster.submit(inc, each), cluster.map(inc, [each])[0]):
+            with pytest.raises(tc.Cancelled):
+                future.result(DEADLINE_S)
+    assert cluster.submit(inc, 1).result(DEADLINE_S) == 2
 
 
 def test_a_cancelled_job_cancels_what_maps_over_it(cluster, gate):

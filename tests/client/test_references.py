@@ -18,8 +18,8 @@ from twistcluster.client.references import Collector, Reference
 from twistcluster.errors import Cancelled, ClusterUnreachable, DependencyFailed, NotPicklable, ObjectLost
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.limits import PAGE_STORED_BYTES
-from twistcluster.wire.messages import Cancelled as CancelledItems
 from twistcluster.wire.messages import (
+    Cancel,
     CloseJob,
     Edge,
     ErrorInfo,
@@ -30,6 +30,7 @@ from twistcluster.wire.messages import (
     Values,
     Wanted,
 )
+from twistcluster.wire.messages import Cancelled as CancelledItems
 from twistcluster.wire.pages import FramedPacker, Packed, framed_items, stored_row, unpack_plain
 from twistcluster.wire.values import dumps, loads
 
@@ -160,20 +161,38 @@ def test_a_result_of_a_notebook_s_class_brings_its_definition(session, notebook)
     assert type(loads(data, (), slot, resolve=Resolved())[1][0][0]).__name__ == "Mine"
 
 
-@pytest.mark.parametrize("how", ["failed", "cancelled", "given up"])
+@pytest.mark.parametrize("how", ["failed", "given up"])
 def test_one_that_came_to_nothing_is_an_edge_for_the_cluster_to_judge(session, how):
     record = session.map(abs, [1, 2])
     future = record.future(0)
     session.turn()
     if how == "failed":
         record.failed(0, RAISED, pickled(ValueError("three")))
-    elif how == "cancelled":
-        future.cancel()
     else:
         future.give_up(KeyError("x"))
     session.submit(abs, future)
     (page,) = pages(session.turn())
     assert page.edges == [Edge(0, 0, 1, 0)]
+
+
+def test_what_waits_for_one_that_was_cancelled_here_is_cancelled_once_it_is_sent(session):
+    future = session.submit(abs, 1)
+    session.turn()
+    future.cancel()
+    submitted = session.submit(abs, [future])
+    further = session.submit(abs, submitted)
+    alone = session.opener.submit_alone(abs, (future,), {}, JobOptions())
+    job = session.map(abs, [[1], future, [2]])
+    lazy = session.map(abs, iter([[1], future]))
+    until(lambda: lazy.count == 2)
+    session.turn()
+    sent = [message for message, _ in session.sent]
+    for number, index in ((2, 0), (2, 1), (3, 0), (job.number, 1), (lazy.number, 1)):
+        cancel = sent.index(Cancel(number, index, index + 1))
+        assert any(isinstance(message, Page) and message.job == number for message in sent[:cancel])
+    assert submitted.cancelled() and further.cancelled() and alone.cancelled()
+    assert job.future(1).cancelled() and not job.future(0).done() and not job.future(2).done()
+    assert edges_of(session) == []
 
 
 def test_a_result_in_a_store_is_named(session):

@@ -59,7 +59,11 @@ class Run:
         self.say(CLIENT, m.OpenJob(number, [FUNCTION], CONTEXT.digest, count=count))
         for first in range(0, count, 4096):
             page = min(4096, count - first)
-            waits = [m.Edge(i, n, j, at) for i in range(page) for n, (j, at) in enumerate(edges(first + i))] if edges else []
+            waits = (
+                [m.Edge(i, n, j, at) for i in range(page) for n, (j, at) in enumerate(edges(first + i))]
+                if edges
+                else []
+            )
             self.say(CLIENT, m.Page(number, first, page, 0, edges=waits), b"items")
 
     def work(self):
@@ -157,7 +161,17 @@ def fed(n):
 
 @pytest.mark.parametrize(
     "what",
-    [chain, fan_out, fan_in, whole_fan, failing_chain, cancelled_chain, waiting_the_other_way, chain_that_is_waited_for, fed],
+    [
+        chain,
+        fan_out,
+        fan_in,
+        whole_fan,
+        failing_chain,
+        cancelled_chain,
+        waiting_the_other_way,
+        chain_that_is_waited_for,
+        fed,
+    ],
 )
 def test_edges_cost_what_they_are(what):
     small, large = what(SMALL).calls, what(10 * SMALL).calls

@@ -394,7 +394,7 @@ def test_answers_may_overlap_what_was_answered():
         (m.Values(1, 1, -1, 0), [b"x"], "weren't asked for"),
         (m.Values(1, -1, 4, 0), [b"x"], "not all of them are done"),
         (m.Values(1, 1, 4, 0), [b"x"], "not all of them are done"),
-        (m.Values(1, 1, 2, 0), [], "values of kind 0 in 0 buffers"),
+        (m.Values(1, 1, 2, 0), [b"x", b"y"], "values of kind 0 in 2 buffers"),
         (m.Values(1, 1, 2, 1), [b"x", b"y"], "values of kind 1"),
         (m.Values(1, 1, 2, 2), [b"x"], "values of kind 2"),
     ],
@@ -406,6 +406,21 @@ def test_answers_that_make_no_sense_cost_the_link(values, buffers, words):
     client.say(values, *buffers)
     assert words in client.got(m.Refused)[0].message
     assert client.closed and not other.closed
+
+
+def test_results_that_a_client_holds_no_more_fail_what_waits_for_them():
+    desk = Desk()
+    worker, client = desk.worker(1), desk.client()
+    _, job = ask_again(desk, client, worker)
+    assert client.take(m.Wanted) == [m.Wanted(1, [(1, 3)])]
+    client.say(m.Values(1, 1, 1, 0))
+    [failed] = client.got(m.Failed)
+    assert failed.index == 0 and failed.error.why == "input" and "held by nobody" in failed.error.message
+    client.say(m.Values(1, 2, 1, 0), b"x")
+    worker.work()
+    assert not client.closed and job.state == "failed" and (2, 1, "done") in fates(client)
+    submit(client, 3, (1, [edge(0, 1, 1)]))
+    assert client.take(m.Wanted) == [m.Wanted(1, [(1, 2)])], "it is asked anew"
 
 
 def test_an_answer_that_cuts_across_what_is_here_costs_the_link():

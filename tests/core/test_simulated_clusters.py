@@ -29,6 +29,7 @@ class Story:
         self.failing = pick.choice([0, 0, 0, 50])
         self.crashing = pick.choice([0, 0, 0, 40])
         self.tied = pick.random() < 0.7
+        self.storing = pick.random() < 0.3
         self.chained = pick.random() < 0.3
         self.circles = pick.random() < 0.3
         self.asked_to_cancel: set[SimulatedJob] = set()
@@ -49,7 +50,9 @@ class Story:
     def join(self):
         slots = self.random.choice([0, 1, 2, 4])
         resources = self.random.choice([{}, {"gpu": 1}, {"gpu": 2}])
-        worker = self.cluster.add_worker(slots, resources, kind=self.kind)
+        worker = self.cluster.add_worker(slots, resources, kind=self.kind, host=self.random.choice(["east", "west"]))
+        if self.storing:
+            worker.stores = lambda job, index: (index % 3) << 20
         worker.fails = lambda job, index: self.failing and (index * 13 + job) % self.failing == 0
         worker.crashes = lambda job, index: self.crashing and (index * 17 + job) % self.crashing == 0
         self.events.append(f"{self.cluster.clock.now:.3f} worker joins with {slots} slots, {resources}")

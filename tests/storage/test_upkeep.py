@@ -357,3 +357,23 @@ def test_upkeep_holds_no_locks_and_no_descriptors(store):
         fd = os.open(path, os.O_RDWR)
         assert path.name == "lock" or try_exclusive(fd)
         os.close(fd)
+
+
+def test_an_object_takes_the_name_of_one_that_was_lost(store):
+    pool, reader = Pool(store), Reader(store)
+    lost, _ = pool.write([b"first"])
+    made, _ = pool.write([b"second", bytes(300_000)])
+    os.unlink(f"{store}/{lost.hex()}")
+    Upkeep(store).rename(made, lost)
+    assert good_parts(reader, lost)
+    with pytest.raises(ObjectGone):
+        reader.read(made)
+    pool.recycle([made])  # its maker lets go of a name that is another's now
+    assert good_parts(reader, lost)
+    Upkeep(store).remove([lost])
+    with pytest.raises(ObjectGone):
+        reader.read(lost)
+
+
+def good_parts(reader: Reader, object_id: bytes) -> bool:
+    return [bytes(part) for part in reader.read(object_id)] == [b"second", bytes(300_000)]

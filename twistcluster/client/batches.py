@@ -169,6 +169,9 @@ class Batch:
         record.watch(index, future)
         if index < FINDABLE:
             record.members.append(weakref.ref(future))
+        if self._references.cancelled:
+            self._references.cancelled.clear()
+            future.cancel()
         return future
 
     def close(self) -> list[Packed]:

@@ -41,6 +41,8 @@ class Fates:
         self._values = values
         self._keep = keep
         self._segments = Segments()
+        self.stored: dict[Segment, int] = {}
+        """Those that lie in a store, and where in `arrivals`."""
         self._refused: set[int] = set()
 
     @property
@@ -88,9 +90,18 @@ class Fates:
                     del self.failures[index]
             if self._keep:
                 self._segments.add(segment)
+                if packed.objects:
+                    self.stored[segment] = len(self.arrivals)
                 self.arrivals.append(segment)
                 self.nbytes += packed.nbytes + sum(each.nbytes for each in packed.objects)
         return news
+
+    def let_go(self, segment: Segment) -> None:
+        """Nobody will ask for these results any more."""
+        gone = segment.without_values()
+        self.arrivals[self.stored.pop(segment)] = gone
+        self._segments.replace(segment, gone)
+        self.nbytes -= segment.packed.nbytes + segment.stored_nbytes
 
     def failed(self, failure: ItemFailure) -> bool:
         """An item failed; returns whether that is news."""

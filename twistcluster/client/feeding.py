@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from twistcluster.client.packing import PagePacker
 from twistcluster.client.records import JobRecord
+from twistcluster.client.references import Collector
 from twistcluster.client.session import Session
 from twistcluster.errors import InputEnded
 from twistcluster.wire.messages import CloseJob
@@ -31,9 +32,11 @@ class Feed:
     Args:
         session: Of the job.
         record: The job's; it isn't held, so that it can be let go while its items are still sent.
+        references: Knows the items of which an input was cancelled.
     """
 
-    def __init__(self, session: Session, record: JobRecord) -> None:
+    def __init__(self, session: Session, record: JobRecord, references: Collector) -> None:
+        self._references = references
         self._session = session
         self._number = record.number
         self._label = record.label
@@ -53,6 +56,12 @@ class Feed:
         number, first = self._number, self._first
         self._first += packed.count
         self._session.do(lambda outbox: outbox.page(number, first, packed))
+        cancelled = self._references.cancelled
+        record = self._record() if cancelled else None
+        while cancelled:
+            index = cancelled.pop()
+            if record is not None:
+                record.future(index).cancel()
 
     def pages(self, pages: Iterator[Packed]) -> None:
         """More pages; if one can't be packed, the job is cancelled."""

@@ -72,6 +72,12 @@ class Job(Generic[T]):
         self._record = record
         self._deadline = deadline
         self._cursor = 0
+        record.claim()
+
+    def __del__(self) -> None:
+        record = getattr(self, "_record", None)  # its making may have failed
+        if record is not None:
+            record.unclaim()
 
     @property
     def name(self) -> str:

@@ -115,7 +115,7 @@ class Opener:
             future: Future[T] = record.future(0)
             self._open(record, digest, parts, options)
         named = dict.fromkeys((*self._functions.definitions_of(digest), *row.definitions))
-        Feed(self._session, record).page(references.page(packer.packed(CALL, tuple(named))))
+        Feed(self._session, record, references).page(references.page(packer.packed(CALL, tuple(named))))
         return future
 
     def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
@@ -141,7 +141,7 @@ class Opener:
             record = self._record(options.name or function_name(function), options, known)
             references.bind(record)
             self._open(record, digest, parts, options)
-        feed = Feed(self._session, record)
+        feed = Feed(self._session, record, references)
         if items is None:
             record.input = Puller(source, packer, feed.page, feed.end)
             record.input.start()

@@ -101,6 +101,8 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
         if isinstance(fate, Segment):
             yield fate.values(at) if errors == "raise" else _values(record, fate, at, errors)
             at = fate.stop
+            if fate.packed.objects:
+                record.passed(fate)
         elif isinstance(fate, ItemFailure):
             yield _failure(fate.exception(), errors)
             at += 1

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
 from twistcluster.client.inputs import Inputs, Node
+from twistcluster.client.passing import Passing
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
@@ -69,6 +70,9 @@ class Line(Protocol):
     def keep(self, kept: object) -> None:
         """Somebody stopped waiting for this job or future: keep it findable."""
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """Do something on the reactor's thread."""
+
     def fetched(self, record: "JobRecord") -> None:
         """Somebody took all results of a job."""
 
@@ -111,6 +115,9 @@ class JobRecord:
         self.count = count
         self.fates = Fates(line.definitions, line.values, keep=keep)
         self.input: Input | None = None
+        self.passing = Passing(self.fates)
+        self.heard = False
+        """The scheduler knows of it."""
         self.inputs = Inputs()
         """What its items wait for."""
         self.input_error: BaseException | None = None
@@ -321,7 +328,35 @@ class JobRecord:
     def follow(self, source: "JobRecord") -> None:
         """Its items are as many as those of this other job, whose results are their arguments."""
         self.inputs.source = source
+        with source.condition:
+            source.passing.feeds(self)
         source.lead(self)
+
+    def claim(self) -> None:
+        """A `Job` of the program's shows it."""
+        self.passing.claims += 1
+
+    def unclaim(self) -> None:
+        """That is gone. Called by the garbage collector, in any thread, with any lock held."""
+        self.passing.claims -= 1
+        if not self.passing.claims and self.fates.stored:
+            self._line.soon(self.let_go)
+
+    def let_go(self) -> None:
+        """See what of it nobody will ask for."""
+        with self.condition:
+            self.passing.look()
+
+    def passed(self, segment: Segment) -> None:
+        """Somebody who iterates has taken these results."""
+        with self.condition:
+            self.passing.passed(segment)
+
+    def _was_heard(self) -> None:
+        if not self.heard:
+            self.heard = True
+            if self.inputs.source is not None:
+                self.inputs.source.let_go()
 
     def lead(self, follower: "JobRecord") -> None:
         """Tell another job how many items there are, when that is known."""
@@ -396,6 +431,7 @@ class JobRecord:
 
     def succeeded(self, first: int, packed: Packed) -> None:
         """Results came."""
+        self._was_heard()
         with self.condition:
             news = self.fates.succeeded(first, packed)
             if self.inputs:
@@ -403,6 +439,7 @@ class JobRecord:
             for segment in news:
                 self._tell_watched(segment.start, segment.stop, segment)
             listeners, over = self._listeners if news else (), self._notify()
+            self.passing.look()
         for listener in listeners:
             _tell(listener.results, first, packed)
         self._changed(over)
@@ -446,6 +483,7 @@ class JobRecord:
 
     def goes_on(self, running: int, waiting: str) -> None:
         """News of its progress."""
+        self._was_heard()
         with self.condition:
             if self.is_over:
                 return

@@ -117,6 +117,8 @@ class Collector:
 
     def __init__(self, line: Line, record: JobRecord | None = None) -> None:
         self.expected = False
+        self.cancelled: list[int] = []
+        """Items of which an input was cancelled here, as its cluster may not know: cancel them once they are sent."""
         self._line = line
         self._record = None if record is None else weakref.ref(record)
         self._unbound: list[tuple[int, tuple[object, ...], tuple[Node, ...]]] = []
@@ -145,7 +147,7 @@ class Collector:
         self._met = False
 
     def _begin(self) -> None:
-        self._met = False
+        self._met = self._void = False
         self._numbers: dict[tuple[int, int], int] = {}
         self._nodes: list[Node] = []
         self._stored: dict[bytes, int] = {}
@@ -163,6 +165,8 @@ class Collector:
         if not self._met:
             self.expected = False
             return
+        if self._void:
+            self.cancelled.append(index)
         if self._held:
             self._hold(index, tuple(self._held), tuple(self._nodes))
             for (job, other), number in self._numbers.items():
@@ -208,7 +212,10 @@ class Collector:
         record, index = cast("JobRecord", future._owner), future.index  # noqa: SLF001 (the other half of it)
         _usable(record.line, self._line, f"the future {future.name}", "result()")
         fate = future.fate()
-        if future.done() and not future.cancelled():
+        if future.cancelled():
+            self._void = True
+            return input_value, (-1,)
+        if future.done():
             if fate is None:  # decoded: the job may still have what came
                 known = record.fate(index)
                 if not isinstance(known, Segment):

@@ -16,6 +16,7 @@ from twistcluster.errors import (
     ObjectLost,
     RemoteError,
     RemoteTraceback,
+    ResultsGone,
     TwistclusterError,
     WorkerCrashed,
     WorkerLost,
@@ -38,6 +39,10 @@ WHY: dict[str, type[TwistclusterError]] = {
     "result": NotPicklable,
 }
 """What an item's failure is, where it isn't an exception of the item's own."""
+
+
+LET_GO = Packed(FRAMED, 0, ())
+"""In the place of results that nobody could ask for."""
 
 
 class Segment:
@@ -118,6 +123,15 @@ class Segment:
         """The first item of the page that it is a part of."""
         return self.start - self.offset
 
+    @property
+    def stored_nbytes(self) -> int:
+        """Bytes of them that lie in a store."""
+        return sum(each.nbytes for each in self.packed.objects)
+
+    def without_values(self) -> "Segment":
+        """What stays of results that were let go."""
+        return Segment(self.start, self.stop, LET_GO, self.offset, self.definitions)
+
     def forget(self) -> None:
         """Keep the encoded form only."""
         self._values = None
@@ -127,6 +141,10 @@ class Segment:
             yield self._load(self.offset + index - self.start, index)
 
     def _load(self, at: int, index: int) -> Any:
+        if self.packed is LET_GO:
+            raise ResultsGone(
+                f"the result of item {index} was let go, as no variable held the job: keep it, as in job = cluster.map(…)"
+            )
         data, buffers = framed_item(self.packed, at)
         try:
             return decode(data, buffers, self.definitions, self._store)
@@ -161,6 +179,12 @@ class Segments:
         at = bisect_right(starts, segment.start)
         starts.insert(at, segment.start)
         self._segments.insert(at, segment)
+
+    def replace(self, segment: Segment, other: Segment) -> None:
+        """Another takes the place of one that is there."""
+        at = bisect_right(self._starts, segment.start) - 1
+        if at >= 0 and self._segments[at] is segment:
+            self._segments[at] = other
 
     def find(self, index: int) -> Segment | None:
         """The one that holds this item."""

@@ -36,6 +36,7 @@ from twistcluster.errors import (
     ClusterBusy,
     ClusterUnreachable,
     JobNotFound,
+    ObjectLost,
     ResultsGone,
     TwistclusterError,
     VersionMismatch,
@@ -61,6 +62,7 @@ from twistcluster.wire.messages import (
     Question,
     Refused,
     Release,
+    Restore,
     Retry,
     SchedulerToClient,
     StepDone,
@@ -77,7 +79,12 @@ Answered = tuple[Answer, "list[Step]"]
 
 _incoming: Codec = Codec(SchedulerToClient)
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
-_DECLINED: dict[str, type[TwistclusterError]] = {"busy": ClusterBusy, "unknown": JobNotFound, "gone": ResultsGone}
+_DECLINED: dict[str, type[TwistclusterError]] = {
+    "busy": ClusterBusy,
+    "unknown": JobNotFound,
+    "gone": ResultsGone,
+    "lost": ObjectLost,
+}
 _REFUSED: dict[str, type[TwistclusterError]] = {
     "protocol": VersionMismatch,
     "python": VersionMismatch,
@@ -123,6 +130,8 @@ class Session:
         self.owned = bool(owner)
         self.id = uuid.uuid4().hex
         self.values = open_store(connection.store)
+        if self.values is not None:
+            self.values.restore = self._restore
         self.store = ClientStore(self.values, definitions, self.dropped_value)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
@@ -264,6 +273,10 @@ class Session:
         if len(self._dropped_values) == 1 and self.lost is None:
             with contextlib.suppress(Exception):  # the program ends, or was forked
                 bridge.call(self._drop_values)
+
+    def _restore(self, name: bytes) -> None:
+        """A value that this program was told of is gone: the cluster makes it again."""
+        answer_of(self.ask(Restore(name)))
 
     def _drop_values(self) -> None:
         ids = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]

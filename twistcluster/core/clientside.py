@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
-from twistcluster.core.ranges import Range
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.errors import ProtocolError
@@ -20,7 +19,6 @@ from twistcluster.wire.messages import (
     Ask,
     Blob,
     Cancel,
-    Cancelled,
     CloseJob,
     Context,
     Declined,
@@ -37,6 +35,7 @@ from twistcluster.wire.messages import (
     Page,
     Release,
     RestartSlots,
+    Restore,
     Retry,
     Scale,
     Status,
@@ -182,6 +181,9 @@ class ClientSide:
         scheduler.objects.hold(message.objects)
         if job.arrived == job.count:
             del client.sending[job.number]
+        if message.objects:
+            scheduler.places.made(message.objects, client.hello.host)
+            scheduler.places.hint(job, message.first, message.objects)
         fed = scheduler.sources.grew(job, message.first)
         if inputs:
             scheduler.edges.arm(job, inputs, client)
@@ -239,7 +241,7 @@ class ClientSide:
     def _cancel_range(self, job: Job, start: int, stop: int) -> None:
         scheduler = self._scheduler
         job.cancelling.add(start, stop)
-        self.cancelled(job, job.spans.finish(start, stop))
+        self._scheduler.fates.cancel(job, job.spans.finish(start, stop))
         for lease in list(job.spans.leases.values()):
             if lease.left.overlap(start, stop):
                 scheduler.leasing.revoke(lease, 0)
@@ -255,29 +257,10 @@ class ClientSide:
             each.owner.sending.pop(each.number, None)
             if each.links is not None:
                 each.links.growing = False
-            self._scheduler.cancel_unseen(each)
+            self._scheduler.fates.cancel_unseen(each)
         for each in [job, *fed]:
-            self._cancel_dependents(each, [missing])
+            self._scheduler.fates.cancel_dependents(each, [missing])
             self._scheduler.settle(each)
-
-    def cancelled(self, job: Job, ranges: list[Range]) -> None:
-        """These items won't start, nor what waits for them."""
-        if ranges:
-            self._tell_cancelled(job, ranges)
-            self._cancel_dependents(job, ranges)
-
-    def _cancel_dependents(self, job: Job, ranges: list[Range]) -> None:
-        if job.links is not None:
-            for other, gone in self._scheduler.edges.cancelled(job, ranges).items():
-                self._tell_cancelled(other, list(gone))
-                self._scheduler.settle(other)
-
-    def _tell_cancelled(self, job: Job, ranges: list[Range]) -> None:
-        for start, stop in ranges:
-            job.cancelled.add(start, stop)
-        scheduler = self._scheduler
-        scheduler.supply.unneeded(job, job.finished(ranges))
-        scheduler.telling.tell(job, Cancelled(job.number, ranges))
 
     def _retry(self, client: Client, message: Retry, _: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
@@ -358,6 +341,8 @@ class ClientSide:
                 scheduler.send(peer, Answer(message.request))
             case Everywhere():
                 self._everywhere(client, message.request, question)
+            case Restore():
+                scheduler.remaking.asked(client, message.request, question.id)
             case StopCluster():
                 self._stop(client, message.request, question)
 

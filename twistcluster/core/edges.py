@@ -174,6 +174,7 @@ class Edges:
             waiter.unmet -= 1
             if not waiter.unmet:
                 waiter.state = READY
+                self._scheduler.places.hint_inputs(waiter)
                 ready.setdefault(waiter.job, []).append(waiter.index)
         for job, indices in ready.items():
             for start, stop in as_ranges(indices):
@@ -243,7 +244,7 @@ class Edges:
                     work.append((waiter.job, waiter.index))
             for fed in list(links.sourced):
                 if fed.spans.finish(index, index + 1):
-                    self._scheduler.item_failed(fed, index, *cause)
+                    self._scheduler.fates.fail(fed, index, cause)
                     work.append((fed, index))
 
     def deny(self, job: Job, start: int, stop: int, cause: Cause, *, whole: bool = True) -> None:
@@ -258,7 +259,7 @@ class Edges:
             for a, b in fed.spans.waiting.overlap(start, stop):
                 for index in range(a, b):
                     if fed.spans.finish(index, index + 1):
-                        self._scheduler.item_failed(fed, index, *cause)
+                        self._scheduler.fates.fail(fed, index, cause)
                         self.failed(fed, index, cause)
 
     def _fail(self, waiter: Waiter, cause: Cause) -> bool:
@@ -266,12 +267,12 @@ class Edges:
             return False
         self._let_go(waiter)
         waiter.job.spans.finish(waiter.index, waiter.index + 1)
-        self._scheduler.item_failed(waiter.job, waiter.index, *cause)
+        self._scheduler.fates.fail(waiter.job, waiter.index, cause)
         return True
 
     def _doom(self, waiter: Waiter, cause: Cause | None) -> None:
         if cause is None:
-            self._scheduler.cancelled(waiter.job, waiter.job.spans.finish(waiter.index, waiter.index + 1))
+            self._scheduler.fates.cancel(waiter.job, waiter.job.spans.finish(waiter.index, waiter.index + 1))
             self._scheduler.settle(waiter.job)
         elif self._fail(waiter, cause):
             self.failed(waiter.job, waiter.index, cause)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 
-__all__ = ["Close", "Effect", "EndCluster", "Log", "Remove", "Send"]
+__all__ = ["Close", "Effect", "EndCluster", "Log", "Remove", "Rename", "Send"]
 
 
 class Send(NamedTuple):
@@ -40,10 +40,17 @@ class Remove(NamedTuple):
     ids: list[bytes]
 
 
+class Rename(NamedTuple):
+    """A value in the host's store takes another's name, whose file was lost."""
+
+    made: bytes
+    name: bytes
+
+
 class EndCluster(NamedTuple):
     """The whole cluster shall end."""
 
     reason: str
 
 
-Effect = Send | Close | Log | Remove | EndCluster
+Effect = Send | Close | Log | Remove | Rename | EndCluster

@@ -1,7 +1,7 @@
 """Whose turn it is: jobs with pending items, by priority, then fairly.
 
 Owns: the order. Fairness is counted in slot-seconds: between clients, then between one client's jobs, so that a single
-submit isn't stuck behind its own client's map of ten million. Must not know: leases, workers beyond what fits them.
+submit isn't stuck behind its own client's map of ten million. Jobs that feed each other count as one. Must not know: leases, workers beyond what fits them.
 """
 
 from heapq import heappop, heappush, heapreplace
@@ -56,7 +56,7 @@ class ReadyJobs:
             owner.usage = max(owner.usage, self._clock)
         job.usage = max(job.usage, owner.clock)
         lane = clients.setdefault(owner, {}).setdefault(job.needs, [])
-        heappush(lane, (job.usage, job.key, job))
+        heappush(lane, (place(job), job.key, job))
         return True
 
     def pick(self, priority: int, fits: "Callable[[Needs], bool]") -> "Job | None":
@@ -71,9 +71,9 @@ class ReadyJobs:
             lane = self._next_lane(lanes, fits)
             if lane is not None:
                 self._picked = lane
-                usage, _, job = lane[0]
+                job = lane[0][2]
                 self._clock = max(self._clock, client.usage)
-                client.clock = max(client.clock, usage)
+                client.clock = max(client.clock, lane[0][0])
                 return job
             if not lanes:
                 del clients[client]
@@ -87,8 +87,14 @@ class ReadyJobs:
         best: Lane | None = None
         for needs in list(lanes):
             lane = lanes[needs]
-            while lane and not lane[0][2].spans.pending:
-                heappop(lane)[2].queued = False
+            while lane:
+                known, key, job = lane[0]
+                if not job.spans.pending:
+                    heappop(lane)[2].queued = False
+                elif known < place(job):  # jobs that it feeds were charged meanwhile
+                    heapreplace(lane, (place(job), key, job))
+                else:
+                    break
             if not lane:
                 del lanes[needs]
             elif fits(needs) and (best is None or lane[0] < best[0]):
@@ -97,8 +103,16 @@ class ReadyJobs:
 
     def charge(self, job: "Job", seconds: float) -> None:
         """The job that was picked last was given slot-seconds."""
-        job.usage += seconds
+        job.root.usage += seconds
         job.owner.usage += seconds
         lane = self._picked
         if lane and lane[0][2] is job:
-            heapreplace(lane, (job.usage, job.key, job))
+            heapreplace(lane, (place(job), job.key, job))
+
+
+def place(job: "Job") -> float:
+    """Where it stands in its lane: by slot-seconds, but what another job feeds goes first, the last of a chain before all.
+
+    So what a job made is used up before more of it is made; a chain's slot-seconds are all its first job's.
+    """
+    return -float(job.depth) if job.depth else job.usage

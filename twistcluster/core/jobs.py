@@ -31,6 +31,7 @@ from twistcluster.wire.messages import (
 if TYPE_CHECKING:
     from twistcluster.core.clients import Client
     from twistcluster.core.links import Links
+    from twistcluster.core.objects import ObjectRecord
     from twistcluster.core.workers import Needs, Worker
 
 __all__ = ["TRANSITIONS", "Entry", "Event", "Job", "Log", "PageRecord", "State", "nbytes"]
@@ -180,6 +181,8 @@ class Job:
     """Items that were on a worker when it was lost, once and twice."""
     recipes: int = 0
     """Of all its pages."""
+    remakes: "ObjectRecord | None" = None
+    """It is in no list: it makes this value again, which was lost."""
     forgotten: bool = False
     """Nobody asks for it any more; it is here for the values that were made of it."""
     input_error: str = ""
@@ -190,16 +193,23 @@ class Job:
     workers: "dict[Worker, None]" = field(default_factory=dict)
     """Who was told of it."""
     usage: float = 0.0
-    """Slot-seconds, on the owner's clock of them."""
+    """Slot-seconds, on the owner's clock of them; those of jobs that it feeds count as its own."""
+    depth: int = 0
+    """How many jobs feed it, one through the other."""
+    root: "Job" = field(init=False)
+    """The first of these; itself, where none does."""
     queued: bool = False
     links: "Links | None" = None
     """Its ties to other jobs, where it has any."""
+    local: dict[str, RangeSet] | None = None
+    """By host: items whose bytes are there (places.py); None where no item names a stored value."""
     told: tuple[int, str] = (0, "")
     """The progress that the watchers know: running, waiting."""
 
     def __post_init__(self) -> None:
         self.needs = tuple(sorted(self.info.resources.items()))
         self.load = self.info.priority, self.needs
+        self.root = self
 
     @property
     def id(self) -> str:

@@ -4,11 +4,13 @@ Owns: the decision. A worker is kept filled to a target of seconds; its next lea
 the cost grows with time and workers, not with items. Must not know: messages from clients, how results are told.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from twistcluster.core.effects import Effect, Send
 from twistcluster.core.fairness import ReadyJobs
 from twistcluster.core.jobs import Job
+from twistcluster.core.places import local_range
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.supply import Supply
 from twistcluster.core.workers import Needs, Worker
@@ -31,6 +33,7 @@ class Leasing:
 
     __slots__ = (
         "_effects",
+        "_hosts",
         "_leased",
         "_next_lease",
         "_roomy",
@@ -55,6 +58,8 @@ class Leasing:
         """Workers that have room for which nothing fitted when they were looked at."""
         self._leased: dict[int, int] = {}
         """How many leases there are of each priority."""
+        self._hosts: Counter[str] = Counter()
+        """How many workers there are on each host."""
         self.slots = 0
         """Of all workers."""
 
@@ -74,12 +79,16 @@ class Leasing:
         """A worker joined."""
         self.workers[worker.peer] = worker
         self.slots += worker.slots
+        self._hosts[worker.hello.host] += 1
         self._unfilled[worker] = None
 
     def remove(self, worker: Worker) -> None:
         """A worker is gone; its leases are the caller's to see to."""
         del self.workers[worker.peer]
         self.slots -= worker.slots
+        self._hosts[worker.hello.host] -= 1
+        if not self._hosts[worker.hello.host]:
+            del self._hosts[worker.hello.host]
         self._unfilled.pop(worker, None)
         self._roomy.pop(worker, None)
         for job, _ in worker.leases.values():
@@ -165,9 +174,15 @@ class Leasing:
         count = max(min(job.pace.size(max(room_s, unit)), fair), places, 1)
         number = self._next_lease
         self._next_lease = number + 1
+        near = None
         if job.lost_once or job.lost_twice:
             count = self._cautious(worker, job, count, number)
-        lease = spans.take(number, worker, count, unit)
+        elif job.local is not None and len(self._hosts) > 1:
+            near = local_range(job, worker.hello.host)
+        if near is None:
+            lease = spans.take(number, worker, count, unit)
+        else:
+            lease = spans.take_range(number, worker, near[0], min(near[1], near[0] + count), unit)
         assert lease is not None, "a job that is picked has pending items"
         self._supply.lease(worker, job, lease.start, lease.stop)
         worker.leases[number] = job, lease

@@ -40,6 +40,8 @@ class ObjectRecord:
     """Who needs the value itself."""
     pins: int = 0
     """Recipes that name it: it can be made again as long as there are some."""
+    remade: int = 0
+    """How often it was lost and made again."""
     freed: bool = False
     """Its maker may have used the memory again."""
 
@@ -132,6 +134,17 @@ class Objects:
                 if not record.users:
                     self._unused[each.id] = None
             page.pinned = False
+
+    def restored(self, record: ObjectRecord, peer: int, made: bytes) -> None:
+        """A value is there again: what a peer made under another name was given this one. The node removes it."""
+        if record.home is not None:
+            self._by_home[record.home].pop(record.id, None)
+            record.home = None
+        if record.freed:
+            record.freed = False
+            self.nbytes += record.nbytes
+        self._unused[record.id] = None
+        self._freed.setdefault(peer, []).append(made)
 
     def refuse(self, peer: int, stored: Iterable[Stored]) -> None:
         """A peer made these for nobody: another's results were taken before."""

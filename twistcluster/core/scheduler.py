@@ -11,16 +11,17 @@ Rules:
 """
 
 import math
-from collections.abc import Sequence
 
 from twistcluster.core.clients import Client
 from twistcluster.core.clientside import ClientSide
 from twistcluster.core.edges import Edges
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
+from twistcluster.core.fates import Fates
 from twistcluster.core.jobs import Job
 from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
-from twistcluster.core.ranges import Range
+from twistcluster.core.places import Places
+from twistcluster.core.remaking import Remaking
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -32,10 +33,7 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import RESULTS_HELD_BYTES
 from twistcluster.wire.messages import (
     PROTOCOL,
-    Cancelled,
     ClusterStatus,
-    ErrorInfo,
-    Failed,
     Hello,
     JobProgress,
     Message,
@@ -113,9 +111,12 @@ class Scheduler:
         )
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
+        self.places = Places()
+        self.fates = Fates(self)
         self.edges = Edges(self)
         self.sources = Sources(self)
         self.wanted = Fetching(self)
+        self.remaking = Remaking(self)
         self._client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
         self._next_tick = now + PROGRESS_S
@@ -243,37 +244,14 @@ class Scheduler:
         key, self._next_key = self._next_key, self._next_key + 1
         return key
 
-    def cancelled(self, job: Job, ranges: list[Range]) -> None:
-        """These items of a job won't start."""
-        self._client_side.cancelled(job, ranges)
-
-    def cancel_unseen(self, job: Job) -> None:
-        """The items of a job that never came are cancelled."""
-        missing = (job.arrived, job.count or 0)
-        job.spans.finished += missing[1] - missing[0]
-        job.cancelled.add(*missing)
-        self.telling.tell(job, Cancelled(job.number, [missing]))
-
-    def item_failed(
-        self,
-        job: Job,
-        index: int,
-        error: ErrorInfo,
-        buffers: tuple[Buffer, ...] = (),
-        definitions: Sequence[bytes] = (),
-    ) -> None:
-        """An item that is in nobody's hands any more failed for good. What waits for it is the caller's to see to."""
-        job.failed.add(index, index + 1)
-        self.supply.unneeded(job, job.finished([(index, index + 1)], failed=True))
-        self.telling.tell(job, Failed(job.number, index, error, [*definitions]), buffers)
-        self.settle(job)
-
     def open_jobs(self) -> list[Job]:
         """Jobs that aren't over."""
         return [job for job in self.jobs.values() if not job.over]
 
     def settle(self, job: Job) -> None:
         """See whether a job is complete, after some of its items met their fate or its input ended."""
+        if job.remakes is not None:
+            return
         self.touched[job] = None
         if job.complete and not job.over:
             job.advance(job.outcome())

@@ -68,7 +68,9 @@ class SlotSide:
         self._finished(slot, bite, message.index, message.index + 1, message.seconds)
         if not bite.job.ended:
             lease = bite.lease.number
-            self._worker.up(Failure(lease, message.index, message.seconds, message.error, message.definitions), buffers)
+            seconds, error = message.seconds, message.error
+            told = Failure(lease, message.index, seconds, error, message.definitions, message.missing)
+            self._worker.up(told, buffers)
 
     def _finished(self, slot: Slot, bite: BiteRecord, start: int, stop: int, seconds: float) -> None:
         slot.proven = True

@@ -35,6 +35,7 @@ class Sources:
         """A job was opened that another feeds, which may be over."""
         links = links_of(job)
         links.source = source
+        job.depth, job.root = source.depth + 1, source.root
         links.growing = source.expects_more
         links_of(source).sourced[job] = None
         job.count = source.count
@@ -44,7 +45,7 @@ class Sources:
         if job.count is not None and job.count != job.info.count:
             self._scheduler.telling.tell(job, CloseJob(job.number, job.count, job.input_error))
         if job.count is not None and not links.growing and job.arrived < job.count:
-            self._scheduler.cancel_unseen(job)
+            self._scheduler.fates.cancel_unseen(job)
         self._settle(job, [(0, job.arrived)], job.owner)
 
     def grew(self, job: Job, first: int) -> list[Job]:
@@ -68,7 +69,7 @@ class Sources:
         for job in list(links.sourced):
             ready = job.spans.ready(start, stop)
             failed = job.failed.overlap(start, stop)
-            if not (ready or failed) or (not ready and start in job.pages):
+            if not ready and not (failed and in_gap(job, start, stop)):
                 continue
             supply = self._scheduler.supply
             known = supply.known(values.definitions)
@@ -80,6 +81,8 @@ class Sources:
                 self._scheduler.objects.done_with(before, kept=False)
             self._scheduler.objects.hold(values.objects)
             job.feed_page(page, buffers, unfinished=total(ready), failed=total(failed))
+            if values.objects:
+                self._scheduler.places.hint(job, start, values.objects)
             self._scheduler.leasing.pending(job)
             self._scheduler.touched[job] = None
 
@@ -103,12 +106,12 @@ class Sources:
         theirs = links_of(source)
         for start, stop in ranges:
             gone = [part for a, b in source.cancelled.overlap(start, stop) for part in job.spans.finish(a, b)]
-            scheduler.cancelled(job, gone)
+            scheduler.fates.cancel(job, gone)
             for a, b in source.failed.overlap(start, stop):
                 for index in range(a, b):
                     if job.spans.finish(index, index + 1):
                         cause = failed_before(source, index)
-                        scheduler.item_failed(job, index, *cause)
+                        scheduler.fates.fail(job, index, cause)
                         scheduler.edges.failed(job, index, cause)
             done = theirs.done.overlap(start, stop)
             scheduler.wanted.fetch(source, done, asker)
@@ -122,11 +125,8 @@ class Sources:
         """
         assert source.links is not None
         for job in source.links.sourced:
-            if job.spans.waiting.overlap(start, stop):
-                at = bisect_left(job.firsts, start)
-                before = job.pages.get(job.firsts[at - 1]) if at else None
-                if (at < len(job.firsts) and job.firsts[at] < stop) or (before is not None and before.stop > start):
-                    raise ProtocolError(f"items {start} to {stop} were sent, and some of them are here")
+            if job.spans.waiting.overlap(start, stop) and not in_gap(job, start, stop):
+                raise ProtocolError(f"items {start} to {stop} were sent, and some of them are here")
 
     @staticmethod
     def detach(job: Job) -> None:
@@ -148,6 +148,13 @@ def downstream(job: Job) -> list[Job]:
             found += grow
             work += grow
     return found
+
+
+def in_gap(job: Job, start: int, stop: int) -> bool:
+    """Whether a job got no page yet that holds any of these items."""
+    at = bisect_left(job.firsts, start)
+    before = job.pages.get(job.firsts[at - 1]) if at else None
+    return not (at < len(job.firsts) and job.firsts[at] < stop) and (before is None or before.stop <= start)
 
 
 def without_page(job: Job, start: int, stop: int) -> list[Range]:

@@ -158,6 +158,13 @@ class Spans(Generic[HolderT]):
         lease = self.leases[number] = LeasedSpan(number, holder, start, stop, unit_s, RangeSet(start, stop))
         return lease
 
+    def take_range(self, number: int, holder: HolderT, start: int, stop: int, unit_s: float) -> LeasedSpan[HolderT]:
+        """Lease these items, all of them pending."""
+        if not self.pending.withdraw(start, stop):
+            raise ValueError(f"items {start} to {stop} aren't all pending")
+        lease = self.leases[number] = LeasedSpan(number, holder, start, stop, unit_s, RangeSet(start, stop))
+        return lease
+
     def report(self, number: int, start: int, stop: int) -> bool:
         """Items were finished under a lease. False, and nothing happens, unless it holds all of them."""
         lease = self.leases.get(number)

@@ -113,6 +113,9 @@ class Fetching:
         assert links is not None
         if links.done.overlap(start, stop) != [(start, stop)]:
             raise ProtocolError(f"job {message.job}: items {start} to {stop} were sent, and not all of them are done")
+        if not buffers:
+            self._not_held(asked, job, start, stop)
+            return
         check_packing(message, buffers)
         if links.shelf.overlaps(start, stop):
             raise ProtocolError(f"job {message.job}: items {start} to {stop} were sent, and some of them are here")
@@ -125,6 +128,15 @@ class Fetching:
             asked.job = None
         values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
         self._scheduler.edges.came(job, values, buffers)
+
+    def _not_held(self, asked: Asked, job: Job, start: int, stop: int) -> None:
+        """Who was asked holds them no more."""
+        parts = asked.ranges.remove(start, stop)
+        if not asked.ranges:
+            asked.job = None
+        for part in parts:
+            links_of(job).asked.remove(*part)
+            self._scheduler.edges.deny(job, *part, input_error(job, "its results are held by nobody any more"))
 
     def left(self, client: Client) -> None:
         """A client is gone: what it was asked for is had from another, or can't be had."""

@@ -9,6 +9,7 @@ from twistcluster.core.clientside import differing
 from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
+from twistcluster.core.links import Cause
 from twistcluster.core.ranges import Range
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.workers import Worker
@@ -139,11 +140,16 @@ class WorkerSide:
         lease.fruitless = False
         job.pace.measured(message.count, message.seconds)
         scheduler.leasing.reported(worker, message.lease, message.count)
+        if job.remakes is not None:
+            scheduler.remaking.reported(worker, job, message)
+            return
         if message.objects:
             scheduler.objects.made(worker.peer, message.objects, job, start)
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
         scheduler.telling.tell(job, told, buffers)
+        if message.objects:
+            scheduler.places.made(message.objects, worker.hello.host)
         if job.links is not None:
             values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
             scheduler.edges.succeeded(job, values, buffers)
@@ -156,6 +162,11 @@ class WorkerSide:
         job, lease = entry
         check_seconds(message.seconds)
         if job.spans.owns(message.lease, message.index):
+            if message.missing:
+                job.spans.release(message.lease, message.index, message.index + 1)
+                self._scheduler.leasing.reported(worker, message.lease, 1)
+                self._scheduler.remaking.missed_by_item(job, message.index, message.missing)
+                return
             job.pace.measured(1, message.seconds)
             self._fail(job, lease, message.index, message.error, buffers, message.definitions)
 
@@ -181,7 +192,7 @@ class WorkerSide:
         buffers: tuple[Buffer, ...] = (),
         definitions: list[bytes] | None = None,
     ) -> None:
-        self._scheduler.item_failed(job, index, error, buffers, definitions or [])
+        self._scheduler.fates.fail(job, index, Cause(error, buffers, definitions or []))
         if job.links is not None:
             text = f"item {index} failed with {error.type}: {error.message}"
             cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
@@ -191,6 +202,8 @@ class WorkerSide:
         entry = worker.leases.get(message.lease)
         if entry is not None:
             job, lease = entry
+            if job.remakes is not None:
+                return
             if not lease.start <= message.index < lease.stop:
                 raise ProtocolError(f"lease {message.lease}: output of item {message.index}, which isn't in it")
             self._scheduler.telling.tell(job, Output(job.number, message.index, message.text, message.dropped_bytes))
@@ -231,7 +244,7 @@ class WorkerSide:
         scheduler = self._scheduler
         for start, stop in ranges:
             for a, b in job.cancelling.overlap(start, stop):
-                scheduler.cancelled(job, job.spans.finish(a, b))
+                scheduler.fates.cancel(job, job.spans.finish(a, b))
         scheduler.leasing.pending(job)
         scheduler.settle(job)
 

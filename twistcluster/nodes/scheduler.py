@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Remove, Send
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Remove, Rename, Send
 from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.link import Channel
@@ -169,6 +169,9 @@ class SchedulerNode:
                 case Close(peer, reason):
                     if (link := self._links.get(peer)) is not None:
                         link.close(reason)
+                case Rename(made, name):
+                    if self._upkeep is not None:
+                        self._upkeep.rename(made, name)
                 case Remove(ids):
                     if self._upkeep is not None:
                         self._upkeep.remove(ids)

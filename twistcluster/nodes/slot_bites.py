@@ -15,10 +15,11 @@ from twistcluster.nodes.slot_errors import ArgumentError, ContextError, Why, des
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Results
 from twistcluster.nodes.slot_loops import DONE, LIMIT, run_args, run_calls, run_ones
+from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import Row, encode, is_large
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import KIB
-from twistcluster.wire.messages import Bite, BiteDone
+from twistcluster.wire.messages import Bite, BiteDone, ErrorInfo
 from twistcluster.wire.pages import ARGS, CALL, PLAIN_TYPES
 from twistcluster.wire.values import dumps
 
@@ -183,6 +184,10 @@ class Biter:
     def _failed(self, index: int, error: BaseException, why: Why, seconds: float) -> None:
         if isinstance(error, ContextError):
             self._results.fail(index, error.info, seconds, error.buffers, error.definitions)
+            return
+        if isinstance(error, ArgumentError) and isinstance(error.__cause__, ObjectGone):
+            gone = error.__cause__
+            self._results.fail(index, ErrorInfo("gone", "ObjectLost", str(gone)), seconds, (), (), gone.id)
             return
         if isinstance(error, ArgumentError) and error.__cause__ is not None:
             error, why = error.__cause__, "argument"

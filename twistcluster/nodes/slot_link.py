@@ -175,11 +175,17 @@ class Results:
             self._link.write_old(now)
 
     def fail(
-        self, index: int, error: ErrorInfo, seconds: float, buffers: Sequence[Buffer], definitions: Sequence[bytes]
+        self,
+        index: int,
+        error: ErrorInfo,
+        seconds: float,
+        buffers: Sequence[Buffer],
+        definitions: Sequence[bytes],
+        missing: bytes = b"",
     ) -> None:
-        """An item failed; the run was closed before."""
+        """An item failed, or could not be run for want of a stored value; the run was closed before."""
         with self._link.lock:
-            self._link.put(Failure(self._bite, index, seconds, error, [*definitions]), buffers)
+            self._link.put(Failure(self._bite, index, seconds, error, [*definitions], missing), buffers)
 
     def end(self, message: Message) -> None:
         """The last word of a bite: everything leaves now."""

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "FREE",
+    "ID_AT",
     "ID_BYTES",
     "NEW",
     "Layout",
@@ -30,6 +31,8 @@ NEW: Final = "new-"
 
 _MAGIC: Final = b"twcobj1\n"
 _HEAD: Final = struct.Struct("<8s16sQ")
+ID_AT: Final = 8
+"""Where in the file the object's id stands."""
 _ALIGNMENT: Final = 64
 _SMALLEST: Final = 16 * 1024
 _SLACK: Final = 4096
@@ -39,9 +42,10 @@ _SLACK: Final = 4096
 class ObjectGone(KeyError):
     """No object of this id is in the store: it was freed, or never written here."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, id: bytes) -> None:  # noqa: A002 (the message's word)
         super().__init__(message)
         self.message = message
+        self.id = id
 
     def __str__(self) -> str:
         return self.message
@@ -123,4 +127,4 @@ def _aligned(offset: int) -> int:
 
 
 def _damaged(object_id: bytes, why: str) -> ObjectDamaged:
-    return ObjectDamaged(f"the file of object {object_id.hex()} is damaged: {why}")
+    return ObjectDamaged(f"the file of object {object_id.hex()} is damaged: {why}", object_id)

@@ -57,7 +57,9 @@ class Reader:
         for place in (self._folder, f"{self._folder}/disk", self._folder):
             if (memory := _read_file(f"{place}/{name}")) is not None:
                 return parts_in(object_id, memory)
-        raise ObjectGone(f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended")
+        raise ObjectGone(
+            f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended", object_id
+        )
 
 
 def _read_file(path: str) -> memoryview | None:

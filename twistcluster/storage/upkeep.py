@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from twistcluster.storage.copying import is_full, try_exclusive, unlock_and_close
-from twistcluster.storage.layout import FREE, NEW, is_object
+from twistcluster.storage.layout import FREE, ID_AT, NEW, is_object
 
 __all__ = ["Upkeep"]
 
@@ -64,6 +64,18 @@ class Upkeep:
             _remove(f"{self._folder}/{name}", even_if_read=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self._disk}/{name}")
+
+    def rename(self, made: bytes, name: bytes) -> None:
+        """An object takes the name of another, which was lost."""
+        for place in (self._folder, self._disk):
+            path = f"{place}/{made.hex()}"
+            with contextlib.suppress(FileNotFoundError):
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    os.pwrite(fd, name, ID_AT)  # nobody reads it yet: its name was told to nobody
+                    os.rename(path, f"{place}/{name.hex()}")
+                finally:
+                    os.close(fd)
 
     def look(self, now: float) -> bool:
         """See what is to be done, and do some of it; to be called every second or so, always from the same thread.

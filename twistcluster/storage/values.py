@@ -3,7 +3,7 @@
 Owns: which values go there, and how one of them becomes a value again. Must not know: jobs, links, who counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from twistcluster.errors import AccessDenied
@@ -39,6 +39,8 @@ class ValueStore:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.restore: Callable[[bytes], None] | None = None
+        """Has a lost value made again and returns when it is there, or raises `ObjectLost`; a client has one."""
         self._pool = Pool(folder)
         self._reader = Reader(folder)
 
@@ -61,6 +63,12 @@ class ValueStore:
         Raises:
             ObjectGone: It isn't there.
         """
+        try:
+            return self._reader.read(name)
+        except ObjectGone:
+            if self.restore is None:
+                raise
+        self.restore(name)
         return self._reader.read(name)
 
     def freed(self, ids: Iterable[bytes]) -> None:
@@ -120,7 +128,7 @@ def decode(
     if named is None:
         return loads(data, buffers, definitions, copy=copy, resolve=resolve)
     if store is None:
-        raise ObjectGone(f"value {named[0].hex()} is in the store of another host")
+        raise ObjectGone(f"value {named[0].hex()} is in the store of another host", named[0])
     first, *others = store.parts(named[0])
     return loads(first, others, definitions, copy=False, resolve=resolve)
 

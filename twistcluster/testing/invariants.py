@@ -92,12 +92,17 @@ def _check_objects(scheduler: Scheduler) -> None:
             holds.update(each.id for page in job.links.shelf for each in page.message.objects)
     for client in scheduler.clients.values():
         holds.update(client.objects)
+    for remake in scheduler.remaking.remakes.values():
+        holds.update(each.id for each in remake.needs)
+        if remake.job.links is not None:
+            assert not remake.job.links.shelf, "nobody waits for what makes a value again"
     for record in records:
         held = holds.pop(record.id, 0)
         assert record.users == held, f"value {record.id.hex()}: {record.users} said to hold it, {held} do"
         pinned = pins.pop(record.id, 0)
         assert record.pins == pinned, f"value {record.id.hex()}: {record.pins} recipes said to name it, {pinned} do"
-        assert not record.freed or not record.users, f"value {record.id.hex()} is freed, and held"
+        on_its_way = record.id in scheduler.remaking.remakes
+        assert not record.freed or not record.users or on_its_way, f"value {record.id.hex()} is freed, and held"
         if record.job is not None:
             recipes.update((record.job, page.first) for page in record.job.pages_of(record.index, record.index + 1))
     assert not holds, f"{len(holds)} values are named and not known"

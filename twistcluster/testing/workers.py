@@ -21,6 +21,7 @@ from twistcluster.wire.messages import (
     Revoke,
     Scale,
     SlotsChanged,
+    Stored,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class LeaseWorker:
         """Items that were started: (job, index)."""
         self.fails: Callable[[int, int], bool] = lambda _job, _index: False
         self.crashes: Callable[[int, int], bool] = lambda _job, _index: False
+        self.stores: Callable[[int, int], int] = lambda _job, _index: 0
+        """How many bytes of an item's result lie in the store of this host; 0: it travels."""
 
     def received(self, message: Message, _buffers: "tuple[Buffer, ...]") -> None:
         """The scheduler said something."""
@@ -115,7 +118,10 @@ class LeaseWorker:
             self.link.send(False, Failure(lease.number, index, seconds, error))
         else:
             value = f"{index} by {id(self)}".encode()
-            self.link.send(False, Report(lease.number, index, 1, 0, seconds), (value,))
+            size = self.stores(lease.job, index)
+            name = b"%08x%08x" % (id(self) % (1 << 32), len(self.runs))
+            objects = [Stored(0, name, size)] if size else []
+            self.link.send(False, Report(lease.number, index, 1, 0, seconds, objects=objects), (value,))
         self.runs.append((lease.job, index))
         self._start()
 

@@ -60,6 +60,7 @@ __all__ = [
     "Released",
     "Report",
     "RestartSlots",
+    "Restore",
     "Results",
     "Retry",
     "Revoke",
@@ -361,13 +362,19 @@ class Everywhere(Message, tag=True):
     once: bool = False
 
 
+class Restore(Message, tag=True):
+    """A value that the client was told of is in no store: make it again. Answered when it is there."""
+
+    id: bytes
+
+
 class StopCluster(Message, tag=True):
     """End it for everyone; declined while others use it or jobs are open, unless `force`."""
 
     force: bool = False
 
 
-Question = Status | ListJobs | Scale | RestartSlots | Everywhere | StopCluster
+Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | StopCluster
 
 
 class Ask(Message, tag=True):
@@ -413,6 +420,8 @@ class Failure(Message, tag=True):
     seconds: float
     error: ErrorInfo
     definitions: list[bytes] = []
+    missing: bytes = b""
+    """The id of a value that it needs and that is in no store: then the item wasn't run."""
 
 
 class Printed(Message, tag=True):
@@ -557,7 +566,7 @@ class Declined(Message, tag=True):
     """No, and why, in words for the person who asked."""
 
     request: int
-    code: Literal["busy", "unknown", "gone", "limit", "invalid"]
+    code: Literal["busy", "unknown", "gone", "lost", "limit", "invalid"]
     message: str
 
 

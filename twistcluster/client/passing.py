@@ -1,0 +1,68 @@
+"""Large results that nobody here will ask for: they are let go while their job goes on.
+
+Two kinds of jobs are held by no `Job` of the program's: the inner ones of `cluster.map(f, cluster.map(g, …))`, whose
+results go to the jobs that follow them, and those that are just iterated over (`for result in cluster.map(f, items())`).
+Of the former no large result is kept, of the latter the last 256 MiB that were passed: an interrupted cell finds these by
+the job's name. Small results are kept either way. Owns: that rule. Must not know: links.
+"""
+
+import weakref
+from collections import deque
+from typing import Any, Final, Protocol
+
+from twistcluster.client.fates import Fates
+from twistcluster.client.results import Segment
+from twistcluster.wire.limits import MIB
+
+__all__ = ["Passing"]
+
+PASSED_BYTES: Final = 256 * MIB
+
+
+class Follower(Protocol):
+    """A job that is fed by another."""
+
+    heard: bool
+
+
+class Passing:
+    """Of one job. All of it happens under the job's lock, but for `claim` and `unclaim`.
+
+    Args:
+        fates: Of the job.
+    """
+
+    __slots__ = ("_behind", "_behind_bytes", "_fates", "_followers", "claims")
+
+    def __init__(self, fates: Fates) -> None:
+        self.claims = 0
+        """How many of the program's objects can be asked for any of its results."""
+        self._fates = fates
+        self._followers: list[weakref.ref[Any]] = []
+        self._behind: deque[Segment] = deque()
+        self._behind_bytes = 0
+
+    def feeds(self, follower: Follower) -> None:
+        """Its results go to another job, too."""
+        self._followers.append(weakref.ref(follower))
+
+    def look(self) -> None:
+        """Let go of what only other jobs need, once they have it: until the scheduler knows of them it may ask us."""
+        if self.claims or not self._followers:
+            return
+        followers = [each() for each in self._followers]
+        if all(each is None or each.heard for each in followers):
+            for segment in [*self._fates.stored]:
+                self._fates.let_go(segment)
+
+    def passed(self, segment: Segment) -> None:
+        """Somebody who iterates has taken these results."""
+        if self.claims or segment not in self._fates.stored:
+            return
+        self._behind.append(segment)
+        self._behind_bytes += segment.stored_nbytes
+        while self._behind_bytes > PASSED_BYTES:
+            first = self._behind.popleft()
+            self._behind_bytes -= first.stored_nbytes
+            if first in self._fates.stored:
+                self._fates.let_go(first)
