@@ -56,21 +56,30 @@ def shared(request, clusters):
 def objects(store):
     """Names of the values in a store, in memory and on the disk; without segments that are kept for the next ones."""
     return {
-        name
+        path.name
         for place in (store, store / "disk")
-        for name in os.listdir(place)
-        if len(name) == 32 and not name.startswith(("free-", "new-"))
+        for path in place.iterdir()
+        if len(path.name) == 32 and not path.name.startswith(("free-", "new-"))
     }
 
 
-def told(shared):
-    names = sorted(objects(shared.store))
-    return f"{len(names)} values, the first: {names[:4]}"
-
-
-def nothing_stored(shared):
+def freed(shared, left=0, seconds=5.0):
+    """Wait until no more than so many values are stored."""
     gc.collect()
-    until(lambda: not objects(shared.store), 5, f"an empty store, with {told(shared)}")
+    deadline = time.monotonic() + seconds
+    while len(found := objects(shared.store)) > left:
+        assert time.monotonic() < deadline, f"{len(found)} values after {seconds} s, not {left}: {sorted(found)[:5]}"
+        time.sleep(0.005)
+    assert len(found) == left
+
+
+UNTOLD = 40
+"""Values that a killed slot may have made and not told of yet (20 ms of work): they lie there until the cluster ends."""
+
+
+def nearly_freed(shared):
+    gc.collect()
+    until(lambda: len(objects(shared.store)) <= UNTOLD, 5, "a store with little in it")
 
 
 def slots(process):
@@ -114,30 +123,31 @@ def equal(a, b):
     return type(a) is type(b) and a == b
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kinds_of_all_sizes_come_and_go(shared, kind):
+def test_kinds_of_all_sizes_come_and_go(shared):
     cluster = shared.cluster
-    values = [KINDS[kind](n) for n in (KIB, 64 * KIB, 64 * KIB + 64, MIB)]
-    assert all(map(equal, tc.gather([cluster.submit(lambda x: x, value) for value in values]), values))
-    assert all(map(equal, cluster.map(lambda x: x, values).results(), values))
-    references = [cluster.put(value) for value in values]
-    assert all(map(equal, cluster.map(lambda x: x, references).results(), values))
-    assert all(equal(reference.result(), value) for reference, value in zip(references, values, strict=True))
-    futures = [cluster.submit(lambda x: x, value) for value in values]
-    assert all(map(equal, tc.gather([cluster.submit(lambda x: x, future) for future in futures]), values))
-    del references, futures
-    nothing_stored(shared)
+    for make in KINDS.values():
+        values = [make(n) for n in (KIB, 64 * KIB, 64 * KIB + 64, MIB)]
+        assert all(map(equal, tc.gather([cluster.submit(lambda x: x, value) for value in values]), values))
+        assert all(map(equal, cluster.map(lambda x: x, values).results(), values))
+        references = [cluster.put(value) for value in values]
+        assert all(map(equal, cluster.map(lambda x: x, references).results(), values))
+        assert all(equal(reference.result(), value) for reference, value in zip(references, values, strict=True))
+        futures = [cluster.submit(lambda x: x, value) for value in values]
+        assert all(map(equal, tc.gather([cluster.submit(lambda x: x, future) for future in futures]), values))
+        del references, futures
+    freed(shared)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_sizes(shared, size):
+def test_sizes(shared):
     cluster = shared.cluster
-    value = np.arange(size // 8)
-    future = cluster.submit(lambda a: a + 1, value)
-    assert same(future.result(DEADLINE_S), value + 1)
-    assert size <= future.nbytes <= size + 1000
-    assert future.where.startswith("store of " if size >= 64 * KIB else "client")
-    assert cluster.submit(lambda a, b: int(a.sum() - b.sum()), future, cluster.put(value)).result(60) == len(value)
+    for size in SIZES:
+        value = np.arange(size // 8)
+        future = cluster.submit(lambda a: a + 1, value)
+        assert same(future.result(DEADLINE_S), value + 1)
+        assert size <= future.nbytes <= size + 1000
+        assert future.where.startswith("store of " if size >= 64 * KIB else "client")
+        reference = cluster.put(value)
+        assert cluster.submit(lambda a, b: int(a.sum() - b.sum()), future, reference).result(60) == len(value)
 
 
 def test_pictures(shared):
@@ -225,10 +235,8 @@ def test_results_that_are_held_stay_right_while_others_reuse_memory(shared):
     held = [cluster.submit(np.full, n, i).result(DEADLINE_S) for i in range(20)]
     views = [cluster.submit(np.full, n, i).result(DEADLINE_S)[-10:] for i in range(20)]
     gc.collect()
-    seen = 0
-    for array in cluster.map(lambda i: np.full(n, -1 - i), range(3000)):
-        assert array[0] == array[-1] == -1 - seen
-        seen += 1
+    for i, array in enumerate(cluster.map(lambda i: np.full(n, -1 - i), range(3000))):
+        assert array[0] == array[-1] == -1 - i
     assert all((array == i).all() for i, array in enumerate(held))
     assert all((view == i).all() for i, view in enumerate(views))
 
@@ -246,29 +254,52 @@ def test_an_argument_that_an_item_keeps_stays_right(shared):
     assert [set(kept) for pid, kept in found if pid in pids] == [{7}] * len(pids)
 
 
+def test_an_item_s_arguments_are_let_go_with_it(shared):
+    """A value that is freed but still mapped takes as much memory as before."""
+    cluster = shared.cluster
+    references = [cluster.put(np.full(20_000, i)) for i in range(20)]
+    futures = [cluster.submit(np.zeros, 20_000) for _ in range(20)]
+    arguments = [[*references[:2], *futures[:2]], *references, *futures]
+    tc.gather([cluster.submit(lambda x: len(x), argument) for argument in arguments])
+    pids = [slot.pid for worker in cluster.workers() for slot in slots(worker.pid)]
+    # The last one's may still be named by what called it.
+    until(lambda: all(mapped(pid, shared.store) <= 4 for pid in pids), 5, "slots that map nothing")
+
+
+def mapped(pid, store):
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return sum(f"{store.name}/" in line for line in lines)
+
+
 # ---- freed -----------------------------------------------------------------------------------------------------------
 
 
 def test_what_nobody_holds_is_freed_within_a_second(shared):
     cluster = shared.cluster
     job = cluster.map(lambda i: np.full(20_000, i), range(100))
-    assert job.wait(DEADLINE_S)
-    assert len(objects(shared.store)) == 100
+    assert len(job.results()) == 100 == len(objects(shared.store))
     future = cluster.submit(np.zeros, 20_000)
     reference = cluster.put(np.zeros(20_000))
     consumer = cluster.map(lambda a: a + 1, job)
-    assert consumer.wait(DEADLINE_S) and future.exception() is None
-    until(lambda: len(objects(shared.store)) == 202, 5, "all that is held, and no argument")
+    assert len(consumer.results()) == 100 and future.exception() is None
+    freed(shared, 202, 1)
     del job
-    gc.collect()
-    until(lambda: len(objects(shared.store)) == 102, 1, "the first job's end")
+    freed(shared, 102, 1)
     del future, reference
-    gc.collect()
-    until(lambda: len(objects(shared.store)) == 100, 1)
+    freed(shared, 100, 1)
     assert [int(a[0]) for a in consumer] == list(range(1, 101))
     del consumer
-    gc.collect()
-    until(lambda: not objects(shared.store), 1, "an empty store")
+    freed(shared, 0, 1)
+
+
+def test_results_that_nobody_took_are_found_by_name_and_then_freed(shared):
+    cluster = shared.cluster
+    cluster.map(np.zeros, [20_000] * 10).wait()
+    assert len(objects(shared.store)) == 10
+    job = cluster.job("zeros-1")
+    assert len(job.results()) == 10
+    del job
+    freed(shared)
 
 
 def test_what_was_cancelled_failed_or_never_asked_for_is_freed(shared, tmp_path):
@@ -285,30 +316,36 @@ def test_what_was_cancelled_failed_or_never_asked_for_is_freed(shared, tmp_path)
     chained = cluster.map(np.sum, jobs[1])
     jobs[0].cancel()
     Path(path).touch()
-    assert chained.wait(DEADLINE_S) and jobs[2].wait(DEADLINE_S)
-    assert chained.results("skip") == [20_000 * i for i in range(20) if i % 3]
+    right = [i for i in range(20) if i % 3]
+    assert chained.results("skip") == [20_000 * i for i in right]
+    for job in jobs[1:]:
+        assert [int(a[0]) for a in job.results("skip")] == right
+    jobs[0].results("skip")
     for _ in range(5):
         cluster.submit(np.zeros, 50_000)  # nobody keeps the future
-    del jobs, chained
-    nothing_stored(shared)
+    del job, jobs, chained
+    freed(shared)
 
 
-def test_what_a_client_held_is_freed_with_it(shared):
+def test_what_a_killed_client_put_is_freed_and_its_jobs_results_can_be_found(shared):
+    """Results of a job wait in a named cluster for whoever asks."""
     code = """
 import numpy as np, twistcluster as tc
 cluster = tc.connect("lab")
 job, reference = cluster.map(lambda i: np.full(20_000, i), range(50)), cluster.put(np.zeros(20_000))
 job.wait()
-print("made", flush=True)
+print(job.id, flush=True)
 input()
 """
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout.readline() == "made\n"
+        job_id = other.stdout.readline().strip()
         assert len(objects(shared.store)) == 51
         other.kill()
         other.wait()
-    nothing_stored(shared)
-    assert shared.cluster.submit(np.sum, np.ones(MIB)).result(DEADLINE_S) == MIB
+    freed(shared, 50)
+    found = shared.cluster.job(job_id)
+    assert [int(a[0]) for a in found.results()] == list(range(50))
+    assert shared.cluster.map(lambda a: int(a[0]), found).results() == list(range(50))
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------
@@ -325,19 +362,19 @@ def test_a_killed_slots_values_are_there_still(shared):
     assert [int(a[-1]) for a in job] == list(range(200))
     assert over.results() == list(range(200))
     del job, over
-    nothing_stored(shared)
+    freed(shared)
 
 
 def test_slots_killed_while_they_make_large_values(shared):
     cluster = shared.cluster
     job = cluster.map(lambda i: (time.sleep(0.001), np.full(50_000, i))[1], range(1000))
     for number in range(1, 6):
-        until(lambda number=number: job.progress().done > number * 120, DEADLINE_S, "progress")
+        until(lambda job=job, number=number: job.progress().done > number * 120, DEADLINE_S, "progress")
         found = until(lambda: [slot for worker in cluster.workers() for slot in slots(worker.pid)])
         found[number % len(found)].kill()
     assert [int(a[0]) for a in job.results()] == list(range(1000))
     del job
-    nothing_stored(shared)
+    nearly_freed(shared)
 
 
 def test_all_values_of_a_killed_worker_are_right(clusters):
@@ -351,7 +388,7 @@ def test_all_values_of_a_killed_worker_are_right(clusters):
     assert [int(a[0]) for a in cluster.map(lambda a: a, job).results()] == list(range(1000))
     assert [int(a[-1]) for a in job.results()] == list(range(1000))
     del job
-    nothing_stored(shared)
+    nearly_freed(shared)
     cluster.close(wait=False)
 
 
@@ -359,13 +396,15 @@ def test_a_worker_killed_while_values_are_made_and_used(clusters):
     _, workers, shared = standalone(clusters)
     cluster = shared.cluster
     job = cluster.map(lambda i: (time.sleep(0.001), np.full(20_000, i))[1], range(1000))
-    over = cluster.map(lambda a: a + 1, cluster.map(lambda a: a + 1, job))
-    until(lambda: over.progress().done > 100, DEADLINE_S)
+    middle = cluster.map(lambda a: a + 1, job)
+    over = cluster.map(lambda a: a + 1, middle)
+    until(lambda over=over: over.progress().done > 100, DEADLINE_S)
     workers[0].kill()
     assert [int(a[-1]) for a in over.results()] == [i + 2 for i in range(1000)]
+    assert [int(a[-1]) for a in middle.results()] == [i + 1 for i in range(1000)]
     assert [int(a[-1]) for a in job.results()] == list(range(1000))
-    del job, over
-    nothing_stored(shared)
+    del job, middle, over
+    nearly_freed(shared)
     cluster.close(wait=False)
 
 
@@ -374,7 +413,7 @@ def test_a_worker_killed_while_values_are_made_and_used(clusters):
 
 def folders(store):
     """A store's two folders."""
-    return [store, Path(os.readlink(store / "disk"))]
+    return [store, (store / "disk").readlink()]
 
 
 def test_nothing_is_left_at_a_stop(shared):
@@ -401,7 +440,7 @@ def test_a_killed_clusters_folders_go_when_another_starts(clusters):
     again = clusters.local("other", 1).connection
     assert not any(map(Path.exists, both)) and Path(again.store).exists()
     assert first[0] == 0
-    with pytest.raises(tc.ObjectLost):
+    with pytest.raises(tc.ObjectLost, match="gone with its cluster"):
         job.results()
     cluster.close(wait=False)
 
@@ -443,4 +482,4 @@ def test_threads_put_and_get_at_once(shared):
     for thread in threads:
         thread.join()
     assert not wrong
-    nothing_stored(shared)
+    freed(shared)
