@@ -231,7 +231,7 @@ def test_arrays_are_writable_and_nobody_elses(shared):
 
 
 def test_results_that_are_held_stay_right_while_others_reuse_memory(shared):
-    cluster, n = shared.cluster, 20_000
+    cluster, n = shared.cluster, 50_000  # from 256 KiB on they are mapped
     held = [cluster.submit(np.full, n, i).result(DEADLINE_S) for i in range(20)]
     views = [cluster.submit(np.full, n, i).result(DEADLINE_S)[-10:] for i in range(20)]
     gc.collect()
@@ -248,17 +248,18 @@ def test_an_argument_that_an_item_keeps_stays_right(shared):
         sys.kept = a
         return os.getpid()
 
-    pids = set(tc.gather([cluster.submit(keep, np.full(20_000, 7)) for _ in range(50)]))
-    cluster.map(lambda a: a.sum(), [np.full(20_000, -1) for _ in range(500)]).results()
+    pids = set(tc.gather([cluster.submit(keep, np.full(50_000, 7)) for _ in range(50)]))
+    cluster.map(lambda a: a.sum(), [np.full(50_000, -1) for _ in range(500)]).results()
     found = cluster.everywhere(lambda: (os.getpid(), [*getattr(sys, "kept", [])]), once=True)
     assert [set(kept) for pid, kept in found if pid in pids] == [{7}] * len(pids)
 
 
 def test_an_item_s_arguments_are_let_go_with_it(shared):
-    """A value that is freed but still mapped takes as much memory as before."""
+    """A value that is freed but still mapped takes as much memory as before: its end must not wait for a collection."""
     cluster = shared.cluster
-    references = [cluster.put(np.full(20_000, i)) for i in range(20)]
-    futures = [cluster.submit(np.zeros, 20_000) for _ in range(20)]
+    cluster.everywhere(gc.disable)
+    references = [cluster.put(np.full(MIB, i)) for i in range(20)]
+    futures = [cluster.submit(np.zeros, MIB) for _ in range(20)]
     arguments = [[*references[:2], *futures[:2]], *references, *futures]
     tc.gather([cluster.submit(lambda x: len(x), argument) for argument in arguments])
     pids = [slot.pid for worker in cluster.workers() for slot in slots(worker.pid)]
