@@ -5,6 +5,7 @@ environment, so a process that left our process tree is found too.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -72,11 +73,23 @@ def own_folders(nothing_left_behind: None) -> Iterator[None]:
 
 
 def lying_about() -> set[Path]:
-    """Files and folders that could be ours."""
+    """Files and folders that could be ours, but stores of clusters that run: tests of ours may run beside these."""
     found = set(TEMP.glob("twistcluster-*")) | set(Path("/tmp").glob("twistcluster-*"))
     if SHARED_MEMORY.is_dir():
         found |= {path for path in SHARED_MEMORY.iterdir() if not path.name.startswith(OTHERS)}
-    return found
+    return {path for path in found if not in_use(path)}
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process that lives has the store in this folder. (One of ours is found among the processes.)"""
+    try:
+        with (path / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def marked_processes(token: str) -> list[psutil.Process]:

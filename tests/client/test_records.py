@@ -263,6 +263,13 @@ def test_what_is_not_an_exception_of_the_items_own(line, why, kind):
         all_results(record, None)
 
 
+def test_a_result_for_which_there_was_no_room(line):
+    record = record_of(line, 1)
+    record.failed(0, ErrorInfo("result", "StoreFull", "the disk is full"), [])
+    with pytest.raises(errors.StoreFull, match="the disk is full"):
+        all_results(record, None)
+
+
 def test_an_exception_that_does_not_load_is_described(line):
     record = record_of(line, 1)
     record.failed(0, RAISED, [b"garbage"])

@@ -1,7 +1,9 @@
 """Values survive the way to a second process and back, as the classes that they were; what can't travel says why."""
 
+import gc
 import os
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,34 @@ def test_a_value_has_a_bounded_number_of_buffers(monkeypatch):
 def test_pickles_may_be_views():
     encoded = dumps([1, "x"])
     assert loads(memoryview(bytearray(encoded.data))) == [1, "x"]
+
+
+class Nothing:
+    """Stands for no value."""
+
+    def stored(self, name, nbytes):
+        raise AssertionError
+
+    input = stored
+
+
+@pytest.mark.parametrize("resolve", [None, Nothing()])
+def test_what_was_loaded_is_gone_with_its_last_name(notebook, book, resolve):
+    notebook.cell("class Mine:\n    pass\nmine = Mine()")
+    encoded = dumps([notebook["mine"]], book)
+    slot = Definitions(in_slot=True)
+    for name in encoded.definitions:
+        slot.learn(name, book.blob(name))
+    gc.collect()
+    gc.disable()
+    try:
+        for definitions in (book, slot):
+            loaded = loads(encoded.data, (), definitions, resolve=resolve)
+            seen = weakref.ref(loaded[0])
+            del loaded
+            assert seen() is None, "a cycle holds it"
+    finally:
+        gc.enable()
 
 
 def test_instances_of_notebook_classes_go_there_and_back(notebook, book, other):

@@ -11,12 +11,14 @@ from typing import Any
 from twistcluster.client.tracebacks import with_source_lines
 from twistcluster.errors import (
     Cancelled,
+    ClusterUnreachable,
     DependencyFailed,
     NotPicklable,
     ObjectLost,
     RemoteError,
     RemoteTraceback,
     ResultsGone,
+    StoreFull,
     TwistclusterError,
     WorkerCrashed,
     WorkerLost,
@@ -150,6 +152,10 @@ class Segment:
             return decode(data, buffers, self.definitions, self._store)
         except ObjectGone as error:
             raise ObjectLost(f"the result of item {index} is in no store any more: {error}") from error
+        except ClusterUnreachable as error:  # asked to make it again
+            raise ObjectLost(f"the result of item {index} is gone with its cluster: {error}") from error
+        except ObjectLost:
+            raise
         except Exception as error:
             raise NotPicklable(
                 f"the result of item {index} can't be unpickled here ({type(error).__name__}: {error}): "
@@ -262,7 +268,7 @@ class ItemFailure:
 
     def _described(self) -> BaseException:
         info = self.info
-        kind = WHY.get(info.why)
+        kind = StoreFull if (info.why, info.type) == ("result", "StoreFull") else WHY.get(info.why)
         if kind is None:
             return RemoteError(f"{info.type}: {info.message}" if info.message else info.type)
         return kind(f"{self._name}: {info.message}")

@@ -138,6 +138,8 @@ class Session:
         self._numbers = itertools.count(1)
         self._released: deque[int] = deque()
         self._dropped_values: deque[bytes] = deque()
+        self._telling = False
+        """What was let go of is about to be told."""
         self._turn = Turn(bridge.reactor())
         self._link = Link(self, self._turn, bridge.reactor(), _incoming)
         self._outbox = Outbox(self._link, definitions)
@@ -261,27 +263,40 @@ class Session:
         views.backend().error_job(record, failure.index, failure.info)
 
     def dropped(self, number: int) -> None:
-        """Nobody asks about a job any more: the scheduler hears of it with whatever is sent next.
+        """Nobody asks about a job any more: the scheduler, which may hold its results, hears of it.
 
         Called by the garbage collector, in any thread, with any lock held.
         """
         self._released.append(number)
+        self._tell_soon()
 
     def dropped_value(self, name: bytes) -> None:
         """Nobody here asks for a value in the store any more. Called by the garbage collector, as `dropped` is."""
         self._dropped_values.append(name)
-        if len(self._dropped_values) == 1 and self.lost is None:
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        # Seen as set, what was appended before is told too: it is unset before the queues are read.
+        if not self._telling and self.lost is None:
+            self._telling = True
             with contextlib.suppress(Exception):  # the program ends, or was forked
-                bridge.call(self._drop_values)
+                bridge.call(self._tell_dropped)
 
     def _restore(self, name: bytes) -> None:
         """A value that this program was told of is gone: the cluster makes it again."""
         answer_of(self.ask(Restore(name)))
 
-    def _drop_values(self) -> None:
-        ids = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]
-        if ids and self.lost is None:
-            self._turn.run(lambda: self._link.send(Drop(ids)))
+    def _tell_dropped(self) -> None:
+        self._telling = False
+        self._turn.run(self._say_dropped)
+
+    def _say_dropped(self) -> None:
+        if self.lost is not None:
+            return
+        while self._released:
+            self._outbox.send(Release(self._released.popleft()))
+        if self._dropped_values:
+            self._link.send(Drop([self._dropped_values.popleft() for _ in range(len(self._dropped_values))]))
 
     def keep(self, kept: object) -> None:
         """Keep something findable."""

@@ -250,6 +250,18 @@ class ByValueUnpickler(pickle.Unpickler):
         if calls is not None:
             self._hooks.update(calls)
 
+    def load(self) -> Any:
+        """Unpickle; to be called once.
+
+        Our methods among the hooks, and in the memo, are cycles: they would keep the value, which is in the memo too, until
+        the garbage collector comes; for gigabytes of a few arrays it doesn't.
+        """
+        try:
+            return super().load()
+        finally:
+            self._hooks.clear()
+            self.memo.clear()
+
     def find_class(self, module: str, name: str, /) -> Any:
         """Return a global of a module, or what stands for it here."""
         if name in self._hooks and module in HOOKED:
