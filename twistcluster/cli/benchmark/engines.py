@@ -7,6 +7,7 @@ Peers' libraries are imported where used: an engine that isn't installed is left
 import contextlib
 import importlib.util
 import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -306,7 +307,7 @@ class Ray:
             num_cpus=slots,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             _temp_dir=self.folder.name,
         )
 
