@@ -74,7 +74,7 @@ def freed(shared, left=0, seconds=5.0):
 
 
 UNTOLD = 40
-"""Values that a killed slot may have made and not told of yet (20 ms of work): they lie there until the cluster ends."""
+"""Values that a killed slot may have made and not told of yet (20 ms of work): they lie there for a minute."""
 
 
 def nearly_freed(shared):

@@ -75,7 +75,7 @@ def test_a_killed_process_disturbs_no_other(store, start, tmp_path):
     # What the dead one was writing or kept free goes; its objects stay until they are removed by their ids.
     upkeep.look(time.monotonic())
     upkeep.look(time.monotonic() + 11)
-    left = {name for name in os.listdir(store) if name not in {"lock", "disk"}}
+    left = {name for name in os.listdir(store) if name not in {"lock", "disk", "makers"}}
     assert not [name for name in left if "-" in name]
     on_board = {path.name for path in (tmp_path / "board").iterdir()}
     in_store = left | set(os.listdir(f"{store}/disk")) - {"lock"}

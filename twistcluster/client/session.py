@@ -352,6 +352,8 @@ class Session:
         """The link is gone."""
         self._closing = self._closing or reason
         self._gone(self._lost_error())
+        if self.values is not None:
+            self.values.close()
 
     def on_paused(self, link: Channel) -> None:
         """Nothing is held back: what was packed is in memory anyway."""

@@ -307,6 +307,7 @@ class ClientSide:
         objects = self._scheduler.objects
         objects.check(message.objects, 1)
         objects.made(client.peer, message.objects)
+        self._scheduler.places.made(message.objects, client.hello.host)
         objects.hold(message.objects)
         for each in message.objects:
             client.objects[each.id] = client.objects.get(each.id, 0) + 1

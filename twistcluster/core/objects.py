@@ -70,6 +70,11 @@ class Objects:
         """What is known of a value."""
         return self._records.get(name)
 
+    def counted(self, name: bytes) -> bool:
+        """Whether somebody may ask for it. The one question here that another thread may ask."""
+        record = self._records.get(name)
+        return record is not None and not record.freed
+
     def made(self, peer: int | None, stored: Iterable[Stored], job: "Job | None" = None, first: int = 0) -> None:
         """A peer named these; those that aren't known yet it made, as the results of a job's items from `first` on."""
         for each in stored:

@@ -79,7 +79,7 @@ class SchedulerNode:
         self._ending_turn = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
-        self._upkeep = Upkeep(store) if store else None
+        self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
         self._upkeep_timer: Timer | None = None
         self._arm()
         self._arm_upkeep()
@@ -217,7 +217,7 @@ class SchedulerNode:
         assert self._upkeep is not None
         looked = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._upkeep.look, self._clock())
         looked.addErrback(lambda failure: _log.failure("the store's upkeep failed", failure))
-        looked.addCallback(lambda _: self._arm_upkeep())
+        looked.addCallback(lambda more: self._keep_up() if more and not self._ended else self._arm_upkeep())
 
     def _tick(self) -> None:
         self._measure()

@@ -22,6 +22,7 @@ from typing import Final
 from twistcluster.errors import ClusterUnreachable, StoreFull
 from twistcluster.storage.copying import Window, is_full, try_exclusive, unlock_and_close, write_out
 from twistcluster.storage.layout import FREE, NEW, Layout, lay_out, segment_bytes
+from twistcluster.storage.makers import begin_making
 
 __all__ = ["Pool"]
 
@@ -65,6 +66,8 @@ class Pool:
     """
 
     def __init__(self, folder: str, *, free_bytes: int | None = None) -> None:
+        self._alive: int | None = None
+        """Says that this process may have objects here, from the first on."""
         self._folder = folder
         self._disk = f"{folder}/disk"
         if free_bytes is None:
@@ -102,6 +105,7 @@ class Pool:
         size = segment_bytes(layout.end)
         name = object_id.hex()
         try:
+            self._live()
             segment = self._write_again(name, layout, size) or self._write_new(name, layout, size)
         except FileNotFoundError:
             raise ClusterUnreachable(
@@ -111,6 +115,12 @@ class Pool:
             with self._lock:
                 self._used[object_id] = segment
         return object_id, layout.nbytes
+
+    def _live(self) -> None:
+        if self._alive is None:
+            with self._lock:
+                if self._alive is None:
+                    self._alive = begin_making(self._folder, self._maker)
 
     def _write_again(self, name: str, layout: Layout, size: int) -> _Segment | None:
         """Into a free segment, if there is one that nobody reads any more."""
@@ -266,7 +276,7 @@ class Pool:
             os.unlink(f"{self._folder}/{segment.name}")
 
     def close(self) -> None:
-        """Give up all free segments and mappings. Objects stay; the pool can still be used."""
+        """Give up all free segments and mappings. Objects that somebody counts stay; the pool can still be used."""
         with self._lock:
             dropped = [segment for same in self._free.values() for segment in same]
             self._free.clear()
@@ -276,6 +286,15 @@ class Pool:
             self._drop(segment)
         for segment in used:
             self._close_window(segment)
+        self._stop_living()
+
+    def __del__(self) -> None:
+        self._stop_living()
+
+    def _stop_living(self) -> None:
+        alive, self._alive = self._alive, None
+        if alive is not None:
+            os.close(alive)
 
     # ---- kept mappings ---------------------------------------------------------------------------------------------------
 
@@ -302,6 +321,7 @@ _pools: "weakref.WeakSet[Pool]" = weakref.WeakSet()
 def _begin_anew() -> None:
     """A forked child writes objects of its own, and leaves its parent's segments alone."""
     for pool in _pools:
+        pool._stop_living()  # noqa: SLF001  (our own class)
         pool._begin()  # noqa: SLF001  (our own class)
 
 

@@ -9,11 +9,12 @@ still needed, threads, clocks.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from twistcluster.storage.copying import is_full, try_exclusive, unlock_and_close
 from twistcluster.storage.layout import FREE, ID_AT, NEW, is_object
+from twistcluster.storage.makers import Orphans
 
 __all__ = ["Upkeep"]
 
@@ -45,9 +46,13 @@ class Upkeep:
         folder: of the store.
         limit_bytes: shared memory that the store may use before objects go to the disk. With it or without, they do so
             when 70 % of the file system are used, by whomever.
+        known: whether somebody counts an object, asked in the thread that calls `look`. Others are removed once their
+            maker is dead; without it they stay.
     """
 
-    def __init__(self, folder: str, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, folder: str, limit_bytes: int | None = None, known: Callable[[bytes], bool] | None = None
+    ) -> None:
         self._folder = folder
         self._disk = f"{folder}/disk"
         self._limit = limit_bytes
@@ -56,14 +61,17 @@ class Upkeep:
         """Files that aren't objects (segments kept free, objects being written), and when they were first seen."""
         self._listed: dict[str, tuple[int, float, float]] = {}
         """When a folder's names changed last (its own stamp, in ns), when that was first seen, when it was read last."""
+        self._orphans = Orphans(folder, known, self._remove_name) if known is not None else None
 
     def remove(self, ids: Iterable[bytes]) -> None:
         """Remove objects whose makers are gone. Those that somebody maps stay readable there until they are let go."""
         for object_id in ids:
-            name = object_id.hex()
-            _remove(f"{self._folder}/{name}", even_if_read=True)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._disk}/{name}")
+            self._remove_name(object_id.hex())
+
+    def _remove_name(self, name: str) -> None:
+        _remove(f"{self._folder}/{name}", even_if_read=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._disk}/{name}")
 
     def rename(self, made: bytes, name: bytes) -> None:
         """An object takes the name of another, which was lost."""
@@ -89,6 +97,8 @@ class Upkeep:
         used, total = _file_system(self._folder)
         over = 0 if self._one_disk else self._over(used, total)
         self._give_back(now, everything=over > 0 or used > _CROWDED * total)
+        if self._orphans is not None:
+            self._orphans.look(now)
         return over > 0 and self._spill()
 
     def usage(self) -> tuple[int, int]:
