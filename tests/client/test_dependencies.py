@@ -397,7 +397,7 @@ def test_an_item_that_a_lazy_job_never_has_is_a_failed_input(cluster):
     source = cluster.map(inc, items())
     future = cluster.submit(inc, source[7])
     go_on.set()
-    with pytest.raises(tc.DependencyFailed, match="it has no item"):
+    with pytest.raises(tc.DependencyFailed, match="it has no item 7, it ended after 3"):
         future.result(DEADLINE_S)
 
 

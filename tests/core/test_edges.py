@@ -233,7 +233,7 @@ def test_an_edge_to_an_item_that_never_comes():
     submit(client, 1, (1, []), count=None)
     job = submit(client, 2, (2, [edge(0, 1, 5), edge(1, 1, 0)]))
     client.say(m.CloseJob(1, 1))
-    assert "it has no item" in client.got(m.Failed)[0].error.message
+    assert "it has no item 5, it ended after 1" in client.got(m.Failed)[0].error.message
     worker.work()
     assert job.state == "failed"
     submit(client, 3, (1, [edge(0, 1, 1)]))

@@ -320,7 +320,8 @@ class Edges:
             self.deny(job, job.count, 1 << 63, input_error(job, job.input_error))
             return
         for waiter in links.take(job.count, 1 << 63):
-            self._doom(waiter, None if job.cancel_from is not None else never_came(job, job.count))
+            missing = (index for source, index in waiter.inputs if source is job and index >= job.count)
+            self._doom(waiter, never_came(job, min(missing, default=job.count)))
 
 
 def links_of(job: Job) -> Links:

@@ -13,7 +13,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -55,6 +54,13 @@ class Watch:
     def grown_mb(self) -> float:
         """The peak above the start."""
         return self.peak_mb - self.began_mb
+
+    def look(self) -> float:
+        """Count now; returns the peak so far, in 10^6 bytes."""
+        assert self._process.stdin
+        self._process.stdin.write(b".")
+        self._process.stdin.flush()
+        return self._told()
 
     def __enter__(self) -> Self:
         try:
@@ -137,16 +143,16 @@ def _file_bytes(folder: str) -> int:
 
 
 def _main(folder: str, roots: list[int]) -> None:
-    """Say the memory now, and the most of it when standard input ends."""
+    """Say the memory now, and the most of it so far for each byte of standard input, and at its end."""
     peak = memory(processes(roots), folder)
     print(peak, flush=True)
     ended = False
     while not ended:
-        began = time.monotonic()
-        ended = bool(select.select([sys.stdin], [], [], 0)[0])
+        asked = bool(select.select([sys.stdin], [], [], POLL_SECONDS)[0])
+        ended = asked and not os.read(sys.stdin.fileno(), 1)
         peak = max(peak, memory(processes(roots), folder))
-        time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - began)))
-    print(peak, flush=True)
+        if asked:
+            print(peak, flush=True)
 
 
 if __name__ == "__main__":
