@@ -408,6 +408,17 @@ def test_answers_that_make_no_sense_cost_the_link(values, buffers, words):
     assert client.closed and not other.closed
 
 
+def test_results_that_a_client_threw_away_when_it_cancelled_cancel_what_waits_for_them():
+    desk = Desk()
+    worker, client = desk.worker(1), desk.client()
+    _, job = ask_again(desk, client, worker)
+    client.say(m.Values(1, 1, 1, 0, cancelled=True))
+    client.say(m.Values(1, 2, 1, 0), b"x")
+    worker.work()
+    assert not client.closed and not client.got(m.Failed)
+    assert job.state == "cancelled" and {(2, 0, "cancelled"), (2, 1, "done")} <= set(fates(client))
+
+
 def test_results_that_a_client_holds_no_more_fail_what_waits_for_them():
     desk = Desk()
     worker, client = desk.worker(1), desk.client()

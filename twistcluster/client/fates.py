@@ -120,6 +120,16 @@ class Fates:
             self.arrivals += news
         return news
 
+    def cancelled_in(self, start: int, stop: int) -> list[Range]:
+        """The parts that were cancelled."""
+        found = RangeSet()
+        for part in self.cancelled.overlap(start, stop):
+            found.add(*part)
+        for index in range(start, stop) if stop - start < len(self._refused) else self._refused:
+            if start <= index < stop and index in self._refused:
+                found.add(index, index + 1)
+        return list(found)
+
     def _wanted(self, start: int, stop: int) -> list[Range]:
         """The parts that nobody cancelled; the others are."""
         wanted = RangeSet()

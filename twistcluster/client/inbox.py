@@ -5,7 +5,6 @@ On the reactor's thread. Owns: that. Must not know: links, what a record does wi
 
 import logging
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 from twistcluster.client.handles import singly
@@ -27,7 +26,7 @@ from twistcluster.wire.messages import (
     Results,
     Wanted,
 )
-from twistcluster.wire.pages import PLAIN, Packed, kind_of
+from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
 __all__ = ["Handler", "Inbox"]
@@ -123,19 +122,24 @@ class Inbox:
             record.input_ended(message.count, message.error)
 
     def _wanted(self, message: Wanted, _: list[Buffer]) -> None:
-        """Items wait for results that came here: they go back, whole pages of them."""
-        record = self._shelf.get(message.job)
-        pages: dict[int, Packed] = {}
+        """Items wait for results that came here: they go back, whole pages of them; those not held are named, too."""
+        number = message.job
+        record = self._shelf.get(number)
+        answers: dict[int, Callable[[Outbox], None]] = {}
         left = RangeSet()
         for start, stop in message.ranges:
             left.add(start, stop)
-            pages.update(() if record is None else record.results_in(start, stop))
-        for first, packed in pages.items():
-            left.remove(first, first + packed.count)
-        for start, stop in left:  # not held any more, and that is said, too
-            pages[start] = Packed(kind_of(PLAIN), stop - start, ())
-        for first, packed in sorted(pages.items(), key=itemgetter(0)):
-            self._do(lambda outbox, first=first, packed=packed: outbox.values(message.job, first, packed))  # type: ignore[misc]
+            for first, packed in () if record is None else record.results_in(start, stop):
+                answers[first] = lambda outbox, first=first, packed=packed: outbox.values(number, first, packed)  # type: ignore[misc]
+                left.remove(first, first + packed.count)
+        cancelled = [] if record is None else record.cancelled_in(left)
+        for part in cancelled:
+            left.remove(*part)
+        for parts, final in ((cancelled, True), (list(left), False)):
+            for start, stop in parts:
+                answers[start] = lambda outbox, a=start, b=stop, c=final: outbox.no_values(number, a, b, cancelled=c)  # type: ignore[misc]
+        for first in sorted(answers):
+            self._do(answers[first])
 
     def _notice(self, message: Notice, _: list[Buffer]) -> None:
         _log.log(logging.WARNING if message.level == "warning" else logging.INFO, "%s", message.text)

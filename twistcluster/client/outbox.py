@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from twistcluster.client.ledger import Ledger
 from twistcluster.net.link import Channel
 from twistcluster.wire.messages import Blob, Cancel, Context, Forget, Message, OpenJob, Page, Values
-from twistcluster.wire.pages import Packed
+from twistcluster.wire.pages import PLAIN, Packed, kind_of
 from twistcluster.wire.values import Definitions
 
 __all__ = ["Outbox", "Parts"]
@@ -93,6 +93,10 @@ class Outbox:
             self._blob(digest, self._definitions.blob(digest))
         definitions, objects = list(packed.definitions), list(packed.objects)
         self._link.send(Values(number, first, packed.count, packed.kind, definitions, objects), packed.buffers)
+
+    def no_values(self, number: int, start: int, stop: int, *, cancelled: bool = False) -> None:
+        """They are held no more; if they were `cancelled` here, so is what waits for them."""
+        self._link.send(Values(number, start, stop - start, kind_of(PLAIN), cancelled=cancelled))
 
     def _blob(self, digest: bytes, blob: bytes) -> None:
         if digest in self._ledger:

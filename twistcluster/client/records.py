@@ -314,6 +314,10 @@ class JobRecord:
                 yield fate.first, fate.packed
             index = fate.stop if isinstance(fate, Segment) else index + 1
 
+    def cancelled_in(self, ranges: Iterable[Range]) -> list[Range]:
+        """Which of these items were cancelled here, whatever came of them elsewhere."""
+        return [part for start, stop in ranges for part in self.fates.cancelled_in(start, stop)]
+
     # ---- as an input of other jobs' items, or with inputs of its own ------------------------------------------------
 
     def lend(self, future: Future[Any]) -> None:

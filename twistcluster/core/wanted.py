@@ -114,7 +114,7 @@ class Fetching:
         if links.done.overlap(start, stop) != [(start, stop)]:
             raise ProtocolError(f"job {message.job}: items {start} to {stop} were sent, and not all of them are done")
         if not buffers:
-            self._not_held(asked, job, start, stop)
+            self._not_held(asked, job, message)
             return
         check_packing(message, buffers)
         if links.shelf.overlaps(start, stop):
@@ -129,13 +129,17 @@ class Fetching:
         values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
         self._scheduler.edges.came(job, values, buffers)
 
-    def _not_held(self, asked: Asked, job: Job, start: int, stop: int) -> None:
+    def _not_held(self, asked: Asked, job: Job, message: Values) -> None:
         """Who was asked holds them no more."""
-        parts = asked.ranges.remove(start, stop)
+        parts = asked.ranges.remove(message.first, message.first + message.count)
         if not asked.ranges:
             asked.job = None
         for part in parts:
             links_of(job).asked.remove(*part)
+        if message.cancelled:
+            self._scheduler.fates.cancel_dependents(job, parts)
+            return
+        for part in parts:
             self._scheduler.edges.deny(job, *part, input_error(job, "its results are held by nobody any more"))
 
     def left(self, client: Client) -> None:

@@ -187,7 +187,8 @@ class Freed(Message, tag=True):
 class Values(Message, tag=True):
     """Results of items `first` to `first + count` of a job that others wait for. Buffers: a packed page of them.
 
-    From a client without any: it holds these results no more.
+    From a client without any: it holds these results no more. Then `cancelled` says that it cancelled these items, so that
+    what waits for them is cancelled too.
     """
 
     job: int
@@ -196,6 +197,7 @@ class Values(Message, tag=True):
     kind: int
     definitions: list[bytes] = []
     objects: list[Stored] = []
+    cancelled: bool = False
 
 
 class DropValues(Message, tag=True):

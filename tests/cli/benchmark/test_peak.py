@@ -44,9 +44,8 @@ def folder():
 
 
 def test_what_a_child_took_counts_when_it_has_ended():
-    with Watch([os.getpid()], "") as watch:
-        with child(TAKES):
-            most = watch.look()
+    with Watch([os.getpid()], "") as watch, child(TAKES):
+        most = watch.look()
     assert SIZE / MB < watch.grown_mb < 3 * SIZE / MB
     assert watch.peak_mb >= most, "it has ended, and counts"
     assert watch.peak_mb == watch.began_mb + watch.grown_mb
