@@ -287,7 +287,7 @@ import os, sys
 import twistcluster as tc
 from tests.client.test_dependencies import Gate
 cluster = tc.connect(sys.argv[1])
-job = cluster.options(name="theirs").map(Gate(sys.argv[2]), range(20))
+job = cluster.options(name="theirs").map(Gate(sys.argv[2]), [*range(20)])
 cluster.status()  # it has arrived
 os._exit(0)
 """

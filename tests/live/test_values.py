@@ -17,6 +17,7 @@ from PIL import Image
 import twistcluster as tc
 from tests.live.conftest import runs
 from tests.tools import require_module, until
+from twistcluster.net import connections
 
 DEADLINE_S = 60.0
 NAME = "lab"
@@ -347,6 +348,37 @@ input()
     found = shared.cluster.job(job_id)
     assert [int(a[0]) for a in found.results()] == list(range(50))
     assert shared.cluster.map(lambda a: int(a[0]), found).results() == list(range(50))
+
+
+def arrays_of(count, pulled):
+    """A lazy source that says how much of it was pulled."""
+    for number in range(count):
+        pulled.append(number)
+        yield number
+
+
+def test_a_slow_reader_of_a_lazy_map_holds_its_source_back():
+    pulled = []
+    with tc.Cluster(slots=2) as cluster:  # unnamed: a named one keeps results for those who come later
+        store = Path(connections.find(cluster.id)["store"])
+        results = iter(cluster.map(lambda i: np.full(MIB, i), arrays_of(1000, pulled)))  # 8 MiB each
+        assert int(next(results)[0]) == 0
+        most = 0
+        for number in range(1, 100):
+            assert int(next(results)[0]) == number
+            most = max(most, len(objects(store)))
+        assert most * 8 <= 500, "MiB: what waits, what was passed, and what was on its way"
+        assert len(pulled) < 300
+        results.close()
+        cluster.job(cluster.jobs()[0].id).cancel()
+
+
+def test_who_waits_for_the_end_does_not_wait_for_who_reads():
+    pulled = []
+    with tc.Cluster(slots=2) as cluster:
+        results = iter(cluster.map(lambda i: np.full(MIB, i), arrays_of(60, pulled)))
+        assert int(next(results)[0]) == 0
+    assert len(pulled) == 60
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_no_reader_ever_sees_other_bytes(store, start, seed):
     assert looks > 10
     now = time.monotonic()
     upkeep.look(now)  # it sees what was freed last
-    upkeep.look(now + 11)
+    upkeep.look(now + 61)
     assert not [name for name in os.listdir(store) if name.startswith(FREE)]
 
 
@@ -74,7 +74,7 @@ def test_a_killed_process_disturbs_no_other(store, start, tmp_path):
         assert process.poll() == 0, process.stderr.read()
     # What the dead one was writing or kept free goes; its objects stay until they are removed by their ids.
     upkeep.look(time.monotonic())
-    upkeep.look(time.monotonic() + 11)
+    upkeep.look(time.monotonic() + 61)
     left = {name for name in os.listdir(store) if name not in {"lock", "disk", "makers"}}
     assert not [name for name in left if "-" in name]
     on_board = {path.name for path in (tmp_path / "board").iterdir()}

@@ -122,7 +122,7 @@ def test_idle_segments_go_when_others_come_back(store, monkeypatch):
     first, _ = pool.write(filled(1, MIB))
     second, _ = pool.write(filled(1, 70 * KIB))
     pool.recycle([first])
-    now[0] += 10.5
+    now[0] += 60.5
     pool.recycle([second])
     assert files(store) == [FREE + second.hex()]
 

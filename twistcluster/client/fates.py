@@ -43,6 +43,10 @@ class Fates:
         self._segments = Segments()
         self.stored: dict[Segment, int] = {}
         """Those that lie in a store, and where in `arrivals`."""
+        self.stored_nbytes = 0
+        """What these hold there."""
+        self.stored_ever = 0
+        """The same, with what was let go."""
         self._refused: set[int] = set()
 
     @property
@@ -92,6 +96,8 @@ class Fates:
                 self._segments.add(segment)
                 if packed.objects:
                     self.stored[segment] = len(self.arrivals)
+                    self.stored_nbytes += segment.stored_nbytes
+                    self.stored_ever += segment.stored_nbytes
                 self.arrivals.append(segment)
                 self.nbytes += packed.nbytes + sum(each.nbytes for each in packed.objects)
         return news
@@ -102,6 +108,7 @@ class Fates:
         self.arrivals[self.stored.pop(segment)] = gone
         self._segments.replace(segment, gone)
         self.nbytes -= segment.packed.nbytes + segment.stored_nbytes
+        self.stored_nbytes -= segment.stored_nbytes
 
     def failed(self, failure: ItemFailure) -> bool:
         """An item failed; returns whether that is news."""

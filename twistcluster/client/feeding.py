@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Final
 
 from twistcluster.client.packing import PagePacker
+from twistcluster.client.passing import UNLIMITED
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector
 from twistcluster.client.session import Session
@@ -46,6 +47,11 @@ class Feed:
 
     def finished(self, items: int) -> None:
         """All there is is sent, however much is finished."""
+
+    def room(self, unfinished: int) -> int:
+        """How many more items a lazy source may give where so many aren't finished: results may wait to be taken."""
+        record = self._record()
+        return UNLIMITED if record is None else record.passing.room(unfinished)
 
     def stop(self) -> None:
         """Hand on nothing more."""

@@ -143,7 +143,7 @@ class Opener:
             self._open(record, digest, parts, options)
         feed = Feed(self._session, record, references)
         if items is None:
-            record.input = Puller(source, packer, feed.page, feed.end)
+            record.input = Puller(source, packer, feed.page, feed.end, room=feed.room)
             record.input.start()
         elif items:
             record.input = feed

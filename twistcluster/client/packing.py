@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Final
 
+from twistcluster.client.passing import UNLIMITED
 from twistcluster.client.references import Collector
 from twistcluster.errors import NotPicklable, StoreFull
 from twistcluster.storage.values import ValueStore, encode, is_large
@@ -28,6 +29,9 @@ BLOCK_SECONDS: Final = 0.02
 """A block shall not take longer to pull; what was pulled when it does is handed on."""
 STEP: Final = 64
 """So many items of a block are taken between two looks at the clock: large ones may come after thousands of small ones."""
+FIRST_ITEMS: Final = 32
+FIRST_SECONDS: Final = 0.25
+"""So many items are pulled before anything is finished, twice as many after each such time."""
 ITEM_BYTES: Final = 32
 """What an item costs beside its own bytes, counted when a source is pulled ahead."""
 
@@ -161,6 +165,8 @@ class Puller:
         on_end: Called once, after the last page, with the number of items and the error that ended the source early, if
             one did. Not called after `stop`.
         ahead_bytes: How far to pull ahead.
+        room: How many more items may be pulled, from the number of those that aren't finished. After a change of that,
+            `finished` is called.
     """
 
     def __init__(
@@ -170,17 +176,20 @@ class Puller:
         on_page: Callable[[Packed], None],
         on_end: Callable[[int, BaseException | None], None],
         ahead_bytes: int = PULL_AHEAD_BYTES,
+        room: Callable[[int], int] = lambda _: UNLIMITED,
     ) -> None:
         self._items = items
         self._packer = packer
         self._on_page = on_page
         self._on_end = on_end
         self._ahead_bytes = ahead_bytes
+        self._room = room
         self._finished = 0
         self._stopped = False
         self._over = False
         self._pulling = True
         self._failed: BaseException | None = None
+        self._began = time.monotonic()
         self._pulled: deque[Any] = deque()
         self._marks: deque[tuple[int, int]] = deque()
         """Of each page that isn't finished: the items up to its end, and their bytes."""
@@ -209,11 +218,12 @@ class Puller:
     def _pull(self) -> None:
         error: BaseException | None = None
         block = 1
+        self._began = time.monotonic()
         try:
             iterator = iter(self._items)
             self._items = ()  # the iterator holds what it needs
-            while self._may_pull():
-                block = min(block * GROWTH, self._packer.block_items)
+            while room := self._may_pull():
+                block = min(block * GROWTH, self._packer.block_items, room)
                 began = time.perf_counter()
                 self._pulled.append(next(iterator))
                 for step in range(1, block, STEP):
@@ -233,14 +243,32 @@ class Puller:
             error = raised
         self._end(error)
 
-    def _may_pull(self) -> bool:
+    def _may_pull(self) -> int:
+        """How many items; waits for it. 0: none any more."""
         with self._changed:
-            if not self._stopped and self._ahead() >= self._ahead_bytes:
-                self._pulling = False
-                self._changed.wait_for(lambda: self._stopped or self._ahead() < self._ahead_bytes)
+            while not self._stopped:
+                room = self._items_ahead()
+                if room > 0:
+                    break
+                few = not self._finished and self._ahead() < self._ahead_bytes
+                self._pulling = few
+                self._changed.wait(FIRST_SECONDS if few else None)
+            if not self._pulling:
                 self._pulling = True
                 self._changed.notify_all()
-            return not self._stopped
+            return 0 if self._stopped else room
+
+    def _items_ahead(self) -> int:
+        """How many more items may be pulled now.
+
+        As long as nothing is finished it isn't known how large results are: few at first, then ever more.
+        """
+        if self._ahead() >= self._ahead_bytes:
+            return 0
+        count = self._packer.count
+        if not self._finished:
+            return (FIRST_ITEMS << min(int((time.monotonic() - self._began) / FIRST_SECONDS), 50)) - count
+        return self._room(count - self._finished)
 
     def _ahead(self) -> float:
         """Bytes of items that aren't finished, as if they finished in order; items of one page count as equally large.

@@ -2,8 +2,9 @@
 
 Two kinds of jobs are held by no `Job` of the program's: the inner ones of `cluster.map(f, cluster.map(g, …))`, whose
 results go to the jobs that follow them, and those that are just iterated over (`for result in cluster.map(f, items())`).
-Of the former no large result is kept, of the latter the last 256 MiB that were passed: an interrupted cell finds these by
-the job's name. Small results are kept either way. Owns: that rule. Must not know: links.
+Of the former no large result is kept, of the latter the last 64 MiB that were passed: an interrupted cell finds these by
+the job's name. Small results are kept either way. A lazy source isn't pulled while 128 MiB wait for who iterates. Owns:
+these rules. Must not know: links.
 """
 
 import weakref
@@ -14,9 +15,13 @@ from twistcluster.client.fates import Fates
 from twistcluster.client.results import Segment
 from twistcluster.wire.limits import MIB
 
-__all__ = ["Passing"]
+__all__ = ["UNLIMITED", "Passing"]
 
-PASSED_BYTES: Final = 256 * MIB
+PASSED_BYTES: Final = 64 * MIB
+WAITING_BYTES: Final = 128 * MIB
+UNLIMITED: Final = 1 << 62
+ALWAYS_ITEMS: Final = 8
+"""So many items are on their way in any case, however large their results: slots must have something to do."""
 
 
 class Follower(Protocol):
@@ -32,11 +37,15 @@ class Passing:
         fates: Of the job.
     """
 
-    __slots__ = ("_behind", "_behind_bytes", "_fates", "_followers", "claims")
+    __slots__ = ("_behind", "_behind_bytes", "_fates", "_followers", "awaited", "claims", "readers")
 
     def __init__(self, fates: Fates) -> None:
         self.claims = 0
         """How many of the program's objects can be asked for any of its results."""
+        self.readers: dict[object, None] = {}
+        """Who iterates over it now."""
+        self.awaited = False
+        """Somebody waits for its end, whatever becomes of its results."""
         self._fates = fates
         self._followers: list[weakref.ref[Any]] = []
         self._behind: deque[Segment] = deque()
@@ -54,6 +63,17 @@ class Passing:
         if all(each is None or each.heard for each in followers):
             for segment in [*self._fates.stored]:
                 self._fates.let_go(segment)
+
+    def room(self, unfinished: int) -> int:
+        """How many more items may be pulled where so many aren't finished. Asked in any thread."""
+        fates = self._fates
+        if self.claims or self.awaited or not self.readers or not fates.stored_ever:
+            return UNLIMITED
+        waiting = fates.stored_nbytes - self._behind_bytes
+        if waiting >= WAITING_BYTES:
+            return 0
+        mean = fates.stored_ever / fates.known
+        return max(int((WAITING_BYTES - waiting) / mean), ALWAYS_ITEMS) - unfinished
 
     def passed(self, segment: Segment) -> None:
         """Somebody who iterates has taken these results."""

@@ -26,8 +26,9 @@ Errors = Literal["raise", "return", "skip"]
 def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> Iterator[Any]:
     """Results in order, each as soon as it is there."""
     __tracebackhide__ = True
-    for chunk in _chunks(record, deadline, errors):
-        yield from chunk
+    with record.read():
+        for chunk in _chunks(record, deadline, errors):
+            yield from chunk
 
 
 def all_results(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> list[Any]:
@@ -67,6 +68,12 @@ def as_they_come(
     """Pairs of index and result, in the order in which they arrive. Of an item that was run again, only the last."""
     __tracebackhide__ = True
     check_errors(errors)
+    with record.read():
+        yield from _arrivals(record, deadline, errors)
+
+
+def _arrivals(record: JobRecord, deadline: float | None, errors: Errors) -> Iterator[tuple[int, Any]]:
+    __tracebackhide__ = True
     at = 0
     while True:
         if not record.wait_for(lambda: len(record.fates.arrivals) > at, deadline):  # noqa: B023 (asked before `at` changes)
@@ -79,6 +86,8 @@ def as_they_come(
         if isinstance(arrival, Segment):
             for index in range(arrival.start, arrival.stop):
                 yield from ((index, value) for value in _value(record, arrival, index, errors))
+            if arrival.packed.objects:
+                record.passed(arrival)
         elif isinstance(arrival, ItemFailure):
             if record.fates.failures.get(arrival.index) is arrival:
                 yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))

@@ -4,6 +4,7 @@ Written on the reactor's thread, read by any, both under the job's one lock. Own
 know: how a job travels (session.py), what its user types (jobs.py), how it is shown.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -201,7 +202,13 @@ class JobRecord:
 
     def wait(self, timeout: float | str | None = None) -> bool:
         """Wait for the end; False if the time was up before."""
+        self.hurry()
         return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
+
+    def hurry(self) -> None:
+        """Somebody waits for the end: it mustn't wait for who iterates."""
+        self.passing.awaited = True
+        self._look_for_room()
 
     def wait_for(self, ready: Callable[[], bool], deadline: float | None) -> bool:
         """Wait until `ready()` or the job's end."""
@@ -355,6 +362,24 @@ class JobRecord:
         """Somebody who iterates has taken these results."""
         with self.condition:
             self.passing.passed(segment)
+        self._look_for_room()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[None]:
+        """Somebody iterates."""
+        reader = object()
+        self.passing.readers[reader] = None
+        try:
+            yield
+        finally:  # perhaps in the garbage collector, with any lock held
+            del self.passing.readers[reader]
+            if self.input is not None:
+                self._line.soon(self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        source = self.input
+        if source is not None:
+            source.finished(0)
 
     def _was_heard(self) -> None:
         if not self.heard:

@@ -221,6 +221,8 @@ class Session:
         def run() -> None:
             self._closing = reason
             self._close_when_idle = True
+            for record in self.shelf.open():
+                record.hurry()
             if not when_idle or not self.shelf.open():
                 self._close()
 

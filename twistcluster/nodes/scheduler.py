@@ -215,7 +215,9 @@ class SchedulerNode:
     def _keep_up(self) -> None:
         """Look after the store, in a thread: it may copy files."""
         assert self._upkeep is not None
-        looked = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._upkeep.look, self._clock())
+        short = any(worker.short for worker in self.machine.leasing.workers.values())
+        threads = self._reactor.getThreadPool()
+        looked = deferToThreadPool(self._reactor, threads, self._upkeep.look, self._clock(), short=short)
         looked.addErrback(lambda failure: _log.failure("the store's upkeep failed", failure))
         looked.addCallback(lambda more: self._keep_up() if more and not self._ended else self._arm_upkeep())
 

@@ -30,7 +30,7 @@ _MIB: Final = 1024 * 1024
 _FREE_BYTES: Final = 1024 * _MIB
 _FREE_SHARE: Final = 4
 """A pool keeps at most a quarter of the file system free for itself."""
-_IDLE_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 60.0
 _LEFT_SHARE: Final = 10
 """A tenth of shared memory is left to others: what they map there without asking would be SIGBUS."""
 _WINDOW_FROM: Final = _MIB
@@ -255,7 +255,7 @@ class Pool:
             os.unlink(f"{self._disk}/{name}")
 
     def _trim(self) -> None:
-        """Give up free segments, the oldest first: those idle for ten seconds, and what is more than we may keep."""
+        """Give up free segments, the oldest first: those idle for a minute, and what is more than we may keep."""
         idle = time.monotonic() - _IDLE_SECONDS
         dropped = []
         with self._lock:

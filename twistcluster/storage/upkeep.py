@@ -18,7 +18,10 @@ from twistcluster.storage.makers import Orphans
 
 __all__ = ["Upkeep"]
 
-_IDLE_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 60.0
+"""Free segments are kept so long: a notebook works in bouts, and new pages cost several times what a copy does."""
+_WRITTEN_SECONDS: Final = 10.0
+"""After which a file that was being written is looked at: its lock is free if its writer died."""
 _CROWDED: Final = 0.8
 """Of the file system: from here on nobody keeps free segments."""
 _FULL: Final = 0.7
@@ -85,18 +88,19 @@ class Upkeep:
                 finally:
                     os.close(fd)
 
-    def look(self, now: float) -> bool:
+    def look(self, now: float, *, short: bool = False) -> bool:
         """See what is to be done, and do some of it; to be called every second or so, always from the same thread.
 
         Args:
             now: seconds of a clock that only goes forward.
+            short: whether the host is short of memory: then nobody keeps free segments.
 
         Returns:
             Whether there is more to move to the disk than one call does: then call again at once.
         """
         used, total = _file_system(self._folder)
         over = 0 if self._one_disk else self._over(used, total)
-        self._give_back(now, everything=over > 0 or used > _CROWDED * total)
+        self._give_back(now, everything=short or over > 0 or used > _CROWDED * total)
         if self._orphans is not None:
             self._orphans.look(now)
         return over > 0 and self._spill()
@@ -114,7 +118,7 @@ class Upkeep:
             self._note(place, now)
         wait = 0.0 if everything else _IDLE_SECONDS
         for path, seen in list(self._kept.items()):
-            if now - seen >= (_IDLE_SECONDS if f"/{NEW}" in path else wait) and _remove(path):
+            if now - seen >= (_WRITTEN_SECONDS if f"/{NEW}" in path else wait) and _remove(path):
                 del self._kept[path]
 
     def _note(self, place: str, now: float) -> None:
