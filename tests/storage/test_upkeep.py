@@ -175,12 +175,12 @@ pool.write([b"x" * 100])
     )
     upkeep = Upkeep(store)
     upkeep.look(100.0)
-    upkeep.look(120.0)
+    upkeep.look(160.0)
     [writing] = files(store)
     assert writing.startswith(NEW)  # it lives, so it is left alone; its free segment is not
     writer.kill()
     writer.wait()
-    upkeep.look(121.0)
+    upkeep.look(161.0)
     assert files(store) == []
 
 
