@@ -5,6 +5,7 @@ mapping 1.4); one used before by `pwritev` 6.8 GB/s, by a mapping made for it 3,
 Must not know: names of files, which segment is whose.
 """
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -13,7 +14,7 @@ from typing import Final
 
 from twistcluster.storage.layout import Layout
 
-__all__ = ["Window", "is_full", "try_exclusive", "unlock_and_close", "write_out"]
+__all__ = ["Window", "is_full", "remove_file", "try_exclusive", "unlock_and_close", "write_out"]
 
 _CALL_BUFFERS: Final = 1024
 """IOV_MAX."""
@@ -44,6 +45,28 @@ def unlock_and_close(fd: int) -> None:
     """Closing alone doesn't unlock: a child forked meanwhile has the same open file."""
     fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)
+
+
+def remove_file(path: str, *, even_if_read: bool = False) -> bool:
+    """Remove a file and give back its memory, whoever has an idle mapping of it. True if the name is gone now.
+
+    A file that somebody reads stays, unless `even_if_read`; then its memory goes when they let go of it.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        alone = try_exclusive(fd)
+        if not alone and not even_if_read:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            if alone:
+                os.ftruncate(fd, 0)
+        return True
+    finally:
+        unlock_and_close(fd)
 
 
 def write_out(fd: int, layout: Layout) -> None:

@@ -18,7 +18,7 @@ import weakref
 from typing import Final
 
 from twistcluster.errors import AccessDenied
-from twistcluster.storage.copying import try_exclusive
+from twistcluster.storage.copying import remove_file, try_exclusive
 
 __all__ = ["StoreFolder", "check", "clear_dead"]
 
@@ -171,7 +171,16 @@ def _remove(path: pathlib.Path) -> None:
         disk = pathlib.Path(os.readlink(path / _DISK))
         _check(disk)
         if disk.name == f"{path.name.removesuffix(_UNNAMED)}-{_DISK}":
-            shutil.rmtree(disk, ignore_errors=True)
+            _empty(disk)
+    _empty(path)
+
+
+def _empty(path: pathlib.Path) -> None:
+    """Remove the folder; the memory of its files goes with it, but where somebody still reads one."""
+    with contextlib.suppress(OSError):
+        for entry in path.iterdir():
+            if entry.name != _LOCK and entry.is_file() and not entry.is_symlink():
+                remove_file(str(entry), even_if_read=True)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from twistcluster.errors import ClusterUnreachable, StoreFull
-from twistcluster.storage.copying import Window, is_full, try_exclusive, unlock_and_close, write_out
+from twistcluster.storage.copying import Window, is_full, remove_file, try_exclusive, unlock_and_close, write_out
 from twistcluster.storage.layout import FREE, NEW, Layout, lay_out, segment_bytes
 from twistcluster.storage.makers import begin_making
 
@@ -251,8 +251,7 @@ class Pool:
                     self._free.setdefault(segment.size, collections.deque()).append(segment)
                     self._free_bytes += segment.size
                 return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self._disk}/{name}")
+        remove_file(f"{self._disk}/{name}", even_if_read=True)
 
     def _trim(self) -> None:
         """Give up free segments, the oldest first: those idle for a minute, and what is more than we may keep."""
@@ -272,8 +271,7 @@ class Pool:
 
     def _drop(self, segment: _Segment) -> None:
         self._close_window(segment)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self._folder}/{segment.name}")
+        remove_file(f"{self._folder}/{segment.name}", even_if_read=True)
 
     def close(self) -> None:
         """Give up all free segments and mappings. Objects that somebody counts stay; the pool can still be used."""

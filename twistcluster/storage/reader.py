@@ -1,29 +1,23 @@
 """The reading side: an object's parts as private memory that the caller may write to.
 
 Owns: how a reader holds an object against its segment's reuse. It locks the open file (shared) before it trusts it, and
-then looks whether the name still means that file. Python's mmap keeps a duplicate of the descriptor, and a duplicate
-shares the lock: so the lock lives exactly as long as the mapping, and vanishes with a killed process. Must not know: who
-made an object, when it is freed.
+then looks whether the name still means that file. The lock is held until the last view of the mapping is gone, and
+vanishes with a killed process. Must not know: who made an object, when it is freed.
 """
 
 import errno
 import fcntl
-import mmap
 import os
-import resource
-import weakref
 from typing import Final
 
 from twistcluster.storage.copying import unlock_and_close
 from twistcluster.storage.layout import ObjectGone, parts_in
+from twistcluster.storage.mappings import mapped
 
 __all__ = ["Reader"]
 
 _MAPPED_FROM: Final = 256 * 1024
 """A smaller file is copied: its mapping would cost more (64 KiB: 14 us, the copy 7)."""
-
-_mappings: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
-"""Those alive in this process, of all readers. Each holds a descriptor."""
 
 
 class Reader:
@@ -74,14 +68,12 @@ def _read_file(path: str) -> memoryview | None:
         fcntl.flock(fd, fcntl.LOCK_SH)
         if not _still_named(path, state := os.fstat(fd)):
             return None
-        if state.st_size >= _MAPPED_FROM and len(_mappings) < _most_mappings():
-            memory = _map(fd, state.st_size)
+        if state.st_size >= _MAPPED_FROM:
+            memory = _map(fd, state)
         return memory or _copy(fd, state.st_size)
     finally:
-        if memory is None:
+        if memory is None:  # else the mapping has it
             unlock_and_close(fd)
-        else:
-            os.close(fd)  # the mapping's duplicate of it keeps the lock
 
 
 def _still_named(path: str, state: os.stat_result) -> bool:
@@ -92,20 +84,13 @@ def _still_named(path: str, state: os.stat_result) -> bool:
     return found.st_ino == state.st_ino and found.st_dev == state.st_dev
 
 
-def _most_mappings() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft // 2
-
-
-def _map(fd: int, size: int) -> memoryview | None:
+def _map(fd: int, state: os.stat_result) -> memoryview | None:
     try:
-        mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+        return mapped(fd, state)
     except OSError as error:
         if error.errno not in {errno.EMFILE, errno.ENFILE}:
             raise
         return None  # other files took the descriptors: a copy needs none
-    _mappings.add(mapping)
-    return memoryview(mapping)
 
 
 def _copy(fd: int, size: int) -> memoryview:

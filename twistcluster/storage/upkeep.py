@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from twistcluster.storage.copying import is_full, try_exclusive, unlock_and_close
+from twistcluster.storage.copying import is_full, remove_file, try_exclusive, unlock_and_close
 from twistcluster.storage.layout import FREE, ID_AT, NEW, is_object
 from twistcluster.storage.makers import Orphans
 
@@ -72,9 +72,8 @@ class Upkeep:
             self._remove_name(object_id.hex())
 
     def _remove_name(self, name: str) -> None:
-        _remove(f"{self._folder}/{name}", even_if_read=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self._disk}/{name}")
+        remove_file(f"{self._folder}/{name}", even_if_read=True)
+        remove_file(f"{self._disk}/{name}", even_if_read=True)
 
     def rename(self, made: bytes, name: bytes) -> None:
         """An object takes the name of another, which was lost."""
@@ -118,7 +117,7 @@ class Upkeep:
             self._note(place, now)
         wait = 0.0 if everything else _IDLE_SECONDS
         for path, seen in list(self._kept.items()):
-            if now - seen >= (_WRITTEN_SECONDS if f"/{NEW}" in path else wait) and _remove(path):
+            if now - seen >= (_WRITTEN_SECONDS if f"/{NEW}" in path else wait) and remove_file(path):
                 del self._kept[path]
 
     def _note(self, place: str, now: float) -> None:
@@ -188,25 +187,6 @@ def _file_system(place: str) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     return (state.f_blocks - state.f_bavail) * state.f_frsize, state.f_blocks * state.f_frsize
-
-
-def _remove(path: str, *, even_if_read: bool = False) -> bool:
-    """Remove the file and give back its memory. True if the name is gone now."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        alone = try_exclusive(fd)
-        if not alone and not even_if_read:
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-            if alone:
-                os.ftruncate(fd, 0)
-        return True
-    finally:
-        unlock_and_close(fd)
 
 
 def _move(source: str, target: str, making: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from twistcluster.errors import AccessDenied
 from twistcluster.storage.folder import check
 from twistcluster.storage.layout import ObjectGone
+from twistcluster.storage.mappings import settle
 from twistcluster.storage.pool import Pool
 from twistcluster.storage.reader import Reader
 from twistcluster.wire.frames import Buffer
@@ -78,6 +79,7 @@ class ValueStore:
     def close(self) -> None:
         """This process is about to put nothing more: its free memory is given back. What it read stays readable."""
         self._pool.close()
+        settle()
 
 
 def encode(
