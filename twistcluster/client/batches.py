@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from twistcluster.client.futures import Future
+from twistcluster.client.lines import Line
 from twistcluster.client.outbox import Parts
 from twistcluster.client.packing import plain_pages
-from twistcluster.client.records import JobRecord, Line
+from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector
 from twistcluster.client.results import Segment, pack_one
 from twistcluster.errors import NotPicklable, ResultsGone

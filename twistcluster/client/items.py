@@ -4,7 +4,8 @@ Owns: that face. Must not know: links.
 """
 
 from twistcluster.client.futures import Future
-from twistcluster.client.records import JobRecord, Line
+from twistcluster.client.lines import Line
+from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure, Segment, pack_one
 
 __all__ = ["ItemRecord"]

@@ -10,72 +10,27 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.futures import Future
 from twistcluster.client.inputs import Inputs, Node
+from twistcluster.client.lines import Input, Line
 from twistcluster.client.passing import Passing
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
 from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
-from twistcluster.errors import Cancelled, Detached, InputEnded, TwistclusterError
-from twistcluster.storage.values import ValueStore
+from twistcluster.errors import Cancelled, Detached, InputEnded
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
-from twistcluster.wire.values import Definitions
 
-__all__ = ["Input", "JobRecord", "Line"]
+__all__ = ["JobRecord"]
 
 
 _log = logging.getLogger("twistcluster")
-
-
-class Input(Protocol):
-    """What gives a job its items, while they come."""
-
-    def finished(self, items: int) -> None:
-        """So many more items are finished."""
-
-    def stop(self) -> None:
-        """Give no more."""
-
-
-class Line(Protocol):
-    """The way from a job to its cluster."""
-
-    definitions: Definitions
-    values: ValueStore | None
-    """The host's store."""
-    lost: TwistclusterError | None
-    """Why it is gone."""
-
-    def cancel(self, number: int, start: int, stop: int | None) -> None:
-        """Items shall not start."""
-
-    def retry(self, record: "JobRecord") -> None:
-        """The failed items again."""
-
-    def over(self, record: "JobRecord") -> None:
-        """The job came to its end. On the reactor's thread."""
-
-    def first_error(self, record: "JobRecord", failure: ItemFailure) -> None:
-        """The first item of a job failed. On the reactor's thread."""
-
-    def dropped(self, number: int) -> None:
-        """Nobody here asks about the job any more."""
-
-    def keep(self, kept: object) -> None:
-        """Somebody stopped waiting for this job or future: keep it findable."""
-
-    def soon(self, call: Callable[[], object]) -> None:
-        """Do something on the reactor's thread."""
-
-    def fetched(self, record: "JobRecord") -> None:
-        """Somebody took all results of a job."""
 
 
 class JobRecord:

@@ -16,7 +16,8 @@ from twistcluster.client.futures import Future
 from twistcluster.client.inputs import ALL, Node
 from twistcluster.client.items import ItemRecord
 from twistcluster.client.jobs import Job
-from twistcluster.client.records import JobRecord, Line
+from twistcluster.client.lines import Line
+from twistcluster.client.records import JobRecord
 from twistcluster.client.results import Segment
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.wire.limits import PAGE_STORED_BYTES

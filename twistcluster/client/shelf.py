@@ -13,7 +13,8 @@ from typing import Any
 from twistcluster.client.batches import BatchRecord
 from twistcluster.client.futures import Future
 from twistcluster.client.items import ItemRecord
-from twistcluster.client.records import JobRecord, Line
+from twistcluster.client.lines import Line
+from twistcluster.client.records import JobRecord
 from twistcluster.wire.limits import MIB
 
 __all__ = ["Shelf"]
