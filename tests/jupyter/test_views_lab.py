@@ -20,8 +20,10 @@ backend = JupyterBackend()
 """
 GALLERY = """
 feed = FakeFeed(count=60)
-play(feed, photo, 6, fails=(7,), says={3: "<img src=x onerror=alert(1)> hello"})
 backend.show_job(feed, None)
+"""
+PLAY = """
+play(feed, photo, 6, fails=(7,), says={3: "<img src=x onerror=alert(1)> hello"})
 """
 PLOT = """
 def histogram(ax, new, state):
@@ -73,6 +75,15 @@ def opened(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., L
     assert lab.errors == []
 
 
+def gallery(opened: Callable[..., LabPage]) -> LabPage:
+    """A gallery whose job begins when the browser is ready to draw it: a cold one takes its time to load what it needs."""
+    page = opened(GALLERY, PLAY)
+    page.run_cell(1)
+    page.page.locator(".tc-view").wait_for(timeout=90_000)
+    page.run_cell(2)
+    return page
+
+
 def seen_until(page: LabPage, expression: str, gone: str, timeout: float = 40.0) -> set[Any]:
     """Everything that an expression says until a selector matches nothing any more."""
     values = set()
@@ -85,11 +96,8 @@ def seen_until(page: LabPage, expression: str, gone: str, timeout: float = 40.0)
 
 
 def test_a_gallery_fills_and_leaves_its_picture(opened: Callable[..., LabPage]) -> None:
-    page = opened("feed = FakeFeed(count=60)\nbackend.show_job(feed, None)", "play(feed, photo, 6)")
-    page.run_cell(1)
-    page.page.locator(".tc-view").wait_for(timeout=90_000)  # a cold browser takes its time to load what draws it
+    page = gallery(opened)
     begun = time.monotonic()
-    page.run_cell(2)
     until(lambda: page.page.evaluate(PAINTED), "the first tile")
     print(f"first tile painted {time.monotonic() - begun:.2f} s after the job was begun")
     counts = seen_until(page, PAINTED, ".tc-view")
@@ -101,8 +109,7 @@ def test_a_gallery_fills_and_leaves_its_picture(opened: Callable[..., LabPage]) 
 
 
 def test_what_users_say_is_never_markup(opened: Callable[..., LabPage]) -> None:
-    page = opened(GALLERY)
-    page.run_cell(1)
+    page = gallery(opened)
     until(lambda: "onerror" in page.outputs(1).inner_text(), "what item 3 printed")
     assert page.page.locator(".tc-output img").count() == 0
     failed = page.page.locator(".tc-tile.tc-bad")
@@ -111,8 +118,7 @@ def test_what_users_say_is_never_markup(opened: Callable[..., LabPage]) -> None:
 
 
 def test_tiles_have_alt_text_and_take_the_keyboard(opened: Callable[..., LabPage]) -> None:
-    page = opened(GALLERY)
-    page.run_cell(1)
+    page = gallery(opened)
     until(lambda: int(page.page.evaluate(PAINTED)) >= 20, "twenty tiles")
     first = page.page.locator(".tc-tile").first
     assert first.locator("img").get_attribute("alt") == "Result of item 0"

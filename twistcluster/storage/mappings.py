@@ -11,7 +11,6 @@ keeps no memory either. Must not know: names of files, what an object is.
 """
 
 import contextlib
-import ctypes
 import functools
 import mmap
 import os
@@ -19,9 +18,12 @@ import resource
 import sys
 import time
 import weakref
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twistcluster.storage.copying import unlock_and_close
+
+if TYPE_CHECKING:
+    import ctypes
 
 __all__ = ["mapped", "most_mappings", "settle"]
 
@@ -70,7 +72,9 @@ def mapped(fd: int, state: os.stat_result) -> memoryview | None:
     key, size = (state.st_dev, state.st_ino), state.st_size
     kept = _idle.pop(key, None)
     mapping = kept.mapping if kept is not None and kept.size == size else mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-    block = _block(size).from_buffer(mapping)
+    import ctypes  # where there are no large values it isn't loaded
+
+    block = (ctypes.c_ubyte * size).from_buffer(mapping)  # a memoryview can't be referred to weakly and safely
     held = _Held(mapping, fd, key, ctypes.addressof(block), size, os.getpid())
     watch = weakref.ref(block, held.let_go)
     _used[id(watch)] = watch
@@ -112,12 +116,6 @@ def _expire() -> None:
     with contextlib.suppress(StopIteration, RuntimeError, KeyError):  # others do the same
         while len(_idle) > _IDLE or next(iter(_idle.values())).since < before:
             _idle.pop(next(iter(_idle)), None)
-
-
-@functools.lru_cache(maxsize=256)
-def _block(size: int) -> type["ctypes.Array[ctypes.c_ubyte]"]:
-    """A type for so many bytes: a ctypes array can be referred to weakly, a memoryview can't."""
-    return ctypes.c_ubyte * size
 
 
 # ---- what the kernel says of pages -------------------------------------------------------------------------------------
