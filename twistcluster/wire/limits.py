@@ -6,11 +6,19 @@ Owns: numbers. Must not know: who applies them.
 from typing import Final
 
 __all__ = [
+    "ACCEPTS_PER_TURN",
+    "ACCEPT_PAUSE_SECONDS",
+    "ALLOCATED_BYTES",
+    "ALLOCATED_LINK_BYTES",
     "BUFFERS_PER_FRAME",
     "CONNECTIONS",
     "FRAME_BYTES",
     "HEAD_BYTES",
+    "LOG_LINES_ALIKE",
+    "LOG_SECONDS",
     "MAKER_BYTES",
+    "MESSAGES_PER_READ",
+    "MESSAGES_PER_TURN",
     "OPENING_FRAME_BYTES",
     "OPENING_SECONDS",
     "OUTPUT_ITEM_BYTES",
@@ -20,6 +28,7 @@ __all__ = [
     "PAGE_STORED_BYTES",
     "PREALLOCATE_BYTES",
     "PULL_AHEAD_BYTES",
+    "QUEUED_BYTES",
     "QUEUED_MESSAGES",
     "RESULTS_HELD_BYTES",
     "SLOTS",
@@ -42,7 +51,12 @@ HEAD_BYTES: Final = 16 * MIB
 BUFFERS_PER_FRAME: Final = 1 << 16
 """Out-of-band buffers of one frame."""
 PREALLOCATE_BYTES: Final = 64 * KIB
-"""A longer frame is received into one block of its own, allocated once."""
+"""A longer frame is received into one block of its own."""
+ALLOCATED_LINK_BYTES: Final = 64 * MIB
+"""A block up to this is allocated before its bytes come; a longer one takes memory only as they come."""
+ALLOCATED_BYTES: Final = 256 * MIB
+"""Blocks allocated ahead for the half-received frames of all links together; beyond it every block takes memory only as
+its bytes come."""
 
 PAGE_ITEMS: Final = 4096
 """Items of one page."""
@@ -58,11 +72,24 @@ PULL_AHEAD_BYTES: Final = 64 * MIB
 """How far a lazy source of items is pulled ahead of what is finished."""
 
 CONNECTIONS: Final = 4096
-"""Connections to one scheduler, clients and workers together."""
+"""Connections to one scheduler, clients and workers together, or half of the files that its process may open if that is
+less. One more is told `Refused` and closed, unless one that hasn't said `Hello` can make room."""
 UNWELCOMED_CONNECTIONS: Final = 64
-"""Connections that have not said `Hello` yet."""
+"""Connections that have not said `Hello` yet. For one more the oldest of them makes room: who means well has said it
+within milliseconds."""
+ACCEPTS_PER_TURN: Final = 4
+"""Connections taken in one turn of the reactor; between turns everybody else is served."""
+ACCEPT_PAUSE_SECONDS: Final = 0.1
+"""How long no connection is taken when the process can open no more files; the oldest that hasn't said `Hello` makes
+room."""
+MESSAGES_PER_READ: Final = 64
+"""Messages of one read that are handled at once; the rest waits for its turns, and the link is read again after them."""
+MESSAGES_PER_TURN: Final = 128
+"""Of messages that wait so, on all links together, how many are handled in one turn of the reactor."""
 QUEUED_MESSAGES: Final = 10_000
 """What may wait for a peer that has stopped reading; then its link is cut (results aren't sent to it at all)."""
+QUEUED_BYTES: Final = 64 * MIB
+"""The same in bytes, for a client: what may come on top of what waited when it was found to have stopped reading."""
 RESULTS_HELD_BYTES: Final = GIB
 """Results that wait in the scheduler's memory for one client; at the limit its jobs get no new leases."""
 
@@ -73,3 +100,8 @@ OUTPUT_ITEM_BYTES: Final = 64 * KIB
 """What one item prints: head and tail are kept."""
 OUTPUT_JOB_BYTES: Final = 10 * MIB
 """What all items of a job print."""
+
+LOG_LINES_ALIKE: Final = 20
+"""Lines of one kind that a node's log takes within `LOG_SECONDS`; the others are counted, and a line says how many."""
+LOG_SECONDS: Final = 10.0
+"""The span in which lines of the log are alike."""
