@@ -116,13 +116,14 @@ class Door(Factory):
     def _take(self, sock: socket.socket) -> None:
         """Carry a link over a connection; whatever is wrong with that costs this connection alone."""
         port = self._port
+        link = self.buildProtocol(None)
         try:
-            link = self.buildProtocol(None)
             transport = port.transport(sock, link, b"", port, port.sessionno, port.reactor)
             port.sessionno += 1
-            link.makeConnection(transport)  # type: ignore[no-untyped-call]
+            link.makeConnection(transport)
         except Exception:
             _log.failure("a connection could not be taken")
+            self.gate.left(link)
             sock.close()
 
     def _pause(self, error: OSError) -> None:

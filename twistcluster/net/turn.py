@@ -118,10 +118,11 @@ class Turn:
         more = False
         try:
             more = link.handle_some(PORTION)
-        finally:
-            self._behind.popleft()
-            if more:
-                self._behind.append(link)
+        except Exception:
+            _log.failure("messages that waited could not be handled: {link!r}", link=link)
+        self._behind.popleft()
+        if more:
+            self._behind.append(link)
 
     def _ensure(self) -> None:
         if not self._inside and not self._scheduled:

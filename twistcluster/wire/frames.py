@@ -231,6 +231,8 @@ def _map(size: int) -> bytearray | mmap.mmap:
     try:
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, ValueError, OverflowError) as error:
+        if size <= limits.ALLOCATED_LINK_BYTES:
+            return bytearray(size)  # there are only so many maps: 65,530 if nobody has changed it
         raise ProtocolError(f"no memory for a frame of {size:,} bytes: {error}") from error
 
 
