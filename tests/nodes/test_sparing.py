@@ -42,12 +42,12 @@ def test_kinds_are_bounded(monkeypatch):
 def test_a_log_under_a_flood_stays_small_and_says_how_many_lines_it_left_out(tmp_path):
     now = [0.0]
     fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
-    log = Logger(namespace="twistcluster.test", observer=LineLog(fd, clock=lambda: now[0]))
+    to = Logger(namespace="twistcluster.test", observer=LineLog(fd, clock=lambda: now[0]))
     for number in range(10_000):
-        log.warning("malformed input: {error}", error=f"number {number}")
-    log.warning("something else")
+        to.warn("malformed input: {error}", error=f"number {number}")
+    to.warn("something else")
     now[0] = 11.0
-    log.info("quiet again")
+    to.info("quiet again")
     os.close(fd)
     lines = (tmp_path / "log").read_text().splitlines()
     assert len(lines) == 20 + 1 + 1 + 1

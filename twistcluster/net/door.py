@@ -120,7 +120,7 @@ class Door(Factory):
         try:
             transport = port.transport(sock, link, b"", port, port.sessionno, port.reactor)
             port.sessionno += 1
-            link.makeConnection(transport)
+            link.makeConnection(transport)  # type: ignore[no-untyped-call]
         except Exception:
             _log.failure("a connection could not be taken")
             self.gate.left(link)
