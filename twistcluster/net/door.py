@@ -129,8 +129,9 @@ class Door(Factory):
     def _pause(self, error: OSError) -> None:
         """Let newcomers wait in the system's queue; asking it again at once would only cost time."""
         _log.warn("no connection can be taken for now: {error}", error=os.strerror(error.errno or 0))
-        if (gone := self.gate.oldest()) is not None:
-            _refuse(gone)
+        for _ in range(limits.ACCEPTS_PER_TURN):
+            if (gone := self.gate.oldest()) is not None:
+                _refuse(gone)
         self._port.stopReading()
         self._reactor.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
 

@@ -80,7 +80,7 @@ within milliseconds."""
 ACCEPTS_PER_TURN: Final = 4
 """Connections taken in one turn of the reactor; between turns everybody else is served."""
 ACCEPT_PAUSE_SECONDS: Final = 0.1
-"""How long no connection is taken when the process can open no more files; the oldest that hasn't said `Hello` makes
+"""How long no connection is taken when the process can open no more files; the oldest that haven't said `Hello` make
 room."""
 MESSAGES_PER_READ: Final = 64
 """Messages of one read that are handled at once; the rest waits for its turns, and the link is read again after them."""
