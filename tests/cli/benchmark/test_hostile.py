@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.tools import until
 from twistcluster.cli.benchmark.hostile import SAYINGS, Strangers, hostile, p99, trips
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.codec import Codec
@@ -58,8 +59,7 @@ def test_without_a_socket_they_end_and_say_so(tmp_path, capfd):
     with Strangers(str(tmp_path / "nothing")) as strangers:
         strangers.come(1)
         with pytest.raises(RuntimeError, match="ended"):
-            while not strangers.over():
-                pass
+            until(strangers.over)
     assert "FileNotFoundError" in capfd.readouterr().err
 
 
