@@ -162,17 +162,19 @@ def test_no_more_files(cluster):
 
 
 def test_floods_of_messages(cluster, connect):
-    count = 20_000
-    many = encoded(Cancel(99)) * count
+    many = encoded(Cancel(99)) * 60_000
     peers = [connect(cluster.socket) for _ in range(3)]
     senders = [threading.Thread(target=peer.raw, args=(many,)) for peer in peers]
-    with Work():
+    with Work() as work:
+        before = len(work.trips)
         for sender in senders:
             sender.start()
         for sender in senders:
             sender.join(60)
             assert not sender.is_alive()
         assert all(peer.status().name == "lab" for peer in peers), "after all that was said before"
+        beside = len(work.trips) - before
+    assert beside > 30, "a megabyte of messages at once would leave time for a few"
 
 
 def test_one_that_asks_and_never_reads_is_cut(cluster):

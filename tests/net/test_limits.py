@@ -212,3 +212,21 @@ def test_a_connection_that_cannot_be_taken_costs_only_itself(server, monkeypatch
         assert server.raw().heard() == []
     assert is_served(server)
     server.steps.until(lambda: not len(server.port.factory.gate))
+
+
+def test_a_hello_that_comes_byte_by_byte_is_waited_for_only_so_long(server, monkeypatch):
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.2)
+    slow = server.raw()
+    said = iter(encoded(HELLO)[:-1])
+
+    def drips():
+        try:
+            slow.sock.send(bytes([next(said)]))
+        except ConnectionError:
+            return True
+        return server.port.factory.gate.waiting == 0 and len(server.owner.lost) == 1
+
+    server.steps.until(drips)
+    (refused,) = slow.heard()
+    assert refused.code == "limit" and "no Hello within 0.2 s" in refused.message
+    assert is_served(server)
