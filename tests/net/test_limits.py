@@ -217,7 +217,7 @@ def test_a_connection_that_cannot_be_taken_costs_only_itself(server, monkeypatch
 def test_a_hello_that_comes_byte_by_byte_is_waited_for_only_so_long(server, monkeypatch):
     monkeypatch.setattr(limits, "OPENING_SECONDS", 0.2)
     slow = server.raw()
-    said = iter(encoded(HELLO)[:-1])
+    said = iter(encoded(Hello(1, "client", "3.11", "0", "p", 1, "h", 1, name="x" * 60_000)))
 
     def drips():
         try:
