@@ -41,6 +41,28 @@ def test_a_flood_is_handled_in_order_and_in_parts(server):
     raw.sock.close()
 
 
+def test_messages_that_take_long_wait_for_their_turns_however_few(server, monkeypatch):
+    late = [0.0]
+    seconds = server.steps.reactor.seconds
+    monkeypatch.setattr(server.steps.reactor, "seconds", lambda: seconds() + late[0])
+
+    def serve_slowly(link, message, buffers):
+        late[0] += 2 * limits.HANDLING_SECONDS
+        serve(link, message, buffers)
+
+    server.owner.answer = serve_slowly
+    quiet, owner = server.client()
+    raw = flood(server, 50)
+    server.steps.until(lambda: asked(server))
+    quiet.send(Ask(1_000_000, Status()))
+    quiet.flush()
+    server.steps.until(lambda: Answer(1_000_000) in owner.messages)
+    assert asked(server).index(1_000_000) < 10
+    server.steps.until(lambda: len(asked(server)) == 51)
+    assert [number for number in asked(server) if number < 1_000_000] == [*range(50)]
+    raw.sock.close()
+
+
 def test_others_are_served_in_the_midst_of_floods(server):
     quiet, owner = server.client()
     raws = [flood(server, 5000) for _ in range(5)]

@@ -87,6 +87,10 @@ class Turns:
 
     def __init__(self):
         self.calls = []
+        self.now = 0.0
+
+    def seconds(self):
+        return self.now
 
     def callLater(self, delay, call):
         assert delay == 0
@@ -147,3 +151,20 @@ def test_a_portion_that_fails_costs_its_link_the_turn_and_others_nothing():
     clock.advance(0)
     assert log == [("fine", 3)]
     assert not clock.getDelayedCalls()
+
+
+def test_portions_that_take_long_are_alone_in_their_turn():
+    reactor, log = Turns(), []
+    turn = Turn(reactor)
+
+    class Slow(Flood):
+        def handle_some(self, count):
+            reactor.now += 2 * limits.HANDLING_SECONDS
+            return super().handle_some(1)
+
+    for name in "ab":
+        turn.behind(Slow(log, name, 2))
+    for expected in ("a", "ab", "aba", "abab"):
+        reactor.next()
+        assert "".join(name for name, _ in log) == expected
+    assert not reactor.calls

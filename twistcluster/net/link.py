@@ -15,7 +15,7 @@ import collections
 import itertools
 import math
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -241,19 +241,46 @@ class Link(TwistedProtocol):
         except ProtocolError as error:
             self._malformed(error)
             return
-        if self._many or len(frames) > limits.MESSAGES_PER_READ:
-            frames = self._spread(frames)
-        self._handle(frames)
+        if len(frames) == 1:  # as of nearly every read
+            self._handle(frames[0])
+        elif frames:
+            self._rest.extend(frames)
+            self._take_turns(len(frames) > limits.MESSAGES_PER_READ)
 
-    def _handle(self, frames: Iterable[Frame]) -> None:
+    def _take_turns(self, many: bool) -> None:
+        """Handle what was read: of many messages a part at once, and none if the read before held many too.
+
+        The next read is a short one then: cutting a megabyte into messages of twenty bytes takes a tenth of a second.
+        """
+        if many:
+            self._wire.bufferSize = max(READ_LEAST_BYTES, self._wire.bufferSize // 4)
+        if (many and self._many) or self.handle_some(limits.MESSAGES_PER_READ):
+            self._turn.behind(self)
+        self._many = many
+
+    def handle_some(self, count: int) -> bool:
+        """Handle so many of the messages that wait, or as many as there is time for; whether more of them do.
+
+        Until none does, nothing is read.
+        """
+        seconds = self._reactor.seconds
+        end = seconds() + limits.HANDLING_SECONDS
+        for _ in range(min(count, len(self._rest))):
+            self._handle(self._rest.popleft())
+            if seconds() > end:
+                break
+        if self._shut:
+            self._rest.clear()
+        return bool(self._rest)
+
+    def _handle(self, frame: Frame) -> None:
+        if self._shut:
+            return
         try:
-            for frame in frames:
-                if self._shut:
-                    return
-                message, buffers = self._codec.decode(frame)
-                if self.state is not _OPEN or type(message) in _EVENTS:
-                    self._check(message)
-                self._owner.on_message(self, message, buffers)
+            message, buffers = self._codec.decode(frame)
+            if self.state is not _OPEN or type(message) in _EVENTS:
+                self._check(message)
+            self._owner.on_message(self, message, buffers)
         except ProtocolError as error:
             self._malformed(error)
         except Exception:
@@ -263,25 +290,6 @@ class Link(TwistedProtocol):
     def _malformed(self, error: ProtocolError) -> None:
         _log.warn("malformed input: {error}", error=str(error), link=self)
         self.refuse("malformed", f"the link is closed: {error}")
-
-    def _spread(self, frames: list[Frame]) -> list[Frame]:
-        """Which frames of a read to handle at once: of many a part, and none if the read before held many too.
-
-        The next read is a short one: cutting a megabyte into messages of twenty bytes takes a tenth of a second.
-        """
-        at_once = 0 if self._many else limits.MESSAGES_PER_READ
-        self._many = len(frames) > limits.MESSAGES_PER_READ
-        if not self._many:
-            return frames
-        self._wire.bufferSize = max(READ_LEAST_BYTES, self._wire.bufferSize // 4)
-        self._rest.extend(frames[at_once:])
-        self._turn.behind(self)
-        return frames[:at_once]
-
-    def handle_some(self, count: int) -> bool:
-        """Handle so many of the messages that wait; whether more of them do. Until none does, nothing is read."""
-        self._handle(self._rest.popleft() for _ in range(min(count, len(self._rest))))
-        return bool(self._rest) and not self._shut
 
     def _check(self, message: Message) -> None:
         event = _EVENTS.get(type(message))

@@ -107,9 +107,12 @@ class Turn:
             self._reactor.callLater(0, self._round)
 
     def _round(self) -> None:
+        end = self._reactor.seconds() + limits.HANDLING_SECONDS
         for _ in range(0, limits.MESSAGES_PER_TURN, PORTION):
             if self._behind:
                 self.run(self._portion)
+            if self._reactor.seconds() > end:
+                break
         if self._behind:
             self._reactor.callLater(0, self._round)
 

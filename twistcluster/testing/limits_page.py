@@ -34,6 +34,7 @@ TESTS: Final = {
     "ACCEPTS_PER_TURN": "tests/net/test_limits.py::test_a_few_connections_are_taken_in_a_turn",
     "ACCEPT_PAUSE_SECONDS": "tests/live/test_floods.py::test_no_more_files",
     "MESSAGES_PER_READ": "tests/net/test_limits.py::test_a_flood_is_handled_in_order_and_in_parts",
+    "HANDLING_SECONDS": "tests/net/test_limits.py::test_messages_that_take_long_wait_for_their_turns_however_few",
     "MESSAGES_PER_TURN": "tests/net/test_turn.py::test_links_that_are_behind_take_turns_and_a_turn_is_bounded",
     "QUEUED_MESSAGES": "tests/net/test_link.py::test_a_peer_that_asks_and_never_reads_is_cut_off",
     "QUEUED_BYTES": "tests/net/test_limits.py::test_a_client_that_asks_for_much_and_never_reads_is_cut_off_by_bytes",

@@ -13,6 +13,7 @@ __all__ = [
     "BUFFERS_PER_FRAME",
     "CONNECTIONS",
     "FRAME_BYTES",
+    "HANDLING_SECONDS",
     "HEAD_BYTES",
     "LOG_LINES_ALIKE",
     "LOG_SECONDS",
@@ -84,6 +85,8 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1
 room."""
 MESSAGES_PER_READ: Final = 64
 """Messages of one read that are handled at once; the rest waits for its turns, and the link is read again after them."""
+HANDLING_SECONDS: Final = 0.005
+"""After this long no further message of a read is handled at once, nor, of those that wait, in that turn."""
 MESSAGES_PER_TURN: Final = 128
 """Of messages that wait so, on all links together, how many are handled in one turn of the reactor."""
 QUEUED_MESSAGES: Final = 10_000
