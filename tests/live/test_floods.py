@@ -23,7 +23,7 @@ from twistcluster.wire import limits
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.messages import Ask, Cancel, Refused, Status, Welcome
 
-SLOW_SECONDS = 3.0
+SLOW_SECONDS = 10.0
 """Longer than any round trip may take beside an attack, on a machine that others use too."""
 
 
@@ -137,7 +137,12 @@ def test_a_full_house_says_so_and_lets_in_who_comes_later(clusters):
                 [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
             )
             assert "ClusterUnreachable" in ended.stderr and "connections are open" in ended.stderr
+            second = clusters.worker("lab", 1, "--name", "second")
+            line = second.stdout.readline()
+            assert "the scheduler took no connection" in line and "connections are open" in line
         until(lambda: isinstance(greeting(path), Welcome), what="room")
+        with welcomed(path) as friend:
+            until(lambda: "second" in {worker.name for worker in friend.status().workers}, 20, "the second worker")
 
 
 def greeting(path):
