@@ -1,6 +1,7 @@
 """Frames survive any chunking; any other bytes wait or raise ProtocolError, without allocating what they claim."""
 
 import contextlib
+import errno
 import struct
 import tracemalloc
 
@@ -141,6 +142,18 @@ def test_a_block_beyond_the_budget_arrives_whole():
         ((back, received),) = FrameDecoder(limits.FRAME_BYTES, Budget(100, 100)).feed(joined(head, buffers))
         assert as_bytes([(back, received)]) == [(head, buffers)]
         assert not any(buffer.readonly for buffer in received)
+
+
+def test_where_nothing_more_can_be_mapped_frames_that_are_not_huge_still_come(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(frames.mmap, "mmap", full)
+    body = b"x" * limits.MIB
+    decoder = FrameDecoder(limits.FRAME_BYTES, Budget(100, 100))
+    assert as_bytes(decoder.feed(joined(b"h", [body]))) == [(b"h", [body])]
+    with pytest.raises(ProtocolError, match="no memory for a frame of 1,073,741,824 bytes"):
+        decoder.feed(struct.pack("<IIQ", 1, 1, limits.GIB))
 
 
 def test_many_claims_take_what_the_budget_allows_and_the_rest_only_as_they_fill():
