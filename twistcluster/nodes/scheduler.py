@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twistcluster.core.effects import Close, Effect, EndCluster, Log, Remove, Rename, Send
 from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import ProtocolError, TwistclusterError
-from twistcluster.net.link import Channel
+from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.hosting import Premises, new_cluster_id, new_identity
