@@ -60,7 +60,10 @@ class WorkerStatusTeller:
         slots = worker.crew.slots.values()
         busy = sum(slot.busy for slot in slots)
         ready = sum(slot.ready for slot in slots)
-        news = SlotsChanged(worker.crew.target, ready, busy, worker.crew.crashes, worker.memory.text)
+        stopped = sorted(slot.pid for slot in slots if slot.stopped)
+        usable = max(0, worker.crew.target - len(stopped))
+        leaving = worker.leaving.since is not None
+        news = SlotsChanged(usable, ready, busy, worker.crew.crashes, worker.memory.text, stopped, leaving)
         if news != self._slots:
             self._slots = news
             worker.up(news)

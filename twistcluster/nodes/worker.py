@@ -32,6 +32,7 @@ from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
+from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.storage.values import usable
@@ -42,6 +43,8 @@ __all__ = ["SAMPLE_S", "WorkerNode", "run_worker"]
 
 SAMPLE_S: Final = 0.02
 """Between two looks at the pages of slots that run something."""
+STATE_S: Final = 1.0
+"""Between two looks at the processes of slots whose pages don't change."""
 
 
 class WorkerNode:
@@ -101,6 +104,7 @@ class WorkerNode:
         self._ticker = Ticker(reactor, self._tick, clock)
         self._memory = MemoryWatch(reactor, memory, self._memory_seen)
         self._sampler: Timer | None = None
+        self._states_at = 0.0
         self._stopped: Deferred[None] | None = None
         self._started = False
         self._ending_turn = False
@@ -109,6 +113,7 @@ class WorkerNode:
         """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
         self._link = link
         self._links += 1
+        self.machine.pulse.beats = not link.local
         link.send(self._hello())
         if not self._started:
             self._started = True
@@ -133,6 +138,11 @@ class WorkerNode:
                 self._kill(number)
             self._finish_stop()
         return self._stopped
+
+    def leave(self) -> None:
+        """Take nothing new, give back what hasn't started, finish what runs; `on_end` follows."""
+        if self._stopped is None:
+            self._turn.run(lambda: self._apply(self.machine.leave_soon(self._ticker.now())))
 
     def _hello(self) -> Hello:
         return Hello(
@@ -294,6 +304,12 @@ class WorkerNode:
             slot = self._slots.get(number)
             if slot is not None and self._stopped is None:
                 self._apply(self.machine.sampled(number, slot.ordinal, now))
+        if now >= self._states_at + STATE_S:
+            self._states_at = now
+            for number in self.machine.stillness.worth_a_look(now):
+                slot = self._slots.get(number)
+                if slot is not None and self._stopped is None:
+                    self._apply(self.machine.state_seen(number, is_stopped(slot.pid), now))
 
 
 def run_worker(
