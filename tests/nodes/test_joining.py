@@ -13,7 +13,10 @@ from tests.tools import until
 from twistcluster.nodes.joining import pause_s
 
 SCHEDULER = "import sys; from twistcluster.nodes.scheduler import main; sys.exit(main('lab', None, print))"
-WORKER = "import sys; from twistcluster.nodes.worker import run_worker; sys.exit(run_worker('lab', 1, 'w', {'gpu': 1}))"
+WORKER = (
+    "import sys; from twistcluster.nodes.standalone import run_worker;"
+    "sys.exit(run_worker('lab', 1, 'w', {'gpu': 1}, patience_s=%g))"
+)
 
 
 class Process:
@@ -66,7 +69,7 @@ def test_pauses_grow_and_scatter() -> None:
 
 
 def test_nobody_to_join(start) -> None:
-    worker = start(WORKER, "worker")
+    worker = start(WORKER % 0.5, "worker")
     assert worker.popen.wait(20) == 1
     assert "no cluster named 'lab' runs here" in worker.log.read_text()
 
@@ -74,7 +77,7 @@ def test_nobody_to_join(start) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_its_slots(start, number: int) -> None:
     start(SCHEDULER, "scheduler").says("scheduler is ready")
-    worker = start(WORKER, "worker")
+    worker = start(WORKER % 20, "worker")
     worker.says("worker joined")
     slots = until(lambda: slots_of(worker.popen.pid))
     assert worker.end(number) == 0
@@ -84,7 +87,7 @@ def test_a_signal_ends_it_and_its_slots(start, number: int) -> None:
 def test_it_ends_with_its_cluster(start) -> None:
     scheduler = start(SCHEDULER, "scheduler")
     scheduler.says("scheduler is ready")
-    worker = start(WORKER, "worker")
+    worker = start(WORKER % 20, "worker")
     worker.says("worker joined")
     assert scheduler.end() == 0
     assert worker.popen.wait(10) == 0
@@ -93,7 +96,7 @@ def test_it_ends_with_its_cluster(start) -> None:
 def test_it_comes_back_after_its_scheduler_was_killed(start) -> None:
     scheduler = start(SCHEDULER, "scheduler")
     scheduler.says("scheduler is ready")
-    worker = start(WORKER, "worker")
+    worker = start(WORKER % 20, "worker")
     worker.says("worker joined")
     scheduler.end(signal.SIGKILL)
     worker.says("trying again")
@@ -105,7 +108,7 @@ def test_it_comes_back_after_its_scheduler_was_killed(start) -> None:
 
 def test_its_slots_die_with_it(start) -> None:
     start(SCHEDULER, "scheduler").says("scheduler is ready")
-    worker = start(WORKER, "worker")
+    worker = start(WORKER % 20, "worker")
     worker.says("worker joined")
     slots = until(lambda: slots_of(worker.popen.pid))
     worker.end(signal.SIGKILL)
