@@ -132,9 +132,9 @@ class SimulatedCluster:
                     if link is not None:
                         link.send(True, message, buffers)
                 case Close(peer, _):
-                    # What is on its way to the scheduler still comes: too late.
                     link = self.links.pop(peer, None)
                     if link is not None:
+                        link.late = True
                         self.clock.at(self.clock.now + self._delay_s, link.cut)
                 case EndCluster(reason):
                     self.ended = reason

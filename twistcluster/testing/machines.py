@@ -13,6 +13,7 @@ from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.testing.clock import Timer
 from twistcluster.testing.inputs import Inputs
+from twistcluster.testing.network import SimulatedLink
 from twistcluster.testing.stalls import Stalls
 from twistcluster.testing.workers import JOIN_S
 from twistcluster.wire.frames import Buffer
@@ -38,7 +39,6 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.testing.cluster import SimulatedCluster
-    from twistcluster.testing.network import SimulatedLink
 
 __all__ = ["MachineWorker", "SimulatedSlot"]
 
@@ -231,9 +231,10 @@ class MachineWorker:
     def _join_again(self) -> None:
         if self.alive:
             self.links += 1
+            self.link = SimulatedLink.nowhere(self.cluster.clock)
             self._left.clear()
             self._apply(self._machine.link_lost(self.now))
-            self.later_here(JOIN_S, self._join)
+            self.later_here(JOIN_S * self.cluster.random.random(), self._join)
 
     def _join(self) -> None:
         if self.alive:

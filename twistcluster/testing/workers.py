@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twistcluster.testing.inputs import Inputs
+from twistcluster.testing.network import SimulatedLink
 from twistcluster.testing.stalls import Stalls
 from twistcluster.wire.messages import (
     Crashed,
@@ -30,14 +31,13 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.testing.cluster import SimulatedCluster
-    from twistcluster.testing.network import SimulatedLink
     from twistcluster.wire.frames import Buffer
 
 __all__ = ["LeaseWorker"]
 
 BEAT_S = 1.0
 JOIN_S = 0.2
-"""After which a worker whose link was lost joins again."""
+"""Within which a worker whose link was lost joins again."""
 
 
 @dataclass(slots=True)
@@ -121,10 +121,13 @@ class LeaseWorker:
     def _join_again(self) -> None:
         if self.alive:
             self.links += 1
+            self.link = SimulatedLink.nowhere(self.cluster.clock)
             self.queue.clear()
             self.free = self.slots
             self.inputs = Inputs()
-            self.cluster.clock.at(self.cluster.clock.now + JOIN_S, self.stalls.happen, self._join)
+            self.cluster.clock.at(
+                self.cluster.clock.now + JOIN_S * self.cluster.random.random(), self.stalls.happen, self._join
+            )
 
     def _join(self) -> None:
         if self.alive:
