@@ -63,7 +63,7 @@ class Leasing:
         self.slots = 0
         """Of all workers that are trusted."""
         self.asked: dict[LeasedSpan[Worker], float] = {}
-        """Leases that were asked back, and for how long no answer came, as the vigil counts it."""
+        """Leases that were asked back, and for how long no answer came, as the vigil counts it (negative: it hasn't looked)."""
         self.troubled: dict[Worker, None] = {}
         """Suspects, and workers with stopped slots."""
 
@@ -258,7 +258,7 @@ class Leasing:
         """Ask a lease back, but for `keep` unstarted items."""
         if not lease.revoked:
             lease.revoked = True
-            self.asked[lease] = 0.0
+            self.asked[lease] = -1.0
             self._effects.append(Send(lease.holder.peer, Revoke(lease.number, keep)))
 
     def reported(self, worker: Worker, number: int, items: int) -> None:

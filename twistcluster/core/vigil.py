@@ -8,7 +8,8 @@ Rules:
   answer that it owes) it is trusted again.
 - Who is lost has its link closed in the same turn, so that nothing that it says later is heard; what it had is run
   elsewhere. It may join anew.
-- Silence is counted in looks, one a second: time in which this process slept, or was busy itself, is nobody's silence.
+- Silence is counted from look to look, one a second, and never more than `AT_MOST_S` of it: time in which this process
+  slept, or was busy itself, is nobody's silence.
 - Clients are never judged: a call into C may hold their thread for a minute. Nor is the worker in the scheduler's own
   process: what stops it stops the judge.
 """
@@ -27,6 +28,8 @@ __all__ = ["LOOK_S", "LOST_AFTER_S", "REVOKE_S", "SUSPECT_AFTER_S", "Vigil"]
 
 LOOK_S: Final = 1.0
 """Between two looks."""
+AT_MOST_S: Final = 1.5
+"""What the time between two looks counts for at most."""
 SUSPECT_AFTER_S: Final = 5.0
 """Of silence; half of `lost_after_s` where that is less."""
 LOST_AFTER_S: Final = 30.0
@@ -44,24 +47,27 @@ class Vigil:
         lost_after_s: how much silence is a loss.
     """
 
-    __slots__ = ("_lost_after_s", "_scheduler", "_suspect_after_s", "_worker_side")
+    __slots__ = ("_looked", "_lost_after_s", "_scheduler", "_suspect_after_s", "_worker_side")
 
     def __init__(self, scheduler: "Scheduler", worker_side: "WorkerSide", lost_after_s: float) -> None:
         self._scheduler = scheduler
+        self._looked = scheduler.now
         self._worker_side = worker_side
         self._lost_after_s = lost_after_s
         self._suspect_after_s = min(SUSPECT_AFTER_S, lost_after_s / 2)
 
     def look(self) -> None:
         """A second has passed."""
+        now = self._scheduler.now
+        passed_s, self._looked = min(now - self._looked, AT_MOST_S), now
         quiet = [worker for worker in self._scheduler.leasing.workers.values() if not self._spoke(worker)]
         for worker in quiet:
-            worker.silent_s += LOOK_S
+            worker.silent_s += passed_s
             if worker.silent_s >= self._lost_after_s:
                 self._lose(worker)
             elif worker.silent_s >= self._suspect_after_s:
                 self._suspect(worker, f"silent for {worker.silent_s:.0f} s")
-        self._look_at_answers()
+        self._look_at_answers(passed_s)
 
     def heard(self, worker: Worker) -> None:
         """A suspect said something."""
@@ -103,7 +109,7 @@ class Vigil:
         self._scheduler.effects.append(Close(worker.peer, f"it {why}"))
         self._worker_side.lost(worker, why)
 
-    def _look_at_answers(self) -> None:
+    def _look_at_answers(self, passed_s: float) -> None:
         asked = self._scheduler.leasing.asked
         for lease, waited_s in list(asked.items()):
             worker = lease.holder
@@ -111,7 +117,7 @@ class Vigil:
                 del asked[lease]
                 continue
             # The first look may come right after the question: it counts for nothing.
-            asked[lease] = waited_s + LOOK_S
-            if waited_s >= REVOKE_S and not worker.suspect:
+            asked[lease] = waited_s + passed_s if waited_s >= 0.0 else 0.0
+            if asked[lease] >= REVOKE_S and not worker.suspect:
                 worker.overdue = lease
                 self._suspect(worker, "it doesn't answer")
