@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
     from twistcluster.core.workerside import WorkerSide
 
-__all__ = ["LOOK_S", "LOST_AFTER_S", "REVOKE_S", "SUSPECT_AFTER_S", "Vigil"]
+__all__ = ["AT_MOST_S", "LOOK_S", "LOST_AFTER_S", "REVOKE_S", "SUSPECT_AFTER_S", "Vigil"]
 
 LOOK_S: Final = 1.0
 """Between two looks."""
