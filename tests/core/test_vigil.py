@@ -165,6 +165,8 @@ def test_a_worker_that_leaves_gets_nothing_and_is_asked_for_what_it_hasnt_begun(
     assert [each.leaving for each in desk.scheduler.status().workers] == [True]
     client.job(1, count=10)
     assert not worker.got(m.Lease)
+    desk.wait(1)
+    assert "every worker is leaving" in client.got(m.JobProgress)[-1].waiting
 
 
 # ---- time that nobody is to blame for -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A standalone worker: joining, coming back, ending."""
 
+import itertools
 import pathlib
 import re
 import signal
@@ -8,9 +9,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from twisted.internet.task import Clock
 
 from tests.tools import until
-from twistcluster.nodes.joining import pause_s
+from twistcluster.errors import AccessDenied, ClusterUnreachable
+from twistcluster.net.turn import Turn
+from twistcluster.nodes.joining import Joining, pause_s
 
 SCHEDULER = "import sys; from twistcluster.nodes.scheduler import main; sys.exit(main('lab', None, print))"
 WORKER = (
@@ -120,3 +124,66 @@ def command(pid: int) -> str:
         return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+class Search:
+    """A worker that looks for a scheduler, on a fake clock."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.clock = Clock()
+        self.tries: list[float] = []
+        self.gave_up: list[str] = []
+        self.error: Exception = ClusterUnreachable("nobody is here")
+        self.joining = Joining(
+            self.clock, Turn(self.clock), None, self.find, lambda _link: None, self.gave_up.append, patience_s
+        )
+
+    def find(self) -> str:
+        self.tries.append(self.clock.seconds())
+        raise self.error
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(round(seconds * 100)):
+            self.clock.advance(0.01)
+
+
+def test_it_looks_less_and_less_often_and_then_no_more() -> None:
+    search = Search(60.0)
+    search.joining.now()
+    search.wait(100)
+    gaps = [b - a for a, b in itertools.pairwise(search.tries)]
+    assert 0.1 <= gaps[0] <= 0.41 and max(gaps) <= 10.02 and 8 < len(gaps) < 30
+    assert search.tries[-1] == pytest.approx(60.0, abs=0.1)
+    assert search.gave_up == ["nobody is here"] and not search.clock.getDelayedCalls()
+
+
+def test_who_has_no_patience_tries_once() -> None:
+    search = Search(0.0)
+    search.joining.now()
+    assert len(search.tries) == 1 and search.gave_up == ["nobody is here"]
+
+
+def test_a_welcome_ends_a_search_and_a_lost_link_begins_another() -> None:
+    search = Search(5.0)
+    search.joining.now()
+    search.wait(4)
+    search.joining.welcome()
+    began = search.clock.seconds()
+    search.wait(20)
+    assert search.gave_up and search.tries[-1] - began > 4.9
+    assert any(b - a < 0.5 for a, b in itertools.pairwise(search.tries) if a > began)
+
+
+def test_somebody_elses_cluster_is_not_tried_again() -> None:
+    search = Search(60.0)
+    search.error = AccessDenied("it is anna's")
+    search.joining.now()
+    assert search.gave_up == ["it is anna's"] and not search.clock.getDelayedCalls()
+
+
+def test_stopped_it_looks_no_more() -> None:
+    search = Search(60.0)
+    search.joining.now()
+    search.joining.stop()
+    search.wait(60)
+    assert len(search.tries) == 1 and not search.gave_up

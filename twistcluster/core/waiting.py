@@ -33,6 +33,8 @@ def why_waiting(job: "Job", leasing: "Leasing") -> str:
     if not leasing.slots:
         for worker in leasing.troubled:
             return _trouble(worker)
+        if any(worker.leaving for worker in leasing.workers.values()):
+            return "every worker is leaving: start another with twistcluster-worker --join NAME"
         return "no worker has a slot: cluster.scale(N) gives a cluster's own worker some"
     if not leasing.runnable(job):
         needs = ", ".join(f"{name}={amount:g}" for name, amount in job.needs)

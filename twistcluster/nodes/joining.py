@@ -68,6 +68,7 @@ class Joining:
     def now(self) -> None:
         """Join now; if that fails, again after a pause, and again, until it works, `stop` is called or patience ends."""
         self._since = self._reactor.seconds()
+        self._tries = 1
         self._try()
 
     async def _join(self) -> None:
@@ -83,13 +84,18 @@ class Joining:
         self._tries = 0
         self._since = None
 
-    def again(self) -> None:
-        """The same after a pause."""
+    def again(self, reason: str) -> None:
+        """The same after a pause, unless there have been enough tries. `reason`: why it is needed."""
         if self._stopped or self._timer is not None:
             return
+        now = self._reactor.seconds()
         if self._since is None:
-            self._since = self._reactor.seconds()
-        left = self._since + self._patience_s - self._reactor.seconds()
+            self._since = now
+        left = self._since + self._patience_s - now
+        if left <= 0.0 and self._tries:
+            self._give_up(reason)
+            return
+        log_event("info", "the scheduler can't be reached; trying again", {"error": reason})
         pause = min(pause_s(self._tries, random.random()), max(left, 0.0))
         self._tries += 1
         self._timer = self._reactor.callLater(pause, self._try)
@@ -111,12 +117,7 @@ class Joining:
         except AccessDenied as error:
             self._give_up(str(error))
         except (ClusterUnreachable, ProtocolError, OSError) as error:
-            since = self._reactor.seconds() if self._since is None else self._since
-            if self._reactor.seconds() - since >= self._patience_s:
-                self._give_up(str(error))
-            else:
-                log_event("info", "the scheduler can't be reached; trying again", {"error": str(error)})
-                self.again()
+            self.again(str(error))
 
     def _give_up(self, reason: str) -> None:
         if not self._stopped:

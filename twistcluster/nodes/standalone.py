@@ -131,12 +131,12 @@ class _Standalone:
             log_event("info", "worker joined", {"worker": self._node.name, "cluster": self._join})
             self._ready()
 
-    def _lost(self, _reason: str) -> None:
+    def _lost(self, reason: str) -> None:
         self._linked = False
         if self._leaves:
             stop_reactor(self._reactor)
         else:
-            self._joining.again()
+            self._joining.again(reason)
 
     def _leave(self) -> None:
         """It was asked to end, for the first time."""
