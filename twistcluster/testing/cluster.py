@@ -27,6 +27,7 @@ from twistcluster.testing.invariants import check_scheduler
 from twistcluster.testing.machines import MachineWorker
 from twistcluster.testing.network import SimulatedLink
 from twistcluster.testing.stalls import Stalls
+from twistcluster.testing.successes import Successes
 from twistcluster.testing.workers import LeaseWorker
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Blob, Hello, Message
@@ -57,6 +58,8 @@ class SchedulerEnd:
 
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """A peer said something."""
+        if self.cluster.successes is not None:
+            self.cluster.successes.said(self.peer, message, buffers)
         self.cluster.event(self.cluster.scheduler.received, self.peer, message, buffers)
 
     def lost(self) -> None:
@@ -114,6 +117,7 @@ class SimulatedCluster:
             now=0.0,
             results_held_bytes=results_held_bytes,
         )
+        self.successes = Successes(self.scheduler) if check else None
         self._check = check
         self._delay_s = delay_s
         self._peers = 0
@@ -129,6 +133,8 @@ class SimulatedCluster:
             match effect:
                 case Send(peer, message, buffers):
                     link = self.links.get(peer)
+                    if self.successes is not None:
+                        self.successes.told(peer, message, buffers)
                     if link is not None:
                         link.send(True, message, buffers)
                 case Close(peer, _):

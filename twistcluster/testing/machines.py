@@ -165,7 +165,7 @@ class SimulatedSlot:
     def _report(self, bite: Bite) -> None:
         count = self._index - self._unsaid
         if count:
-            value = f"{self._unsaid} by {self.number}".encode()
+            value = f"{self._unsaid} by {self.number} of {id(self.worker)}, run {len(self.worker.runs)}".encode()
             self._say(Report(bite.bite, self._unsaid, count, 0, self._seconds), (value,))
             self._unsaid = self._index
 

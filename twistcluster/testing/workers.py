@@ -156,7 +156,7 @@ class LeaseWorker:
             error = ErrorInfo("raised", "ValueError", "no")
             self.link.send(False, Failure(lease.number, index, seconds, error))
         else:
-            value = f"{index} by {id(self)}".encode()
+            value = f"{index} by {id(self)}, run {len(self.runs)}".encode()
             size = self.stores(lease.job, index)
             name = b"%08x%08x" % (id(self) % (1 << 32), len(self.runs))
             objects = [Stored(0, name, size)] if size else []
