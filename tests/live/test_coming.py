@@ -412,7 +412,7 @@ def test_while_the_scheduler_is_stopped_nothing_is_lost_and_nobody_blamed(lab, t
         assert not worker.suspect
         if worker.name in since:
             assert worker.since >= since[worker.name], "it joined anew"
-    check(job, range(800))
+    check(job, range(600))
     assert set(took(log).values()) == {1} and lab.names() >= {"w0", "w1"}
 
 

@@ -25,7 +25,7 @@ UNANSWERED: Final = 5
 class Pulse:
     """Beats while there is a link."""
 
-    __slots__ = ("_silent", "_unanswered", "_worker", "beats", "due", "heard_at", "said_at")
+    __slots__ = ("_silent", "_worker", "beats", "due", "heard_at", "said_at", "unanswered")
 
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
@@ -35,7 +35,8 @@ class Pulse:
         """When it is worth a look."""
         self.said_at = 0.0
         self.heard_at = 0.0
-        self._unanswered = 0
+        self.unanswered = 0
+        """Heartbeats."""
         self._silent = False
 
     def begin(self) -> None:
@@ -46,31 +47,27 @@ class Pulse:
     def end(self) -> None:
         """The link is gone."""
         self.due = None
-        self._unanswered = 0
+        self.unanswered = 0
         self._silent = False
 
-    def heard(self, now: float) -> None:
-        """The scheduler said something."""
-        self.heard_at = now
-        if self._unanswered:
-            self._unanswered = 0
-            if self._silent:
-                self._silent = False
-                self._worker.effects.append(Log("info", "the scheduler answers again", {}))
+    def heard(self) -> None:
+        """The scheduler said something, after heartbeats that it hadn't answered."""
+        self.unanswered = 0
+        if self._silent:
+            self._silent = False
+            self._worker.effects.append(Log("info", "the scheduler answers again", {}))
 
     def look(self) -> None:
-        """Send a heartbeat if one is due."""
+        """The time is come: send a heartbeat, unless enough was said and heard meanwhile."""
         now = self._worker.now
-        if self.due is None or now < self.due:
-            return
         quiet_since = min(self.said_at, self.heard_at)
         if now < quiet_since + BEAT_S:
             self.due = quiet_since + BEAT_S
             return
         self.due = now + BEAT_S
-        self._unanswered += 1
+        self.unanswered += 1
         self._worker.up(Heartbeat())
-        if self._unanswered > UNANSWERED and not self._silent:
+        if self.unanswered > UNANSWERED and not self._silent:
             self._silent = True
             fields: dict[str, object] = {"seconds": round(now - self.heard_at)}
             self._worker.effects.append(Log("warning", "the scheduler doesn't answer; work goes on", fields))

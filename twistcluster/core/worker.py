@@ -77,7 +77,9 @@ class Worker:
             ProtocolError: what it may not say.
         """
         self.now = now
-        self.pulse.heard(now)
+        self.pulse.heard_at = now
+        if self.pulse.unanswered:
+            self.pulse.heard()
         self._orders.received(message, buffers)
         return [] if more else self._settle()
 
@@ -175,8 +177,11 @@ class Worker:
 
     def next_tick(self) -> float | None:
         """When `tick` is due."""
-        due = [at for at in self._dues() if at is not None]
-        return min(due) if due else None
+        due = self.pulse.due
+        for at in (self.status.due, self.rebalance.due, self.leaving.due):
+            if at is not None and (due is None or at < due):
+                due = at
+        return due
 
     @property
     def sampling(self) -> list[int]:
@@ -238,9 +243,6 @@ class Worker:
         else:
             self.taking.lift(slot)
 
-    def _dues(self) -> tuple[float | None, ...]:
-        return self.status.due, self.rebalance.due, self.pulse.due, self.leaving.due
-
     def leave(self, lease: HeldLease, start: int, stop: int) -> None:
         """Items of a lease were reported or given back."""
         lease.job.leave(lease, start, stop)
@@ -258,8 +260,10 @@ class Worker:
         if self.crew.wants_spare:
             self.crew.keep_spare(self.now)
         self.status.look()
-        self.pulse.look()
-        self.leaving.look()
+        if self.pulse.due is not None and self.now >= self.pulse.due:
+            self.pulse.look()
+        if self.leaving.since is not None:
+            self.leaving.look()
         effects = self.effects[:]
         self.effects.clear()
         return effects
