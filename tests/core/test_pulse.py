@@ -14,6 +14,7 @@ from twistcluster.wire.messages import (
     Released,
     Report,
     Revoke,
+    Scale,
     SlotsChanged,
     Welcome,
 )
@@ -182,6 +183,18 @@ def test_the_only_slot_is_stopped_and_everything_goes_back():
     back = {i for r in driver.up(Released) for i in range(r.start, r.stop)}
     assert back == set(range(10)) - {stuck.start}
     assert driver.machine.leases[1].left
+
+
+def test_a_stopped_slot_that_was_to_go_anyway_is_no_slot_less():
+    driver = grown(slots=2)
+    for number in (1, 2):
+        driver.sample(number, driver.slots[number].bites[0].ordinal)
+    driver.hear(Scale(1))
+    [going] = [slot.number for slot in driver.machine.crew.slots.values() if slot.draining]
+    driver.now += STILL_S
+    look(driver, {going})
+    told = driver.up(SlotsChanged)[-1]
+    assert (told.slots, told.stopped) == (1, [1000 + going])
 
 
 # ---- leaving -----------------------------------------------------------------------------------------------------------------

@@ -155,6 +155,13 @@ def test_stopped_slots_are_told_and_their_work_waits_with_a_reason():
     assert not client.got(m.JobProgress)[-1].waiting
 
 
+def test_no_worker_has_so_many_stopped_slots():
+    desk = Desk()
+    worker = named(desk, "anna", 2)
+    worker.say(m.SlotsChanged(1, 2, 2, 0, "", [*range(2000)]))
+    assert "2,000 can't be stopped" in worker.closed
+
+
 def test_a_worker_that_leaves_gets_nothing_and_is_asked_for_what_it_hasnt_begun():
     desk = Desk()
     worker, client = named(desk, "anna", 2), desk.client()

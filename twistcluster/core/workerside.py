@@ -16,6 +16,7 @@ from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.workers import Worker
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
@@ -288,6 +289,8 @@ class WorkerSide:
     def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
         if min(message.slots, message.ready, message.busy, message.crashes) < 0:
             raise ProtocolError("a worker has no negative number of slots")
+        if len(message.stopped) > SLOTS:
+            raise ProtocolError(f"a worker has {SLOTS:,} slots at most: {len(message.stopped):,} can't be stopped")
         if message.slots != worker.slots:
             self._scheduler.leasing.resize(worker, message.slots)
         self._scheduler.vigil.told(worker, message)
