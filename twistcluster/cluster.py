@@ -228,7 +228,12 @@ class Cluster(Executor):
         self._ask(Scale(count(slots, "slots")))
 
     def workers(self) -> Workers:
-        """The workers, with their slots. `short` says of one that its host is short of memory: it gets one item at a time."""
+        """The workers, with their slots.
+
+        Of each: `short` says that its host is short of memory (it gets one item at a time), `suspect` that it doesn't
+        answer (it gets nothing new), `stopped` has the pids of slots that somebody stopped, `leaving` says that it was
+        told to end.
+        """
         return Workers(self._status().workers)
 
     def status(self) -> ClusterReport:

@@ -19,6 +19,8 @@ class Peer:
         self.number = number
         self.heard = []
         self.closed = ""
+        self.mute = False
+        """A worker that sends no heartbeats while time passes."""
 
     def say(self, message, *buffers):
         """Say something; returns what is said back in the same turn."""
@@ -104,10 +106,18 @@ class Desk:
     def worker(self, slots=2, **fields):
         return self.connect("worker", slots=slots, **fields)
 
+    def beat(self):
+        """All workers show that they live, but those that are mute."""
+        for number in list(self.scheduler.leasing.workers):
+            if not self.peers[number].mute:
+                said = self.scheduler.received(number, m.Heartbeat(), (), self.now)
+                self.carry_out([e for e in said if not (isinstance(e, Send) and isinstance(e.message, m.Heartbeat))])
+
     def wait(self, seconds):
         """Let time pass, tick by tick."""
         end = self.now + seconds
         while (due := self.scheduler.next_tick()) <= end:
             self.now = max(self.now + 1e-6, due)
+            self.beat()
             self.carry_out(self.scheduler.tick(self.now))
         self.now = end

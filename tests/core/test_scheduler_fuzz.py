@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from twistcluster.core.effects import Close, Send
 from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.core.vigil import AT_MOST_S
 from twistcluster.testing.invariants import check_scheduler
 from twistcluster.wire import messages as m
 
+LOST_AFTER_S = 6.0
 SMALL = st.integers(-1, 12)
 NUMBERS = st.one_of(SMALL, st.sampled_from([-(2**63), 2**63 - 1, 4096]))
 SECONDS = st.sampled_from([0.0, 0.1, -1.0, math.nan, math.inf, 1e300])
@@ -74,7 +76,17 @@ WORKER = st.one_of(
     st.builds(m.Released, LEASES, SMALL, SMALL),
     st.builds(m.Crashed, LEASES, SMALL, st.just("signal 9")),
     st.builds(m.Running, st.lists(st.tuples(LEASES, SMALL, SECONDS), max_size=3)),
-    st.builds(m.SlotsChanged, SMALL, SMALL, SMALL, SMALL, st.sampled_from(["", "short of memory"])),
+    st.builds(
+        m.SlotsChanged,
+        SMALL,
+        SMALL,
+        SMALL,
+        SMALL,
+        st.sampled_from(["", "short of memory"]),
+        st.sampled_from([[], [7], [7, 8]]),
+        st.booleans(),
+    ),
+    st.builds(m.Heartbeat),
     st.builds(m.StepDone, SMALL, st.sampled_from(["", "1"]), remaining=SMALL),
     st.builds(m.Goodbye),
 )
@@ -84,8 +96,12 @@ EVENTS = st.one_of(
     st.tuples(st.just("say"), st.integers(3, 5), WORKER, BUFFERS),
     st.tuples(st.just("say"), st.integers(0, 5), CLIENT | WORKER, BUFFERS),
     st.tuples(
-        st.sampled_from(["lose", "join", "pause", "resume", "wait"]), st.integers(0, 5), st.just(None), st.just(())
+        st.sampled_from(["lose", "join", "pause", "resume", "wait", "doze", "sleep"]),
+        st.integers(0, 5),
+        st.just(None),
+        st.just(()),
     ),
+    st.tuples(st.just("say too late"), st.integers(3, 5), WORKER, BUFFERS),
 )
 
 
@@ -94,12 +110,15 @@ class Table:
 
     def __init__(self, name, results_held_bytes):
         identity = Identity(epoch="0", cluster="0", python="3.11", version="0", pid=0, name=name)
-        self.scheduler = Scheduler(identity, now=0.0, results_held_bytes=results_held_bytes)
+        self.scheduler = Scheduler(identity, now=0.0, results_held_bytes=results_held_bytes, lost_after_s=LOST_AFTER_S)
         self.peers = {}
+        self.gone = {}
+        """By seat: the last link that it had and has no more."""
         self.next_peer = 0
         self.now = 0.0
         self.wanted = {}
         self.closed = 0
+        self.silent_s = dict.fromkeys(range(6), 0.0)
 
     def look(self, effects, said_by=None):
         for effect in effects:
@@ -108,15 +127,20 @@ class Table:
                 if isinstance(effect.message, m.Wanted):
                     self.wanted.setdefault(effect.peer, []).append(effect.message)
             elif isinstance(effect, Close):
-                assert effect.peer == said_by, "another's link was closed"
-                self.closed += 1
-                self.peers = {seat: peer for seat, peer in self.peers.items() if peer != said_by}
+                [seat] = [seat for seat, peer in self.peers.items() if peer == effect.peer]
+                if said_by is None:
+                    assert seat >= 3 and self.silent_s[seat] >= LOST_AFTER_S, "who spoke was lost"
+                else:
+                    assert effect.peer == said_by, "another's link was closed"
+                    self.closed += 1
+                self.gone[seat] = self.peers.pop(seat)
         check_scheduler(self.scheduler)
 
     def join(self, seat):
         if seat not in self.peers:
             self.next_peer += 1
             self.peers[seat] = self.next_peer
+            self.silent_s[seat] = 0.0
             role = "client" if seat < 3 else "worker"
             hello = m.Hello(m.PROTOCOL, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
             self.look(self.scheduler.connected(self.next_peer, hello, self.now))
@@ -178,24 +202,40 @@ class Table:
             said = m.Failure(number, start, 0.1, m.ErrorInfo("raised", "ValueError", "no"))
             if not fails:
                 said = m.Report(number, start, stop - start, 0, 0.1)
+            self.silent_s = {seat: 0.0 if self.peers.get(seat) == peer else s for seat, s in self.silent_s.items()}
             self.look(self.scheduler.received(peer, said, (b"r",), self.now), said_by=peer)
+
+    def wait(self, seconds):
+        self.now += seconds
+        self.silent_s = {seat: s + min(seconds, AT_MOST_S) for seat, s in self.silent_s.items()}
+        self.look(self.scheduler.tick(self.now))
+        assert self.scheduler.next_tick() <= self.now + 1.0
 
     def happen(self, what, seat, message, buffers):
         peer = self.peers.get(seat)
         if what == "join":
             self.join(seat)
         elif what == "wait":
-            self.now += 0.3
-            self.look(self.scheduler.tick(self.now))
-            assert self.scheduler.next_tick() <= self.now + 1.0
+            self.wait(0.3)
+        elif what == "doze":
+            for _ in range(3):
+                self.wait(1.0)
+        elif what == "sleep":
+            self.wait(100.0)
+        elif what == "say too late":
+            if seat in self.gone and peer is None:
+                before = self.scheduler.status()
+                assert not [*self.scheduler.received(self.gone[seat], message, buffers, self.now)]
+                assert self.scheduler.status() == before
         elif peer is None:
             return
         elif what == "report":
             self.report(peer, message, fails=buffers)
         elif what == "say":
+            self.silent_s[seat] = 0.0
             self.look(self.scheduler.received(peer, message, buffers, self.now), said_by=peer)
         elif what == "lose":
-            del self.peers[seat]
+            self.gone[seat] = self.peers.pop(seat)
             self.look(self.scheduler.disconnected(peer, self.now))
         elif what == "pause":
             self.look(self.scheduler.paused(peer, self.now))
@@ -219,7 +259,9 @@ TIED_EVENTS = st.one_of(
     st.tuples(
         st.sampled_from(["close", "cancel", "cancel all", "retry", "release", "adopt"]), st.integers(0, 1), PLACE, PLACE
     ),
-    st.tuples(st.sampled_from(["join", "pause", "resume", "wait"]), st.integers(0, 5), st.just(None), st.just(())),
+    st.tuples(
+        st.sampled_from(["join", "pause", "resume", "wait", "doze"]), st.integers(0, 5), st.just(None), st.just(())
+    ),
     st.tuples(st.just("lose"), st.integers(1, 5), st.just(None), st.just(())),
 )
 

@@ -32,6 +32,7 @@ class Story:
         self.storing = pick.random() < 0.3
         self.chained = pick.random() < 0.3
         self.circles = pick.random() < 0.3
+        self.stalling = pick.random() < 0.5
         self.asked_to_cancel: set[SimulatedJob] = set()
         self.cluster = SimulatedCluster(
             self.seed,
@@ -115,6 +116,7 @@ class Story:
                 "scale",
                 "kill",
                 "restart",
+                *(["stall", "stall", "stop a slot", "link again", "delay", "sleep"] if self.stalling else []),
             ]
         )
         connected = [(client, job) for client, job in self.jobs if client in self.clients]
@@ -135,6 +137,18 @@ class Story:
                 worker.scale(pick.choice([0, 1, 3]))
         elif what == "kill" and self.kind == "machine":
             pick.choice(self.workers).kill_slot(pick.randint(0, 9))
+        elif what == "stall":
+            pick.choice(self.workers).stalls.stop(pick.uniform(5.0, 60.0))
+        elif what == "stop a slot" and self.kind == "machine":
+            pick.choice(self.workers).stop_slot(pick.randint(0, 9), pick.uniform(1.0, 60.0))
+        elif what == "link again":
+            worker = pick.choice(self.workers)
+            if worker.alive:
+                worker.lost()  # which the scheduler doesn't see before the new link is there
+        elif what == "delay":
+            pick.choice(self.workers).link.hold(pick.random() < 0.3, pick.uniform(1.0, 60.0))
+        elif what == "sleep":
+            self.cluster.clock.jump(pick.choice([3.0, 40.0, 4000.0]))
         elif what == "restart":
             pick.choice(self.clients).say(Ask(0, RestartSlots()))
         elif connected:
@@ -154,7 +168,9 @@ class Story:
     def run(self):
         self.open_job()
         for _ in range(self.random.randint(0, 15)):
-            until = self.cluster.clock.now + self.random.choice([0.0, 0.01, 0.2, 1.0])
+            until = self.cluster.clock.now + self.random.choice(
+                [0.0, 0.01, 0.2, 1.0, *([7.0, 40.0] if self.stalling else [])]
+            )
             while self.cluster.clock.due() is not None and self.cluster.clock.due() <= until:
                 self.cluster.clock.step()
             self.happen()

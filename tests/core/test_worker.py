@@ -554,6 +554,12 @@ def test_a_lost_link_replaces_slots_and_forgets_leases() -> None:
     assert driver.done() == items(0, 10)
 
 
+def test_it_comes_again_where_there_was_no_room() -> None:
+    driver = Driver()
+    driver.hear(Refused("limit", "too many connections"))
+    assert not driver.ended
+
+
 @pytest.mark.parametrize("message", [Stop(), Refused("protocol", "no")])
 def test_it_ends_when_told(message: object) -> None:
     driver = Driver()

@@ -120,7 +120,7 @@ def test_a_scheduler_and_workers_that_come_and_go(clusters):
 
 @pytest.mark.parametrize("target", ["lab", "/nowhere/twistcluster-0.json"])
 def test_a_worker_that_finds_no_cluster(clusters, target):
-    worker = clusters.worker(target)
+    worker = clusters.worker(target, 1, "--wait", "0")
     assert worker.wait(30) == 1
     said = worker.stdout.read()
     assert "could not join" in said and target in said and "Traceback" not in said

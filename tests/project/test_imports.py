@@ -37,7 +37,7 @@ def test_importing_twistcluster_starts_nothing_and_loads_nothing_heavy():
     assert threads == 1
 
 
-@pytest.mark.parametrize("module", ["nodes.slot", "nodes.worker", "nodes.scheduler", "nodes.local"])
+@pytest.mark.parametrize("module", ["nodes.slot", "nodes.worker", "nodes.standalone", "nodes.scheduler", "nodes.local"])
 def test_nodes_load_nothing_of_the_notebooks(module):
     loaded, _ = after_importing(f"twistcluster.{module}")
     assert not loaded & NOTEBOOK

@@ -23,6 +23,7 @@ def test_figures_of_a_run():
     assert figures.leases >= 20_000 / 64
     assert figures.ideal_s <= figures.virtual_s < 1.5 * figures.ideal_s
     assert figures.lease_us > 0
+    assert 0 < figures.heartbeat_us < 1000
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
-from twistcluster.client.tables import shortages, table
+from twistcluster.client.tables import remarks, table
 from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.texts import count_of, open_jobs
 
@@ -17,7 +17,7 @@ def command(name: str | None) -> None:
     """Show the workers and slots of the cluster NAME, and how much is to do.
 
     A worker whose host uses more than 90 % of its memory gets one item at a time until less than 85 % are used; a line
-    below the table says so.
+    below the table says so. Other lines name workers that don't answer, that are leaving, or whose slots are stopped.
 
     NAME can be left out where only one cluster has a name.
     """
@@ -35,7 +35,7 @@ def command(name: str | None) -> None:
     ]
     if rows:
         click.echo(table(["worker", "host", "pid", "slots", "ready", "busy", "crashes"], rows))
-        for line in shortages(status.workers):
+        for line in remarks(status.workers):
             click.echo(line)
     else:
         click.echo(f"No worker. Join one:  twistcluster-worker --join {status.name or status.id}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from twistcluster.cli.common import announce, example
-from twistcluster.nodes.worker import run_worker
+from twistcluster.cli.common import DURATION, announce, example
+from twistcluster.nodes.standalone import PATIENCE_S, run_worker
 from twistcluster.wire.limits import SLOTS
 
 __all__ = ["command", "main"]
@@ -50,6 +50,12 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
 @click.option(
+    "--wait",
+    type=DURATION,
+    default=PATIENCE_S,
+    help="How long to look for a cluster that isn't there yet, or any more; 2 minutes if not given.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -61,15 +67,20 @@ def command(
     slots: int | None,
     name: str,
     resources: tuple[list[tuple[str, float]], ...],
+    wait: float,
     log_level: str,
 ) -> None:
-    """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end."""
+    """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end.
+
+    Ctrl-C or SIGTERM: it takes nothing new, finishes what it runs (10 seconds at most; what isn't done by then runs
+    elsewhere) and ends. A second one ends it at once.
+    """
 
     def ready() -> None:
         announce(f"The worker has joined {join}. End it: Ctrl-C")
 
     offered = dict(pair for pairs in resources for pair in pairs)
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready))
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from twistcluster.client.launch import Connection
 from twistcluster.client.quantities import duration_text
 from twistcluster.wire.messages import ClusterStatus, JobStatus, WorkerStatus
 
-__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "shortages", "table"]
+__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "remarks", "table"]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -36,9 +36,18 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def shortages(workers: Sequence[WorkerStatus]) -> list[str]:
-    """A line for each worker that is short of memory, to stand below a table of them."""
-    return [f"{each.name} is {each.short}" for each in workers if each.short]
+def remarks(workers: Sequence[WorkerStatus]) -> list[str]:
+    """What else is to be said of workers, a line each, to stand below a table of them."""
+    lines = [f"{each.name} is {each.short}" for each in workers if each.short]
+    for each in workers:
+        if each.suspect:
+            lines.append(f"{each.name} is a suspect ({each.suspect}): it gets nothing new until it answers")
+        if each.stopped:
+            pids = " ".join(map(str, each.stopped))
+            lines.append(f"{each.name} has stopped slots: kill -CONT {pids} lets them go on")
+        if each.leaving:
+            lines.append(f"{each.name} is leaving: it finishes what it runs")
+    return lines
 
 
 class Workers(list[WorkerStatus]):
@@ -61,7 +70,7 @@ class Workers(list[WorkerStatus]):
             for each in self
         ]
         headers = ["worker", "host", "pid", "slots", "busy", "crashes", "up", "resources"]
-        return "\n".join([table(headers, rows), *shortages(self)])
+        return "\n".join([table(headers, rows), *remarks(self)])
 
 
 class Jobs(list[JobStatus]):

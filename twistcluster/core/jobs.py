@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from twistcluster.core.losses import Losses
 from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.core.spans import Pace, Spans
 from twistcluster.errors import ProtocolError
@@ -177,9 +178,8 @@ class Job:
     """This item and all after it, those too that are still to come, shall not start."""
     crashes: dict[int, int] = field(default_factory=dict)
     """How often an item's slot died on it."""
-    lost_once: RangeSet = field(default_factory=RangeSet)
-    lost_twice: RangeSet = field(default_factory=RangeSet)
-    """Items that were on a worker when it was lost, once and twice."""
+    losses: Losses = field(default_factory=Losses)
+    """Items that were on a worker when it was lost, and how often."""
     recipes: int = 0
     """Of all its pages."""
     remakes: "ObjectRecord | None" = None
@@ -318,8 +318,7 @@ class Job:
             self.cancelling.remove(start, stop)
             for index in [i for i in self.crashes if start <= i < stop]:
                 del self.crashes[index]
-            self.lost_once.remove(start, stop)
-            self.lost_twice.remove(start, stop)
+            self.losses.forget(start, stop)
         return ranges
 
     def outcome(self) -> Event:

@@ -22,8 +22,6 @@ TARGET_S = 0.05
 """Seconds of work that a worker is filled up to, while the scheduler is less than half busy."""
 TARGET_LONGEST = 64
 """How far the target is stretched, at most, for a busy scheduler."""
-CAUTIOUS_ITEMS = 16
-"""A lease of items that were on a worker when it was lost is no longer than this."""
 STEAL_S = 0.01
 """A lease with less work than this left isn't worth asking back."""
 
@@ -40,8 +38,10 @@ class Leasing:
         "_stretch",
         "_supply",
         "_unfilled",
+        "asked",
         "ready",
         "slots",
+        "troubled",
         "workers",
     )
 
@@ -61,7 +61,11 @@ class Leasing:
         self._hosts: Counter[str] = Counter()
         """How many workers there are on each host."""
         self.slots = 0
-        """Of all workers."""
+        """Of all workers that are trusted."""
+        self.asked: dict[LeasedSpan[Worker], float] = {}
+        """Leases that were asked back, and for how long no answer came, as the vigil counts it (negative: it hasn't looked)."""
+        self.troubled: dict[Worker, None] = {}
+        """Suspects, and workers with stopped slots."""
 
     @property
     def target_s(self) -> float:
@@ -85,7 +89,9 @@ class Leasing:
     def remove(self, worker: Worker) -> None:
         """A worker is gone; its leases are the caller's to see to."""
         del self.workers[worker.peer]
-        self.slots -= worker.slots
+        if not worker.suspect:
+            self.slots -= worker.slots
+        self.troubled.pop(worker, None)
         self._hosts[worker.hello.host] -= 1
         if not self._hosts[worker.hello.host]:
             del self._hosts[worker.hello.host]
@@ -104,13 +110,30 @@ class Leasing:
             self._unfilled[worker] = None
         worker.short = short
 
+    def doubt(self, worker: Worker, why: str) -> None:
+        """A worker gets nothing new, and is no help to others; what it was leased stays its own."""
+        if not worker.suspect:
+            self.slots -= worker.slots
+        worker.suspect = why
+        self.troubled[worker] = None
+        self._roomy.pop(worker, None)
+
+    def trust(self, worker: Worker) -> None:
+        """A suspect is one no more."""
+        worker.suspect = ""
+        self.slots += worker.slots
+        self._unfilled[worker] = None
+        if not worker.stopped:
+            self.troubled.pop(worker, None)
+
     def runnable(self, job: Job) -> bool:
         """Whether a worker that is here could run it."""
         return any(worker.width(job.needs) > 0 for worker in self.workers.values())
 
     def resize(self, worker: Worker, slots: int) -> None:
         """A worker has another number of slots."""
-        self.slots += slots - worker.slots
+        if not worker.suspect:
+            self.slots += slots - worker.slots
         worker.slots = slots
         self._unfilled[worker] = None
         if not slots:
@@ -148,10 +171,10 @@ class Leasing:
         """Fill one worker; returns whether it is full."""
         target, slots = self.target_s, worker.slots
         full_s = target * slots / 2
-        if worker.suspect in worker.leases:
+        if worker.alone in worker.leases:
             # Should it be lost as well, it must be plain which item was the cause: nothing runs beside that one.
             return True
-        if worker.short and worker.leases:
+        if worker.suspect or (worker.short and worker.leases):
             return True
         for priority in self.ready.priorities():
             room_s, places = (0.0, 1) if worker.short else worker.room(priority, target)
@@ -171,7 +194,7 @@ class Leasing:
                 items, unit = self._lease(worker, job, target, room_s, places)
                 room_s -= items * unit
                 places -= items
-                if worker.suspect in worker.leases:
+                if worker.alone in worker.leases:
                     return True
             else:
                 return True
@@ -193,7 +216,7 @@ class Leasing:
         if worker.short:
             count = 1
         near = None
-        if job.lost_once or job.lost_twice:
+        if job.losses:
             count = self._cautious(worker, job, count, number)
         elif job.local is not None and len(self._hosts) > 1:
             near = local_range(job, worker.hello.host)
@@ -217,16 +240,14 @@ class Leasing:
 
     @staticmethod
     def _cautious(worker: Worker, job: Job, count: int, number: int) -> int:
-        """Fewer items at once where they were on a worker that was lost; one, where that happened twice."""
+        """Fewer items at once where they were on a worker that was lost; one, where that happened twice or more."""
         first = job.spans.pending.first()
         if first is None:
             return count
-        if first[0] in job.lost_twice:
-            worker.suspect = number
+        if job.losses.isolates(first[0]):
+            worker.alone = number
             return 1
-        clear = job.lost_twice.overlap(first[0], first[0] + count)
-        count = clear[0][0] - first[0] if clear else count
-        return min(count, CAUTIOUS_ITEMS) if job.lost_once.overlap(first[0], first[0] + count) else count
+        return job.losses.cautious(first[0], count)
 
     def _take_back_below(self, worker: Worker, priority: int) -> None:
         for job, lease in worker.leases.values():
@@ -237,6 +258,7 @@ class Leasing:
         """Ask a lease back, but for `keep` unstarted items."""
         if not lease.revoked:
             lease.revoked = True
+            self.asked[lease] = -1.0
             self._effects.append(Send(lease.holder.peer, Revoke(lease.number, keep)))
 
     def reported(self, worker: Worker, number: int, items: int) -> None:
@@ -257,7 +279,7 @@ class Leasing:
     def idle(self) -> list[Worker]:
         """Workers that have places, and memory, and nothing pending to put there."""
         lowest, target = -(1 << 70), self.target_s
-        able = [w for w in {**self._roomy, **self._unfilled} if w.slots and not w.short]
+        able = [w for w in {**self._roomy, **self._unfilled} if w.slots and not (w.short or w.suspect)]
         return [w for w in able if w.room(lowest, target)[1] > 0]
 
     @property
@@ -274,7 +296,8 @@ class Leasing:
             (len(lease.left) * job.pace.unit(self.target_s), lease.number, lease)
             for job in jobs
             for lease in job.spans.leases.values()
-            if not lease.revoked and not lease.fruitless and len(lease.left) > lease.holder.width(job.needs)
+            if not (lease.revoked or lease.fruitless or lease.holder.suspect)
+            and len(lease.left) > lease.holder.width(job.needs)
         ]
         candidates.sort(key=lambda c: c[:2], reverse=True)
         for seconds, _, lease in candidates[: len(idle)]:

@@ -21,6 +21,7 @@ from twistcluster.wire.messages import (
     EndJob,
     Forget,
     Freed,
+    Heartbeat,
     Lease,
     Message,
     OpenJob,
@@ -67,6 +68,7 @@ class Orders:
             Scale: self._scale,
             RestartSlots: self._restart_slots,
             Step: self._step,
+            Heartbeat: self._heartbeat,
             Stop: self._stop,
         }
 
@@ -83,10 +85,17 @@ class Orders:
 
     def _welcome(self, _message: Welcome, _: Buffers) -> None:
         self._worker.status.forget()
+        self._worker.pulse.begin()
+
+    def _heartbeat(self, _message: Heartbeat, _: Buffers) -> None:
+        """That it came is all that it says."""
 
     def _refused(self, message: Refused, _: Buffers) -> None:
-        if message.code == "limit":  # for now: the link goes, and another is tried
-            self._worker.effects.append(Log("warning", "the scheduler took no connection", {"reason": message.message}))
+        if message.code == "limit":
+            # Too many at once: another time, then. The link is closed next.
+            self._worker.effects.append(
+                Log("warning", "the scheduler has no room for us yet", {"said": message.message})
+            )
         else:
             self._worker.effects.append(Ended(message.message))
 

@@ -26,6 +26,7 @@ from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
 from twistcluster.core.telling import Telling
+from twistcluster.core.vigil import LOST_AFTER_S, Vigil
 from twistcluster.core.waiting import why_waiting
 from twistcluster.core.wanted import Fetching
 from twistcluster.core.workerside import WorkerSide
@@ -91,6 +92,7 @@ class Scheduler:
         now: float,
         idle_timeout_s: float | None = None,
         results_held_bytes: int = RESULTS_HELD_BYTES,
+        lost_after_s: float = LOST_AFTER_S,
     ) -> None:
         self.identity = identity
         self.busy_share = 0.0
@@ -120,6 +122,7 @@ class Scheduler:
         self.remaking = Remaking(self)
         self._client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
+        self.vigil = Vigil(self, self._worker_side, lost_after_s)
         self._next_tick = now + PROGRESS_S
         self._next_steal = now
         self._next_pace = now + 1.0
@@ -207,6 +210,7 @@ class Scheduler:
         if now >= self._next_pace:
             self._next_pace = now + 1.0
             self.leasing.pace(self.busy_share)
+            self.vigil.look()
             self._forget_orphans()
             self._end_when_idle()
         if now >= self._next_tick:

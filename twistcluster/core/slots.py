@@ -74,6 +74,8 @@ class Slot:
     """As last sampled."""
     since: float = 0.0
     """When that was seen first."""
+    stopped: bool = False
+    """Its process is (SIGSTOP): it gets nothing until it goes on."""
     steps: dict[int, Step] = field(default_factory=dict)
     """Steps that it was asked for and hasn't answered."""
 
@@ -88,7 +90,7 @@ class Slot:
     @property
     def open(self) -> bool:
         """Whether it may be given a bite."""
-        return self.ready and not self.draining and self.limit is None
+        return self.ready and not self.draining and self.limit is None and not self.stopped
 
     @property
     def busy(self) -> bool:

@@ -2,19 +2,23 @@
 
 Owns: the wiring of its rooms: the scheduler's messages (orders.py) and the slots' (slotside.py), jobs and bites (bites.py,
 feeding.py), what slots were sent (ledger.py), processes (crew.py), contexts (contexts.py, rebalance.py), taking back
-(taking.py), steps (worker_steps.py), memory (shortness.py). Events are methods that take `now` and return effects;
+(taking.py), steps (worker_steps.py), memory (shortness.py), heartbeats (pulse.py), stopped slots (stillness.py), its own
+end (leaving.py). Events are methods that take `now` and return effects;
 nothing else happens. Payloads pass unread. Must not know: processes, links, clocks.
 """
 
 from twistcluster.core.bites import HeldLease, Resources, WorkerJob
 from twistcluster.core.crew import Crew
 from twistcluster.core.feeding import Feeding
+from twistcluster.core.leaving import Leaving
 from twistcluster.core.ledger import Buffers, Stock
 from twistcluster.core.orders import Orders
+from twistcluster.core.pulse import Pulse
 from twistcluster.core.rebalance import Rebalance
 from twistcluster.core.shortness import Shortness
 from twistcluster.core.slots import BiteRecord, Slot
 from twistcluster.core.slotside import SlotSide
+from twistcluster.core.stillness import Stillness
 from twistcluster.core.taking import Taking
 from twistcluster.core.worker_effects import ToSlot, Up, WorkerEffect
 from twistcluster.core.worker_status import WorkerStatusTeller
@@ -50,6 +54,9 @@ class Worker:
         self.rebalance = Rebalance(self)
         self.status = WorkerStatusTeller(self)
         self.feeding = Feeding(self)
+        self.pulse = Pulse(self)
+        self.stillness = Stillness(self)
+        self.leaving = Leaving(self)
         self._orders = Orders(self)
         self._slot_side = SlotSide(self)
 
@@ -70,12 +77,16 @@ class Worker:
             ProtocolError: what it may not say.
         """
         self.now = now
+        self.pulse.heard_at = now
+        if self.pulse.unanswered:
+            self.pulse.heard()
         self._orders.received(message, buffers)
         return [] if more else self._settle()
 
     def link_lost(self, now: float) -> list[WorkerEffect]:
         """The scheduler is gone, and with it all that it leased; slots that knew something of it are replaced."""
         self.now = now
+        self.pulse.end()
         self.steps.forget()
         for job in self.jobs.values():
             job.ended = True
@@ -96,6 +107,8 @@ class Worker:
         self.now = now
         slot = self.crew.get(number)
         if slot is not None:
+            if slot.stopped:
+                self.stillness.seen(slot, stopped=False)
             self._slot_side.received(slot, message, buffers)
         return [] if more else self._settle()
 
@@ -118,6 +131,7 @@ class Worker:
         if slot is not None:
             if slot.ordinal != ordinal:
                 slot.ordinal, slot.since = ordinal, now
+                self.stillness.seen(slot, stopped=False)
             self.taking.relieve(slot)
         return self._settle()
 
@@ -127,6 +141,20 @@ class Worker:
         slot = self.crew.slots.get(number)
         if slot is not None:
             self.taking.limited(slot, reached)
+        return self._settle()
+
+    def state_seen(self, number: int, stopped: bool, now: float) -> list[WorkerEffect]:
+        """Whether a slot's process is stopped; asked once a second for each of `worth_a_look`."""
+        self.now = now
+        slot = self.crew.slots.get(number)
+        if slot is not None:
+            self.stillness.seen(slot, stopped)
+        return self._settle()
+
+    def leave_soon(self, now: float) -> list[WorkerEffect]:
+        """It shall take nothing new and finish what runs; `Ended` follows."""
+        self.now = now
+        self.leaving.begin()
         return self._settle()
 
     def memory_seen(self, used_bytes: int, limit_bytes: int, now: float) -> list[WorkerEffect]:
@@ -149,18 +177,22 @@ class Worker:
 
     def next_tick(self) -> float | None:
         """When `tick` is due."""
-        due = [at for at in (self.status.due, self.rebalance.due) if at is not None]
-        return min(due) if due else None
+        due = self.pulse.due
+        for at in (self.status.due, self.rebalance.due, self.leaving.due):
+            if at is not None and (due is None or at < due):
+                due = at
+        return due
 
     @property
     def sampling(self) -> list[int]:
         """Slots whose pages are worth a look."""
-        return [slot.number for slot in self.crew.slots.values() if slot.bites]
+        return [slot.number for slot in self.crew.slots.values() if slot.bites or slot.stopped]
 
     # ---- what the rooms share --------------------------------------------------------------------------------------
 
     def up(self, message: Message, buffers: Buffers = ()) -> None:
         """Say something to the scheduler."""
+        self.pulse.said_at = self.now
         self.effects.append(Up(message, buffers))
 
     def tell(self, slot: Slot, message: Message, buffers: Buffers = ()) -> None:
@@ -228,6 +260,10 @@ class Worker:
         if self.crew.wants_spare:
             self.crew.keep_spare(self.now)
         self.status.look()
+        if self.pulse.due is not None and self.now >= self.pulse.due:
+            self.pulse.look()
+        if self.leaving.since is not None:
+            self.leaving.look()
         effects = self.effects[:]
         self.effects.clear()
         return effects

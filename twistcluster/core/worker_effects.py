@@ -49,7 +49,7 @@ class LimitSlot(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The scheduler said that the worker shall end."""
+    """The worker shall end: the scheduler said so, or it was told to leave and is through."""
 
     reason: str
 

@@ -60,7 +60,11 @@ class WorkerStatusTeller:
         slots = worker.crew.slots.values()
         busy = sum(slot.busy for slot in slots)
         ready = sum(slot.ready for slot in slots)
-        news = SlotsChanged(worker.crew.target, ready, busy, worker.crew.crashes, worker.memory.text)
+        held = [slot for slot in slots if slot.stopped]
+        stopped = sorted(slot.pid for slot in held)
+        usable = max(0, worker.crew.target - sum(slot.draining != "retire" for slot in held))
+        leaving = worker.leaving.since is not None
+        news = SlotsChanged(usable, ready, busy, worker.crew.crashes, worker.memory.text, stopped, leaving)
         if news != self._slots:
             self._slots = news
             worker.up(news)

@@ -55,10 +55,22 @@ class Worker:
     """Of memory, in its own words."""
     leaves: bool = False
     """It said that it ends."""
+    leaving: bool = False
+    """It will, once what it runs is done."""
+    stopped: list[int] = field(default_factory=list)
+    """Pids of slots that it can't use."""
+    heard: bool = True
+    """It has said something since the vigil looked last."""
+    silent_s: float = 0.0
+    """For how long it has said nothing, as far as the vigil counts it."""
+    suspect: str = ""
+    """Why it is trusted with nothing new, in words."""
+    overdue: "LeasedSpan[Worker] | None" = None
+    """The lease for which it is a suspect: it was asked back, and no answer came."""
     loads: dict[tuple[int, Needs], Load] = field(default_factory=dict)
     leases: "dict[int, tuple[Job, LeasedSpan[Worker]]]" = field(default_factory=dict)
-    suspect: int = 0
-    """The lease of the last item that it got of those that were on two workers when these were lost."""
+    alone: int = 0
+    """The lease of the last item that it got of those that were on two workers or more when these were lost."""
     running: "dict[Job, tuple[int, float]]" = field(default_factory=dict)
     """By job: how many of its items run for long here, and their seconds so far, as last said."""
     blobs: set[bytes] = field(default_factory=set)
@@ -139,4 +151,7 @@ class Worker:
             packages=self.hello.packages,
             python=self.hello.python,
             short=self.short,
+            suspect=self.suspect,
+            stopped=self.stopped,
+            leaving=self.leaving,
         )

@@ -10,6 +10,7 @@ from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
 from twistcluster.core.links import Cause
+from twistcluster.core.losses import LOSSES_AT_MOST
 from twistcluster.core.ranges import Range
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.workers import Worker
@@ -21,6 +22,7 @@ from twistcluster.wire.messages import (
     ErrorInfo,
     Failure,
     Goodbye,
+    Heartbeat,
     Hello,
     Message,
     Notice,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["CRASHES_AT_MOST", "WorkerSide"]
 
 CRASHES_AT_MOST = 3
-"""How often an item may be running when its slot, or its worker, dies."""
+"""How often an item may be running when its slot dies."""
 
 LONGEST_S = 1e12
 """No item takes longer: 30,000 years."""
@@ -64,6 +66,7 @@ class WorkerSide:
             Running: self._running,
             SlotsChanged: self._slots_changed,
             StepDone: self._step_done,
+            Heartbeat: self._heartbeat,
             Goodbye: self._goodbye,
         }
 
@@ -71,10 +74,13 @@ class WorkerSide:
         """A worker was welcomed."""
         scheduler = self._scheduler
         other = self._by_process.get(hello.process)
+        if other is not None and hello.link < other.hello.link:
+            scheduler.effects.append(Close(peer, "the same worker has connected again since"))
+            return
         if other is not None:
-            # The newest link of a process wins.
+            # The newest link of a process wins. The process lives: no item of it is to blame.
             scheduler.effects.append(Close(other.peer, "the same worker connected again"))
-            self.lost(other)
+            self.lost(other, blame=False)
         worker = self._by_process[hello.process] = Worker(peer, hello, local, scheduler.now, hello.slots)
         scheduler.leasing.add(worker)
         scheduler.log("info", "worker joined", worker=worker.name, slots=hello.slots, resources=hello.resources)
@@ -86,8 +92,8 @@ class WorkerSide:
             if text and client.peer is not None:
                 scheduler.send(client.peer, Notice("warning", text))
 
-    def lost(self, worker: Worker) -> None:
-        """A worker's link is gone.
+    def lost(self, worker: Worker, why: str = "is gone", *, blame: bool = True) -> None:
+        """A worker's link is gone, or nobody waits for it any more.
 
         If it said `Goodbye` it ended in good order: what ran there is run again, and that isn't held against any item.
         """
@@ -105,15 +111,15 @@ class WorkerSide:
         if worker.leaves:
             scheduler.log("info", "worker left", worker=worker.name, leases=len(leases))
         else:
-            scheduler.log("warning", "worker lost", worker=worker.name, leases=len(leases))
+            scheduler.log("warning", "worker lost", worker=worker.name, why=why, leases=len(leases))
         if not scheduler.ending:
             rest = "; what it had is run elsewhere" if leases else ""
             level = "info" if worker.leaves else "warning"
-            scheduler.notify(level, f"Worker {worker.name} {'left' if worker.leaves else 'is gone'}{rest}.")
+            scheduler.notify(level, f"Worker {worker.name} {'left' if worker.leaves else why}{rest}.")
         for job, lease in leases:
             lost = list(lease.left)
             job.spans.lose(lease.number)
-            if not worker.leaves:
+            if blame and not worker.leaves:
                 self._count_losses(job, lost, worker)
             self._back(job, lost)
 
@@ -123,6 +129,9 @@ class WorkerSide:
         if handler is None:
             raise ProtocolError(f"a worker doesn't say {type(message).__name__}")
         handler(worker, message, buffers)  # type: ignore[operator]
+        worker.heard = True
+        if worker.suspect:
+            self._scheduler.vigil.heard(worker)
 
     # ---- items ----
 
@@ -250,27 +259,16 @@ class WorkerSide:
         scheduler.settle(job)
 
     def _count_losses(self, job: Job, ranges: list[Range], worker: Worker) -> None:
-        """Items that may have been running when a worker was lost: the third loss fails them.
-
-        Which items ran isn't known exactly. So those that were lost once are leased a few at a time, those lost twice
-        one by one (leasing.py): by the third time hardly another item is blamed with the culprit.
-        """
+        """Items that may have been running when a worker was lost: the fifth loss fails them (losses.py)."""
         for start, stop in ranges:
-            for a, b in job.lost_twice.remove(start, stop):
+            for a, b in job.losses.lost(start, stop):
                 for index in range(a, b):
                     text = (
-                        f"it was on a worker {CRASHES_AT_MOST} times when that was lost, the last time on "
+                        f"it was on a worker {LOSSES_AT_MOST} times when that was lost, the last time on "
                         f"{worker.name}. Run it alone to see why, or leave it out."
                     )
                     if job.spans.finish(index, index + 1):
                         self._failed(job, index, ErrorInfo("lost", "WorkerLost", text))
-            twice = job.lost_once.remove(start, stop)
-            for a, b in twice:
-                job.lost_twice.add(a, b)
-            at = start
-            for a, b in [*twice, (stop, stop)]:
-                job.lost_once.add(at, a)
-                at = b
 
     # ---- the worker itself ----
 
@@ -291,8 +289,11 @@ class WorkerSide:
     def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
         if min(message.slots, message.ready, message.busy, message.crashes) < 0 or message.slots > SLOTS:
             raise ProtocolError(f"a worker has 0 to {SLOTS:,} slots")
+        if len(message.stopped) > SLOTS:
+            raise ProtocolError(f"a worker has {SLOTS:,} slots at most: {len(message.stopped):,} can't be stopped")
         if message.slots != worker.slots:
             self._scheduler.leasing.resize(worker, message.slots)
+        self._scheduler.vigil.told(worker, message)
         worker.ready, worker.busy, worker.crashes = message.ready, message.busy, message.crashes
         if message.short != worker.short:
             if not (message.short and worker.short):
@@ -302,6 +303,9 @@ class WorkerSide:
 
     def _step_done(self, worker: Worker, message: StepDone, buffers: tuple[Buffer, ...]) -> None:
         self._scheduler.steps.done(worker, message, buffers)
+
+    def _heartbeat(self, worker: Worker, message: Heartbeat, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.send(worker.peer, message)
 
     def _goodbye(self, worker: Worker, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
         worker.leaves = True

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twistcluster.client.tables import shortages, table
+from twistcluster.client.tables import remarks, table
 from twistcluster.cluster import Cluster, Job, clusters, connect
 from twistcluster.errors import ClusterUnreachable, JobNotFound, OptionsDiffer, TwistclusterError
 from twistcluster.jupyter.grammar import Request, count_argument, help_text
@@ -115,7 +115,7 @@ def _status(session: Session, request: Request) -> None:
     join = f"No worker. Join one, in a terminal: twistcluster-worker --join {status.name or status.id}"
     print()
     print(table(["worker", "where", "slots", "busy", "crashes"], rows) if rows else join)
-    for line in shortages(workers):
+    for line in remarks(workers):
         print(line)
     print("\nJobs: %cluster jobs     More slots: %cluster scale N     End it: %cluster stop")
 

@@ -9,9 +9,10 @@ import datetime as dt
 import os
 import platform
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from twistcluster.core.scheduler import Identity
+from twistcluster.core.vigil import LOST_AFTER_S
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
@@ -19,7 +20,33 @@ from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
 from twistcluster.storage.folder import StoreFolder, clear_dead
 
-__all__ = ["NameTaken", "Premises", "new_cluster_id", "new_identity", "python_version"]
+__all__ = ["NameTaken", "Premises", "lost_after_s", "new_cluster_id", "new_identity", "python_version"]
+
+
+SHORTEST_LOST_AFTER_S: Final = 3.0
+"""Workers say something once a second."""
+
+
+def lost_after_s() -> float:
+    """For how long a worker may say nothing until it counts as lost, in seconds.
+
+    Thirty, unless TWISTCLUSTER_LOST_AFTER in the scheduler's environment names another number; it is meant for tests.
+
+    Raises:
+        ValueError: it isn't a number of seconds, or too few.
+    """
+    text = os.environ.get("TWISTCLUSTER_LOST_AFTER", "")
+    if not text:
+        return LOST_AFTER_S
+    try:
+        chosen = float(text)
+    except ValueError:
+        chosen = 0.0
+    if not SHORTEST_LOST_AFTER_S <= chosen < float("inf"):
+        raise ValueError(
+            f"TWISTCLUSTER_LOST_AFTER={text} must be a number of seconds, {SHORTEST_LOST_AFTER_S:g} or more"
+        )
+    return chosen
 
 
 class NameTaken(TwistclusterError):  # noqa: N818 (an outcome that callers ask about)

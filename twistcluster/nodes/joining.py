@@ -1,6 +1,6 @@
 """How a standalone worker keeps its link to a scheduler: it joins, and joins again when the link is lost.
 
-Owns: when another try is due. Must not know: what is said on the link, what a worker does.
+Owns: when another try is due, and when there have been enough. Must not know: what is said on the link, what a worker does.
 """
 
 import random
@@ -39,6 +39,8 @@ class Joining:
         owner: of each link.
         find: gives the path of the scheduler's socket.
         joined: called with each link that was made.
+        gave_up: called when the scheduler was not to be found for too long, or is somebody else's, with the reason.
+        patience_s: how long is too long.
     """
 
     def __init__(
@@ -48,23 +50,29 @@ class Joining:
         owner: LinkOwner,
         find: Callable[[], str],
         joined: Callable[[Channel], None],
+        gave_up: Callable[[str], None],
+        patience_s: float,
     ) -> None:
         self._reactor = reactor
         self._turn = turn
         self._owner = owner
         self._find = find
         self._joined = joined
+        self._gave_up = gave_up
+        self._patience_s = patience_s
+        self._since: float | None = None
+        """When the scheduler was missed first."""
         self._tries = 0
         self._timer: Timer | None = None
         self._stopped = False
 
-    async def join(self) -> None:
-        """Join now.
+    def now(self) -> None:
+        """Join now; if that fails, again after a pause, and again, until it works, `stop` is called or patience ends."""
+        self._since = self._reactor.seconds()
+        self._tries = 1
+        self._try()
 
-        Raises:
-            ClusterUnreachable: there is nobody to join.
-            AccessDenied: it is somebody else's.
-        """
+    async def _join(self) -> None:
         link = Link(self._owner, self._turn, self._reactor, incoming=Codec(SchedulerToWorker))
         await connect_link(self._reactor, self._find(), link)
         if self._stopped:
@@ -75,12 +83,21 @@ class Joining:
     def welcome(self) -> None:
         """The scheduler took us: the next pause is a short one again."""
         self._tries = 0
+        self._since = None
 
-    def again(self) -> None:
-        """Join again after a pause, and again, until it works or `stop` is called."""
+    def again(self, reason: str) -> None:
+        """The same after a pause, unless there have been enough tries. `reason`: why it is needed."""
         if self._stopped or self._timer is not None:
             return
-        pause = pause_s(self._tries, random.random())
+        now = self._reactor.seconds()
+        if self._since is None:
+            self._since = now
+        left = self._since + self._patience_s - now
+        if left <= 0.0 and self._tries:
+            self._give_up(reason)
+            return
+        log_event("info", "the scheduler can't be reached; trying again", {"error": reason})
+        pause = min(pause_s(self._tries, random.random()), max(left, 0.0))
         self._tries += 1
         self._timer = self._reactor.callLater(pause, self._try)
 
@@ -97,7 +114,13 @@ class Joining:
 
     async def _join_or_wait(self) -> None:
         try:
-            await self.join()
-        except (ClusterUnreachable, AccessDenied, ProtocolError, OSError) as error:
-            log_event("info", "the scheduler can't be reached; trying again", {"error": str(error)})
-            self.again()
+            await self._join()
+        except AccessDenied as error:
+            self._give_up(str(error))
+        except (ClusterUnreachable, ProtocolError, OSError) as error:
+            self.again(str(error))
+
+    def _give_up(self, reason: str) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._gave_up(reason)

@@ -16,12 +16,14 @@ from twisted.internet.error import ReactorNotRunning
 
 from twistcluster.nodes.logging import log_event
 
-__all__ = ["EXIT_FAILED", "EXIT_OK", "exit_on_signals", "run_until_ended", "stop_reactor"]
+__all__ = ["EXIT_FAILED", "EXIT_GONE", "EXIT_OK", "exit_on_signals", "run_until_ended", "stop_reactor"]
 
 EXIT_OK: Final = 0
 """It ended as asked: by a signal, its owner, a client's stop, or for idleness."""
 EXIT_FAILED: Final = 1
 """It could not start."""
+EXIT_GONE: Final = 3
+"""A worker's scheduler went away and did not come back. (2 is a command's wrong use.)"""
 
 GOODBYE_SECONDS: Final = 3.0
 """How long links and slots may take to end."""
@@ -49,20 +51,35 @@ def allow_many_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run_until_ended(reactor: Any, begin: Callable[[], None], end: Callable[[], Deferred[None]]) -> None:
+def run_until_ended(
+    reactor: Any,
+    begin: Callable[[], None],
+    end: Callable[[], Deferred[None]],
+    leave: Callable[[], None] | None = None,
+) -> None:
     """Run the reactor until it is stopped, by SIGTERM, SIGINT, SIGHUP or `stop_reactor`.
 
     Args:
         reactor: the process's.
         begin: called once the reactor runs; what it raises ends the reactor and is raised here.
         end: ends the node, in whatever state it is; `GOODBYE_SECONDS` later the process ends anyway.
+        leave: called instead with the first SIGTERM or SIGINT; it sees to it that the reactor is stopped in the end.
     """
     failed: list[Exception] = []
+    leaving = leave is None
     allow_many_files()
+
+    def asked(number: int, _frame: object) -> None:
+        nonlocal leaving
+        if leave is None or leaving or number == signal.SIGHUP:
+            reactor.callFromThread(stop_reactor, reactor)
+        else:
+            leaving = True
+            reactor.callFromThread(leave)
 
     def started() -> None:
         for number in _SIGNALS:
-            signal.signal(number, lambda _signal, _frame: reactor.callFromThread(stop_reactor, reactor))
+            signal.signal(number, asked)
         try:
             begin()
             # What a node is made of stays, and what a turn makes goes by itself: with the default thresholds the bursts

@@ -24,7 +24,7 @@ from twistcluster.errors import TwistclusterError
 from twistcluster.net.memory import memory_pair
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.cores import usable_cores
-from twistcluster.nodes.hosting import NameTaken, Premises, new_identity
+from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
@@ -74,7 +74,10 @@ class LocalCluster:
             self.idle_timeout_s = IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
         turn = Turn(reactor)
         machine = Scheduler(
-            new_identity(options.id, options.name, owner), now=time.monotonic(), idle_timeout_s=self.idle_timeout_s
+            new_identity(options.id, options.name, owner),
+            now=time.monotonic(),
+            idle_timeout_s=self.idle_timeout_s,
+            lost_after_s=lost_after_s(),
         )
         self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store)
         self._worker = WorkerNode(

@@ -19,7 +19,7 @@ from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
-from twistcluster.nodes.hosting import Premises, new_cluster_id, new_identity
+from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
@@ -254,11 +254,14 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
     start_logging()
     cluster = new_cluster_id()
     try:
+        lost_after = lost_after_s()
         premises = Premises(cluster, name)
     except (TwistclusterError, OSError, ValueError) as error:
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
-    machine = Scheduler(new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s)
+    machine = Scheduler(
+        new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s, lost_after_s=lost_after
+    )
     node = SchedulerNode(reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor), store=premises.store)
 
     def begin() -> None:

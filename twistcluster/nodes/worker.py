@@ -1,47 +1,43 @@
 """The worker as a node: links and slot processes carry events to its machine, and its effects away.
 
-Owns: which process is which slot, the machine's alarm, looking at memory and at slots' pages while they run something; `run_worker`,
-the process of a standalone worker. Must not know: what the machine decides.
+Owns: which process is which slot, the machine's alarm, looking at memory, and at slots' pages and processes while they
+run something. Must not know: what the machine decides.
 """
 
 import os
 import pathlib
-import shutil
 import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 
 from twistcluster.core.effects import Log, Remove
 from twistcluster.core.slots import NO_ITEM
 from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
-from twistcluster.errors import TwistclusterError
 from twistcluster.net.channel import Channel
-from twistcluster.net.connections import find
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
-from twistcluster.nodes.joining import Joining
-from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
-from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
-from twistcluster.nodes.packages import packages
-from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
+from twistcluster.nodes.slots import SlotProcess, surroundings
+from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
-from twistcluster.storage.values import usable
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Goodbye, Hello, Message, Welcome
 
-__all__ = ["SAMPLE_S", "WorkerNode", "run_worker"]
+__all__ = ["SAMPLE_S", "WorkerNode"]
 
 SAMPLE_S: Final = 0.02
 """Between two looks at the pages of slots that run something."""
+STATE_S: Final = 1.0
+"""Between two looks at the processes of slots whose pages don't change."""
 
 
 class WorkerNode:
@@ -56,7 +52,8 @@ class WorkerNode:
         store: the folder of the host's store; empty: there is none.
         resources: what it offers beside slots.
         packages: versions that clients compare with theirs.
-        on_end: called when the scheduler says that the worker shall end, or refuses it, with the reason.
+        on_end: called when the worker shall end, with the reason: the scheduler said so or refused it, or it was told to
+            leave and is through.
         on_lost: called when the link to the scheduler is gone, with the reason.
         on_welcome: called when the scheduler took the worker.
         clock: seconds that never go back.
@@ -101,6 +98,7 @@ class WorkerNode:
         self._ticker = Ticker(reactor, self._tick, clock)
         self._memory = MemoryWatch(reactor, memory, self._memory_seen)
         self._sampler: Timer | None = None
+        self._states_at = 0.0
         self._stopped: Deferred[None] | None = None
         self._started = False
         self._ending_turn = False
@@ -109,6 +107,7 @@ class WorkerNode:
         """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
         self._link = link
         self._links += 1
+        self.machine.pulse.beats = not link.local
         link.send(self._hello())
         if not self._started:
             self._started = True
@@ -116,7 +115,7 @@ class WorkerNode:
             self._memory.start()
 
     def stop(self) -> Deferred[None]:
-        """End all slots and the link; the Deferred fires when nothing of them is left."""
+        """End all slots and the link; the Deferred fires when nothing of them is left, and what was said has left."""
         if self._stopped is None:
             self._stopped = Deferred()
             self._ticker.stop()
@@ -126,13 +125,19 @@ class WorkerNode:
             for timer in self._starting.values():
                 timer.cancel()
             self._starting.clear()
-            if self._link is not None and self._link.state is LinkState.OPEN:
-                self._link.send(Goodbye())
+            if self._link is not None:
+                if self._link.state is LinkState.OPEN:
+                    self._link.send(Goodbye())
                 self._link.close("the worker ends")
             for number in list(self._slots):
                 self._kill(number)
             self._finish_stop()
         return self._stopped
+
+    def leave(self) -> None:
+        """Take nothing new, give back what hasn't started, finish what runs; `on_end` follows."""
+        if self._stopped is None:
+            self._turn.run(lambda: self._apply(self.machine.leave_soon(self._ticker.now())))
 
     def _hello(self) -> Hello:
         return Hello(
@@ -165,7 +170,9 @@ class WorkerNode:
         if link is not self._link:
             return
         self._link = None
-        if self._stopped is None:
+        if self._stopped is not None:
+            self._finish_stop()
+        else:
             log_event("warning", "link to the scheduler lost", {"reason": reason})
             self._apply(self.machine.link_lost(self._ticker.now()))
             self._on_lost(reason)
@@ -272,7 +279,8 @@ class WorkerNode:
             slot.kill()
 
     def _finish_stop(self) -> None:
-        if self._stopped is not None and not self._stopped.called and not self._slots and not self._reaping:
+        linked = self._link is not None and not self._link.local
+        if self._stopped is not None and not (self._stopped.called or self._slots or self._reaping or linked):
             self._stopped.callback(None)
 
     # ---- time ------------------------------------------------------------------------------------------------------
@@ -294,118 +302,9 @@ class WorkerNode:
             slot = self._slots.get(number)
             if slot is not None and self._stopped is None:
                 self._apply(self.machine.sampled(number, slot.ordinal, now))
-
-
-def run_worker(
-    join: str,
-    slots: int | None = None,
-    name: str = "",
-    resources: Mapping[str, float] | None = None,
-    log_level: str = "info",
-    ready: Callable[[], None] = lambda: None,
-) -> int:
-    """Run a standalone worker until its cluster ends or it gets SIGTERM or SIGINT; return the exit code.
-
-    Args:
-        join: the cluster's name or id, or the path of its connection file.
-        slots: how many; None: one a core.
-        name: for people; without it, the host's and the process's.
-        resources: what it offers beside slots.
-        log_level: of the lines on standard error.
-        ready: called when the scheduler has taken it.
-    """
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
-
-    exit_on_signals()
-    start_logging(level=log_level)
-    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready).run()
-
-
-def _forget(_running: Deferred[None]) -> None:
-    """It sees to its errors itself."""
-
-
-class _Standalone:
-    """A worker's process."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        join: str,
-        slots: int | None,
-        name: str,
-        resources: dict[str, float],
-        ready: Callable[[], None],
-    ) -> None:
-        self._reactor = reactor
-        self._join = join
-        self._code: int = EXIT_OK
-        self._ready = ready
-        self._known = False
-        self._socket = ""
-        turn = Turn(reactor)
-        self._node = WorkerNode(
-            reactor,
-            turn,
-            name=name or f"{socket.gethostname()}-{os.getpid()}",
-            slots=default_slots() if slots is None else slots,
-            folder=pathlib.Path(),
-            resources=resources,
-            packages=packages(),
-            on_end=self._ended,
-            on_lost=lambda _reason: self._joining.again(),
-            on_welcome=self._welcomed,
-        )
-        self._joining = Joining(reactor, turn, self._node, self._find, self._joined)
-
-    def run(self) -> int:
-        """Until it ends."""
-        try:
-            run_until_ended(self._reactor, lambda: _forget(ensureDeferred(self._begin())), self._end)
-        finally:
-            if self._socket:
-                shutil.rmtree(self._node.folder, ignore_errors=True)
-        log_event("info", "worker has ended", {"worker": self._node.name})
-        return self._code
-
-    def _find(self) -> str:
-        found = find(self._join)
-        self._socket = str(found["socket"])
-        self._node.store = usable(str(found.get("store", "")))
-        return self._socket
-
-    def _joined(self, link: Channel) -> None:
-        # In the cluster's folder, so that it goes with that at the latest, even if this process is killed.
-        self._node.folder = pathlib.Path(self._socket).parent / f"worker-{os.getpid()}"
-        self._node.start(link)
-
-    async def _begin(self) -> None:
-        try:
-            await self._joining.join()
-        except (TwistclusterError, OSError) as error:
-            self._fail(str(error))
-
-    def _welcomed(self) -> None:
-        self._joining.welcome()
-        if not self._known:
-            self._known = True
-            log_event("info", "worker joined", {"worker": self._node.name, "cluster": self._join})
-            self._ready()
-
-    def _ended(self, reason: str) -> None:
-        """The scheduler stopped it, or would not have it."""
-        self._joining.stop()
-        if self._known:
-            log_event("info", "the cluster ends", {"reason": reason})
-            stop_reactor(self._reactor)
-        else:
-            self._fail(reason)
-
-    def _fail(self, text: str) -> None:
-        log_event("error", f"the worker could not join {self._join!r}: {text}", {})
-        self._code = EXIT_FAILED
-        stop_reactor(self._reactor)
-
-    def _end(self) -> Deferred[None]:
-        self._joining.stop()
-        return self._node.stop()
+        if now >= self._states_at + STATE_S:
+            self._states_at = now
+            for number in self.machine.stillness.worth_a_look(now):
+                slot = self._slots.get(number)
+                if slot is not None and self._stopped is None:
+                    self._apply(self.machine.state_seen(number, is_stopped(slot.pid), now))

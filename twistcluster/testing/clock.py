@@ -57,12 +57,16 @@ class StepClock:
             heappop(self._calls)
         return self._calls[0][0] if self._calls else None
 
+    def jump(self, seconds: float) -> None:
+        """The computer sleeps: what is due meanwhile is late."""
+        self.now += seconds
+
     def step(self) -> bool:
         """Make the next call that is due; False where there is none."""
         while self._calls:
             due, _, timer = heappop(self._calls)
             if not timer.cancelled:
-                self.now = due
+                self.now = max(self.now, due)
                 timer.call(*timer.args)
                 return True
         return False

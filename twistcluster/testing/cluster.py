@@ -15,7 +15,9 @@ Example:
 
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
+
+import msgspec
 
 from twistcluster.core.effects import Close, Effect, EndCluster, Send
 from twistcluster.core.scheduler import Identity, Scheduler
@@ -24,6 +26,8 @@ from twistcluster.testing.clock import StepClock, Timer
 from twistcluster.testing.invariants import check_scheduler
 from twistcluster.testing.machines import MachineWorker
 from twistcluster.testing.network import SimulatedLink
+from twistcluster.testing.stalls import Stalls
+from twistcluster.testing.successes import Successes
 from twistcluster.testing.workers import LeaseWorker
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Blob, Hello, Message
@@ -54,12 +58,32 @@ class SchedulerEnd:
 
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """A peer said something."""
+        if self.cluster.successes is not None:
+            self.cluster.successes.said(self.peer, message, buffers)
         self.cluster.event(self.cluster.scheduler.received, self.peer, message, buffers)
 
     def lost(self) -> None:
         """The link is gone."""
         self.cluster.links.pop(self.peer, None)
         self.cluster.event(self.cluster.scheduler.disconnected, self.peer)
+
+
+class WorkerEnd:
+    """A worker's end of one link: of no account once the worker has another."""
+
+    def __init__(self, worker: "SimulatedWorker") -> None:
+        self.worker = worker
+        self.link: SimulatedLink | None = None
+
+    def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        """The scheduler said something."""
+        if self.worker.link is self.link:
+            self.worker.received(message, buffers)
+
+    def lost(self) -> None:
+        """The link is gone."""
+        if self.worker.link is self.link:
+            self.worker.lost()
 
 
 class SimulatedCluster:
@@ -93,6 +117,7 @@ class SimulatedCluster:
             now=0.0,
             results_held_bytes=results_held_bytes,
         )
+        self.successes = Successes(self.scheduler) if check else None
         self._check = check
         self._delay_s = delay_s
         self._peers = 0
@@ -108,12 +133,15 @@ class SimulatedCluster:
             match effect:
                 case Send(peer, message, buffers):
                     link = self.links.get(peer)
+                    if self.successes is not None:
+                        self.successes.told(peer, message, buffers)
                     if link is not None:
                         link.send(True, message, buffers)
                 case Close(peer, _):
-                    link = self.links.get(peer)
+                    link = self.links.pop(peer, None)
                     if link is not None:
-                        link.cut()
+                        link.late = True
+                        self.clock.at(self.clock.now + self._delay_s, link.cut)
                 case EndCluster(reason):
                     self.ended = reason
                 case _:
@@ -140,7 +168,12 @@ class SimulatedCluster:
         self._peers += 1
         peer = self._peers
         link = SimulatedLink(self.clock, lambda: self.random.random() * self._delay_s)
-        link.connect(SchedulerEnd(self, peer), seat)
+        if hello.role == "worker":
+            end = WorkerEnd(cast("SimulatedWorker", seat))
+            end.link = link
+            link.connect(SchedulerEnd(self, peer), end)
+        else:
+            link.connect(SchedulerEnd(self, peer), seat)
         seat.link = link
         self.links[peer] = link
         self.event(lambda now: self.scheduler.connected(peer, hello, now))
@@ -185,8 +218,14 @@ class SimulatedCluster:
         make: Callable[[SimulatedCluster, int, dict[str, float]], SimulatedWorker]
         make = MachineWorker if kind == "machine" else LeaseWorker
         worker = make(self, slots, resources or {})
-        self.connect(worker, self.hello("worker", slots, resources, host))
+        worker.hello = self.hello("worker", slots, resources, host)
+        self.connect(worker, worker.hello)
         return worker
+
+    def connect_again(self, worker: "SimulatedWorker", slots: int) -> None:
+        """A worker's process joins with a new link; the scheduler may not have seen the old one's end."""
+        worker.hello = msgspec.structs.replace(worker.hello, link=worker.hello.link + 1, slots=slots)
+        self.connect(worker, worker.hello)
 
     # ---- time ----
 
@@ -235,6 +274,8 @@ class SimulatedWorker(Seat, Protocol):
     """A worker, from a test's side."""
 
     alive: bool
+    hello: Hello
+    stalls: Stalls
     fails: Callable[[int, int], bool]
     crashes: Callable[[int, int], bool]
 

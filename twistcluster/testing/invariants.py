@@ -115,10 +115,12 @@ def _check_objects(scheduler: Scheduler) -> None:
 def _check_workers(scheduler: Scheduler) -> None:
     slots = 0
     for worker in scheduler.leasing.workers.values():
-        slots += worker.slots
+        slots += 0 if worker.suspect else worker.slots
         items = sum(len(lease.left) for _, lease in worker.leases.values())
         said = sum(load.items for load in worker.loads.values())
         assert items == said, f"{worker.name}: {said} items said to be leased, {items} are"
         for number, (job, _) in worker.leases.items():
             assert number in job.spans.leases, f"{worker.name} holds lease {number}, which {job.id} doesn't know"
     assert slots == scheduler.leasing.slots
+    troubled = {worker for worker in scheduler.leasing.workers.values() if worker.suspect or worker.stopped}
+    assert troubled == set(scheduler.leasing.troubled)

@@ -13,6 +13,9 @@ from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.testing.clock import Timer
 from twistcluster.testing.inputs import Inputs
+from twistcluster.testing.network import SimulatedLink
+from twistcluster.testing.stalls import Stalls
+from twistcluster.testing.workers import JOIN_S
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Bite,
@@ -21,6 +24,7 @@ from twistcluster.wire.messages import (
     EndJob,
     ErrorInfo,
     Failure,
+    Hello,
     Lease,
     Message,
     OpenJob,
@@ -35,7 +39,6 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.testing.cluster import SimulatedCluster
-    from twistcluster.testing.network import SimulatedLink
 
 __all__ = ["MachineWorker", "SimulatedSlot"]
 
@@ -44,6 +47,8 @@ START_S: Final = 0.3
 HOP_S: Final = 0.00005
 """A message between worker and slot."""
 SAMPLE_S: Final = 0.02
+STATE_S: Final = 1.0
+"""Between two looks at whether slots are stopped."""
 LIMIT_S: Final = 0.001
 FLUSH_S: Final = 0.02
 """Results are reported together, but none later than this."""
@@ -56,6 +61,7 @@ class SimulatedSlot:
     def __init__(self, worker: "MachineWorker", number: int) -> None:
         self.worker = worker
         self.number = number
+        self.stalls = Stalls(worker.cluster.clock)
         self.alive = True
         self.ordinal = NO_ITEM
         self.reached = 0
@@ -71,18 +77,18 @@ class SimulatedSlot:
         self._unsaid = 0
         self._unsaid_since = 0.0
         self._seconds = 0.0
-        self.worker.later(START_S, self._up)
+        self.worker.later(START_S, self.stalls.happen, self._up)
 
     def said(self, message: Message) -> None:
         """The worker said something."""
         self._inbox.append(message)
-        self._go_on()
+        self.stalls.happen(self._go_on)
 
     def die(self, reason: str) -> None:
         """The process is gone; what it said before still arrives first."""
         if self.alive:
             self.alive = False
-            self.worker.later(HOP_S, self.worker.slot_died, self, reason)
+            self.worker.later_here(HOP_S, self.worker.slot_died, self, reason)
 
     @property
     def running(self) -> tuple[int, int] | None:
@@ -94,7 +100,7 @@ class SimulatedSlot:
             self._say(Ready(self.number))
 
     def _say(self, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
-        self.worker.later(HOP_S, self.worker.slot_said, self, message, buffers)
+        self.worker.later_here(HOP_S, self.worker.slot_said, self, message, buffers)
 
     def _go_on(self) -> None:
         while self._inbox and self._bite is None and self.alive:
@@ -132,7 +138,7 @@ class SimulatedSlot:
         self.reached = ordinal + 1
         self._inputs.check(bite.job, self._index)
         seconds = self.worker.begin(self, bite.job, self._index)
-        self.worker.later(seconds, self._ended, bite, seconds)
+        self.worker.later(seconds, self.stalls.happen, self._ended, bite, seconds)
 
     def _ended(self, bite: Bite, seconds: float) -> None:
         if not self.alive:
@@ -159,7 +165,7 @@ class SimulatedSlot:
     def _report(self, bite: Bite) -> None:
         count = self._index - self._unsaid
         if count:
-            value = f"{self._unsaid} by {self.number}".encode()
+            value = f"{self._unsaid} by {self.number} of {id(self.worker)}, run {len(self.worker.runs)}".encode()
             self._say(Report(bite.bite, self._unsaid, count, 0, self._seconds), (value,))
             self._unsaid = self._index
 
@@ -171,20 +177,26 @@ class MachineWorker:
     """
 
     link: "SimulatedLink"
+    hello: Hello
 
     def __init__(self, cluster: "SimulatedCluster", slots: int, resources: dict[str, float]) -> None:
         self.cluster = cluster
+        self.stalls = Stalls(cluster.clock)
+        self.links = 0
+        """Lost so far."""
         self.alive = True
         self.runs: list[tuple[int, int]] = []
         """Items that ended in a slot: (job, index)."""
         self.fails: Callable[[int, int], bool] = lambda _job, _index: False
         self.crashes: Callable[[int, int], bool] = lambda _job, _index: False
         self._machine = Worker(slots, resources)
+        self._machine.pulse.beats = True
         self._slots: dict[int, SimulatedSlot] = {}
         self._left: dict[int, set[int]] = {}
         """By lease: its items that met no end yet."""
         self._tick: Timer | None = None
         self._sampling = False
+        self._looked_at = 0.0
         self.later(0.0, self._start)
 
     @property
@@ -196,29 +208,58 @@ class MachineWorker:
         """Call something of this worker's after a time."""
         self.cluster.clock.at(self.now + seconds, call, *args)
 
+    def later_here(self, seconds: float, call: Callable[..., None], *args: object) -> None:
+        """The same of the worker's own process, which may be stopped then."""
+        self.later(seconds, self.stalls.happen, call, *args)
+
     # ---- the cluster's side ----
 
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """The scheduler said something."""
-        if self.alive:
+        self.stalls.happen(self._hear, self.links, message, buffers)
+
+    def _hear(self, links: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        if self.alive and links == self.links:
             if isinstance(message, Lease):
                 self._left.setdefault(message.lease, set()).update(range(message.start, message.stop))
             self._apply(self._machine.received(message, buffers, self.now))
 
     def lost(self) -> None:
-        """The scheduler is gone, or closed the link."""
-        self.alive = False
-        for slot in self._slots.values():
-            slot.alive = False
+        """The scheduler closed the link: what runs is ended, and the worker joins anew."""
+        self.stalls.happen(self._join_again)
+
+    def _join_again(self) -> None:
+        if self.alive:
+            self.links += 1
+            self.link = SimulatedLink.nowhere(self.cluster.clock)
+            self._left.clear()
+            self._apply(self._machine.link_lost(self.now))
+            self.later_here(JOIN_S * self.cluster.random.random(), self._join)
+
+    def _join(self) -> None:
+        if self.alive:
+            self.cluster.connect_again(self, self._machine.crew.target)
 
     def die(self) -> None:
         """The process is killed."""
-        self.lost()
+        self.alive = False
+        for slot in self._slots.values():
+            slot.alive = False
         self.link.cut()
 
     def scale(self, slots: int) -> None:
         """Have another number of slots."""
-        self._apply(self._machine.received(Scale(slots), (), self.now))
+        self.stalls.happen(self._scale, slots)
+
+    def _scale(self, slots: int) -> None:
+        if self.alive:
+            self._apply(self._machine.received(Scale(slots), (), self.now))
+
+    def stop_slot(self, number: int, seconds: float) -> None:
+        """A slot's process is stopped for a while."""
+        slots = list(self._slots.values())
+        if slots:
+            slots[number % len(slots)].stalls.stop(seconds)
 
     def kill_slot(self, number: int) -> None:
         """A slot's process is killed."""
@@ -254,7 +295,7 @@ class MachineWorker:
                     if number in self._slots:
                         self.later(HOP_S, self._hand, self._slots[number], message)
                 case StartSlot(number, delay_s) if delay_s:
-                    self.later(delay_s, self._start_slot, number)
+                    self.later_here(delay_s, self._start_slot, number)
                 case StartSlot(number):
                     self._start_slot(number)
                 case KillSlot(number):
@@ -265,7 +306,7 @@ class MachineWorker:
                     if number in self._slots:
                         self._slots[number].limit = ordinal
                         if answer:
-                            self.later(LIMIT_S, self._limited, number)
+                            self.later_here(LIMIT_S, self._limited, number)
                 case _:
                     pass
         self._arm()
@@ -312,10 +353,10 @@ class MachineWorker:
         if due is not None and (self._tick is None or self._tick.cancelled or due < self._tick.due):
             if self._tick is not None:
                 self._tick.cancel()
-            self._tick = self.cluster.clock.at(due, self._ticked)
+            self._tick = self.cluster.clock.at(due, self.stalls.happen, self._ticked)
         if not self._sampling and self._machine.sampling:
             self._sampling = True
-            self.later(SAMPLE_S, self._sample)
+            self.later_here(SAMPLE_S, self._sample)
 
     def _ticked(self) -> None:
         self._tick = None
@@ -328,5 +369,11 @@ class MachineWorker:
             slot = self._slots.get(number)
             if self.alive and slot is not None:
                 self._apply(self._machine.sampled(number, slot.ordinal, self.now))
+        if self.alive and self.now >= self._looked_at + STATE_S:
+            self._looked_at = self.now
+            for number in self._machine.stillness.worth_a_look(self.now):
+                if number in self._slots:
+                    stopped = self._slots[number].stalls.stopped
+                    self._apply(self._machine.state_seen(number, stopped, self.now))
         if self.alive:
             self._arm()

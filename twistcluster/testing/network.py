@@ -32,6 +32,15 @@ class SimulatedLink:
         self._free = {False: 0.0, True: 0.0}
         self.ends: dict[bool, End] = {}
         self.up = True
+        self.late = False
+        """What is on its way to the left end arrives although the link is down."""
+
+    @classmethod
+    def nowhere(cls, clock: StepClock) -> "SimulatedLink":
+        """What an end has whose link is gone."""
+        link = cls(clock, lambda: 0.0)
+        link.up = False
+        return link
 
     def connect(self, left: End, right: End) -> None:
         """Seat the ends."""
@@ -44,6 +53,10 @@ class SimulatedLink:
             self._free[to_right] = due
             self._clock.at(due, self._deliver, to_right, message, buffers)
 
+    def hold(self, to_right: bool, seconds: float) -> None:
+        """What is said to an end from now on takes at least so long."""
+        self._free[to_right] = max(self._free[to_right], self._clock.now + seconds)
+
     def cut(self) -> None:
         """Both ends lose it at once; what is on the way is lost with it."""
         if self.up:
@@ -52,5 +65,5 @@ class SimulatedLink:
                 self._clock.at(self._clock.now, end.lost)
 
     def _deliver(self, to_right: bool, message: Message, buffers: tuple[Buffer, ...]) -> None:
-        if self.up:
+        if self.up or (self.late and not to_right):
             self.ends[to_right].received(message, buffers)

@@ -1,7 +1,7 @@
 """What the scheduler costs: `python -m twistcluster.testing.simulate`.
 
 Owns: a run of the real scheduler's machine with thousands of workers that only take leases and report them, on simulated
-time, and the figures of it: CPU time inside the machine for each lease and each item, and memory. Decoding, encoding and
+time, and the figures of it: CPU time inside the machine for each lease, item and heartbeat, and memory. Decoding, encoding and
 sockets are not in these figures. Must not know: the machine's records.
 
 A worker runs one item in each of its slots, together; each such round takes the given time, more or less by a tenth, and
@@ -15,7 +15,7 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS
 from twistcluster.wire.messages import (
     PROTOCOL,
     Context,
+    Heartbeat,
     Hello,
     Lease,
     Message,
@@ -58,6 +59,8 @@ class Figures:
     lease_us: float
     """CPU time inside the machine for a lease with all that belongs to it: reports, pages, results to the client."""
     item_us: float
+    heartbeat_us: float
+    """The same for a second in which a worker says nothing else: its heartbeat, the answer, and the vigil's look at it."""
     pending_mb: float
     """Memory for the job while it is pending."""
     peak_mb: float
@@ -94,6 +97,7 @@ class LeaseSimulation:
         self.finished = 0
         self.pending_bytes = 0
         self.peak_bytes = 0
+        self.heartbeat_us = 0.0
         self._random = random.Random(seed)
         self._due: list[tuple[float, int, int, Report | Released]] = []
         self._sequence = 0
@@ -136,6 +140,18 @@ class LeaseSimulation:
         self.peak_bytes = max(self.peak_bytes, resident_bytes() - self._before_bytes)
         return self.cpu_s - before_s
 
+    def rest(self, seconds: int = 10) -> None:
+        """For some seconds no worker says anything but that it lives."""
+        spent_s, beats = 0.0, 0
+        for _ in range(seconds):
+            self.now = max(self.now + 1.0, self.scheduler.next_tick())
+            before_s = time.process_time()
+            outcome = [self.scheduler.received(peer, Heartbeat(), (), self.now) for peer in self._free_at]
+            self.scheduler.tick(self.now)
+            spent_s += time.process_time() - before_s
+            beats += len(outcome)
+        self.heartbeat_us = spent_s / beats * 1e6 if beats else 0.0
+
     def figures(self, item_us: float | None = None) -> Figures:
         """What it cost up to now; `item_us` where it was measured better elsewhere."""
         item_us = self.cpu_s / self.finished * 1e6 if item_us is None else item_us
@@ -146,6 +162,7 @@ class LeaseSimulation:
             leases=self.leases,
             lease_us=item_us * self.finished / self.leases,
             item_us=item_us,
+            heartbeat_us=self.heartbeat_us,
             pending_mb=self.pending_bytes / 1e6,
             peak_mb=self.peak_bytes / 1e6,
             busy_share=self.cpu_s / self.now,
@@ -227,7 +244,9 @@ def simulate(*, items: int, slots: int, slots_per_worker: int, seconds: float) -
     simulation = opened(items, slots, slots_per_worker, seconds)
     for _ in range(SLICES):
         simulation.advance(-(-items // SLICES))
-    return simulation.figures()
+    figures = simulation.figures()
+    simulation.rest()
+    return replace(figures, heartbeat_us=simulation.heartbeat_us)
 
 
 def compare(*, items: int, slots: int, slots_per_worker: int, seconds: float) -> Comparison:
@@ -257,6 +276,9 @@ def show(figures: Figures) -> None:
     print(
         f"  scheduler   {figures.lease_us:.1f} us a lease, {figures.item_us:.2f} us an item, {figures.leases:,} leases"
     )
+    if figures.heartbeat_us:
+        share = figures.heartbeat_us * figures.workers / 1e6
+        print(f"  idle        {figures.heartbeat_us:.1f} us a heartbeat, {share:.1%} of its time")
     print(f"  memory      {figures.pending_mb:.1f} MB for the pending job, {figures.peak_mb:.1f} MB at most in all")
     print(f"  duration    {figures.virtual_s:.2f} s simulated, {figures.ideal_s:.2f} s ideal")
 

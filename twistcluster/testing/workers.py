@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twistcluster.testing.inputs import Inputs
+from twistcluster.testing.network import SimulatedLink
+from twistcluster.testing.stalls import Stalls
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
     Failure,
+    Heartbeat,
+    Hello,
     Lease,
     Message,
     Released,
@@ -22,14 +26,18 @@ from twistcluster.wire.messages import (
     Scale,
     SlotsChanged,
     Stored,
+    Welcome,
 )
 
 if TYPE_CHECKING:
     from twistcluster.testing.cluster import SimulatedCluster
-    from twistcluster.testing.network import SimulatedLink
     from twistcluster.wire.frames import Buffer
 
 __all__ = ["LeaseWorker"]
+
+BEAT_S = 1.0
+JOIN_S = 0.2
+"""Within which a worker whose link was lost joins again."""
 
 
 @dataclass(slots=True)
@@ -49,9 +57,13 @@ class LeaseWorker:
     """
 
     link: "SimulatedLink"
+    hello: Hello
 
     def __init__(self, cluster: "SimulatedCluster", slots: int, _resources: dict[str, float]) -> None:
         self.cluster = cluster
+        self.stalls = Stalls(cluster.clock)
+        self.links = 0
+        """Lost so far: what began under an earlier link is of no account."""
         self.slots = slots
         self.free = slots
         self.queue: deque[HeldLease] = deque()
@@ -66,6 +78,11 @@ class LeaseWorker:
 
     def received(self, message: Message, _buffers: "tuple[Buffer, ...]") -> None:
         """The scheduler said something."""
+        self.stalls.happen(self._hear, self.links, message)
+
+    def _hear(self, links: int, message: Message) -> None:
+        if links != self.links:
+            return
         self.inputs.said(message)
         match message:
             case Lease(lease=number, job=job, start=start, stop=stop):
@@ -75,8 +92,15 @@ class LeaseWorker:
                 self._give_back(number, keep)
             case Scale(slots=slots):
                 self.scale(slots)
+            case Welcome():
+                self._beat(links)
             case _:
                 pass
+
+    def _beat(self, links: int) -> None:
+        if self.alive and links == self.links:
+            self.link.send(False, Heartbeat())
+            self.cluster.clock.at(self.cluster.clock.now + BEAT_S, self.stalls.happen, self._beat, links)
 
     def scale(self, slots: int) -> None:
         """Have another number of slots; what runs in one that goes is finished first."""
@@ -91,8 +115,23 @@ class LeaseWorker:
         self.link.cut()
 
     def lost(self) -> None:
-        """The scheduler is gone, or closed the link."""
-        self.alive = False
+        """The scheduler closed the link: what runs is ended, and the worker joins anew."""
+        self.stalls.happen(self._join_again)
+
+    def _join_again(self) -> None:
+        if self.alive:
+            self.links += 1
+            self.link = SimulatedLink.nowhere(self.cluster.clock)
+            self.queue.clear()
+            self.free = self.slots
+            self.inputs = Inputs()
+            self.cluster.clock.at(
+                self.cluster.clock.now + JOIN_S * self.cluster.random.random(), self.stalls.happen, self._join
+            )
+
+    def _join(self) -> None:
+        if self.alive:
+            self.cluster.connect_again(self, self.slots)
 
     def _start(self) -> None:
         clock, seconds_of = self.cluster.clock, self.cluster.item_seconds
@@ -105,10 +144,10 @@ class LeaseWorker:
             self.free -= 1
             self.inputs.check(lease.job, index)
             seconds = seconds_of(lease.job, index)
-            clock.at(clock.now + seconds, self._finish, lease, index, seconds)
+            clock.at(clock.now + seconds, self.stalls.happen, self._finish, self.links, lease, index, seconds)
 
-    def _finish(self, lease: HeldLease, index: int, seconds: float) -> None:
-        if not self.alive:
+    def _finish(self, links: int, lease: HeldLease, index: int, seconds: float) -> None:
+        if not self.alive or links != self.links:
             return
         self.free += 1
         if self.crashes(lease.job, index):
@@ -117,7 +156,7 @@ class LeaseWorker:
             error = ErrorInfo("raised", "ValueError", "no")
             self.link.send(False, Failure(lease.number, index, seconds, error))
         else:
-            value = f"{index} by {id(self)}".encode()
+            value = f"{index} by {id(self)}, run {len(self.runs)}".encode()
             size = self.stores(lease.job, index)
             name = b"%08x%08x" % (id(self) % (1 << 32), len(self.runs))
             objects = [Stored(0, name, size)] if size else []

@@ -40,6 +40,7 @@ __all__ = [
     "Forget",
     "Freed",
     "Goodbye",
+    "Heartbeat",
     "Hello",
     "JobProgress",
     "JobStatus",
@@ -85,7 +86,7 @@ __all__ = [
     "WorkerToSlot",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
@@ -140,6 +141,10 @@ class Refused(Message, tag=True):
 
 class Goodbye(Message, tag=True):
     """An orderly end: the peer means to close, it has not died."""
+
+
+class Heartbeat(Message, tag=True):
+    """From a worker that has said or heard nothing for a second; a scheduler answers with the same."""
 
 
 # ---- values in a store -------------------------------------------------------------------------------------------------
@@ -506,6 +511,12 @@ class WorkerStatus(Message):
     python: str = ""
     short: str = ""
     """That its host is short of memory, in words: then it gets one item at a time."""
+    suspect: str = ""
+    """That it doesn't answer, in words: then it gets nothing new, and may be lost."""
+    stopped: list[int] = []
+    """Pids of its slots that somebody stopped (SIGSTOP): they aren't counted in `slots`."""
+    leaving: bool = False
+    """It ends as soon as what it runs is done."""
 
 
 class JobStatus(Message):
@@ -644,7 +655,7 @@ class Running(Message, tag=True):
 
 
 class SlotsChanged(Message, tag=True):
-    """A worker's slots: all, those whose process is up, those that run something, deaths so far."""
+    """A worker's slots: all that can be used, those whose process is up, those that run something, deaths so far."""
 
     slots: int
     ready: int
@@ -652,6 +663,10 @@ class SlotsChanged(Message, tag=True):
     crashes: int
     short: str = ""
     """That its host is short of memory, in words."""
+    stopped: list[int] = []
+    """Pids of slots that are stopped (SIGSTOP) and so can't be used."""
+    leaving: bool = False
+    """It ends once what it runs is done; what it hasn't started it gives back."""
 
 
 class Step(Message, tag=True):
@@ -749,8 +764,11 @@ SchedulerToWorker = (
     | Scale
     | RestartSlots
     | Step
+    | Heartbeat
     | Stop
 )
-WorkerToScheduler = Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Goodbye
+WorkerToScheduler = (
+    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Goodbye
+)
 WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Bite | Step
 SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone

@@ -1,0 +1,171 @@
+"""The process of a standalone worker.
+
+Owns: `run_worker`: joining and joining again, leaving when it is told to, its exit code. Must not know: what a worker does.
+"""
+
+import os
+import pathlib
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from twistcluster.net.channel import Channel
+from twistcluster.net.connections import find
+from twistcluster.net.turn import Turn
+from twistcluster.nodes.joining import Joining
+from twistcluster.nodes.life import (
+    EXIT_FAILED,
+    EXIT_GONE,
+    EXIT_OK,
+    exit_on_signals,
+    run_until_ended,
+    stop_reactor,
+)
+from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.packages import packages
+from twistcluster.nodes.slots import default_slots
+from twistcluster.nodes.worker import WorkerNode
+from twistcluster.storage.values import usable
+
+__all__ = ["PATIENCE_S", "run_worker"]
+
+PATIENCE_S: Final = 120.0
+"""How long a worker looks for a cluster that isn't there yet, or any more."""
+
+
+def run_worker(
+    join: str,
+    slots: int | None = None,
+    name: str = "",
+    resources: Mapping[str, float] | None = None,
+    log_level: str = "info",
+    ready: Callable[[], None] = lambda: None,
+    patience_s: float = PATIENCE_S,
+) -> int:
+    """Run a standalone worker until its cluster ends or it is told to leave; return the exit code.
+
+    SIGTERM or SIGINT: it takes nothing new, gives back what it hasn't started, finishes what it runs (10 s at most) and
+    ends; a second one ends it at once.
+
+    Args:
+        join: the cluster's name or id, or the path of its connection file.
+        slots: how many; None: one a core.
+        name: for people; without it, the host's and the process's.
+        resources: what it offers beside slots.
+        log_level: of the lines on standard error.
+        ready: called when the scheduler has taken it.
+        patience_s: how long to look for a cluster that isn't there yet, or any more.
+    """
+    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+
+    exit_on_signals()
+    start_logging(level=log_level)
+    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s).run()
+
+
+class _Standalone:
+    """A worker's process."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        join: str,
+        slots: int | None,
+        name: str,
+        resources: dict[str, float],
+        ready: Callable[[], None],
+        patience_s: float,
+    ) -> None:
+        self._reactor = reactor
+        self._join = join
+        self._code: int = EXIT_OK
+        self._ready = ready
+        self._known = False
+        self._linked = False
+        self._leaves = False
+        self._socket = ""
+        turn = Turn(reactor)
+        self._node = WorkerNode(
+            reactor,
+            turn,
+            name=name or f"{socket.gethostname()}-{os.getpid()}",
+            slots=default_slots() if slots is None else slots,
+            folder=pathlib.Path(),
+            resources=resources,
+            packages=packages(),
+            on_end=self._ended,
+            on_lost=self._lost,
+            on_welcome=self._welcomed,
+        )
+        self._joining = Joining(reactor, turn, self._node, self._find, self._joined, self._gave_up, patience_s)
+
+    def run(self) -> int:
+        """Until it ends."""
+        try:
+            run_until_ended(self._reactor, self._joining.now, self._end, self._leave)
+        finally:
+            if self._socket:
+                shutil.rmtree(self._node.folder, ignore_errors=True)
+        log_event("info", "worker has ended", {"worker": self._node.name})
+        return self._code
+
+    def _find(self) -> str:
+        found = find(self._join)
+        self._socket = str(found["socket"])
+        self._node.store = usable(str(found.get("store", "")))
+        return self._socket
+
+    def _joined(self, link: Channel) -> None:
+        # In the cluster's folder, so that it goes with that at the latest, even if this process is killed.
+        self._node.folder = pathlib.Path(self._socket).parent / f"worker-{os.getpid()}"
+        self._node.start(link)
+
+    def _welcomed(self) -> None:
+        self._linked = True
+        self._joining.welcome()
+        if not self._known:
+            self._known = True
+            log_event("info", "worker joined", {"worker": self._node.name, "cluster": self._join})
+            self._ready()
+
+    def _lost(self, reason: str) -> None:
+        self._linked = False
+        if self._leaves:
+            stop_reactor(self._reactor)
+        else:
+            self._joining.again(reason)
+
+    def _leave(self) -> None:
+        """It was asked to end, for the first time."""
+        self._leaves = True
+        self._joining.stop()
+        if self._linked:
+            log_event("info", "leaving: it finishes what it runs; a second signal ends it at once", {})
+            self._node.leave()
+        else:
+            stop_reactor(self._reactor)
+
+    def _ended(self, reason: str) -> None:
+        """It shall end: the scheduler stopped it or would not have it, or it has left."""
+        self._joining.stop()
+        if self._known:
+            log_event("info", "the worker ends", {"reason": reason})
+            stop_reactor(self._reactor)
+        else:
+            self._gave_up(reason)
+
+    def _gave_up(self, text: str) -> None:
+        if self._known:
+            log_event("error", f"the cluster {self._join!r} went away and did not come back: {text}", {})
+            self._code = EXIT_GONE
+        else:
+            log_event("error", f"the worker could not join {self._join!r}: {text}", {})
+            self._code = EXIT_FAILED
+        stop_reactor(self._reactor)
+
+    def _end(self) -> Deferred[None]:
+        self._joining.stop()
+        return self._node.stop()
