@@ -139,7 +139,7 @@ def test_a_full_house_says_so_and_lets_in_who_comes_later(clusters):
             assert "ClusterUnreachable" in ended.stderr and "connections are open" in ended.stderr
             second = clusters.worker("lab", 1, "--name", "second")
             line = second.stdout.readline()
-            assert "the scheduler took no connection" in line and "connections are open" in line
+            assert "the scheduler has no room for us yet" in line and "connections are open" in line
         until(lambda: isinstance(greeting(path), Welcome), what="room")
         with welcomed(path) as friend:
             until(lambda: "second" in {worker.name for worker in friend.status().workers}, 20, "the second worker")
