@@ -177,6 +177,8 @@ class Job:
     """This item and all after it, those too that are still to come, shall not start."""
     crashes: dict[int, int] = field(default_factory=dict)
     """How often an item's slot died on it."""
+    tries: dict[int, int] = field(default_factory=dict)
+    """How often an item failed and ran again."""
     lost_once: RangeSet = field(default_factory=RangeSet)
     lost_twice: RangeSet = field(default_factory=RangeSet)
     """Items that were on a worker when it was lost, once and twice."""
@@ -316,8 +318,9 @@ class Job:
                 page.failed -= items
             self.spans.reopen(start, stop)
             self.cancelling.remove(start, stop)
-            for index in [i for i in self.crashes if start <= i < stop]:
-                del self.crashes[index]
+            for counts in (self.crashes, self.tries):
+                for index in [i for i in counts if start <= i < stop]:
+                    del counts[index]
             self.lost_once.remove(start, stop)
             self.lost_twice.remove(start, stop)
         return ranges

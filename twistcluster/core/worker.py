@@ -2,7 +2,7 @@
 
 Owns: the wiring of its rooms: the scheduler's messages (orders.py) and the slots' (slotside.py), jobs and bites (bites.py,
 feeding.py), what slots were sent (ledger.py), processes (crew.py), contexts (contexts.py, rebalance.py), taking back
-(taking.py), steps (worker_steps.py), memory (shortness.py). Events are methods that take `now` and return effects;
+(taking.py), stopping what runs (stopping.py), steps (worker_steps.py), memory (shortness.py). Events are methods that take `now` and return effects;
 nothing else happens. Payloads pass unread. Must not know: processes, links, clocks.
 """
 
@@ -13,8 +13,9 @@ from twistcluster.core.ledger import Buffers, Stock
 from twistcluster.core.orders import Orders
 from twistcluster.core.rebalance import Rebalance
 from twistcluster.core.shortness import Shortness
-from twistcluster.core.slots import BiteRecord, Slot
+from twistcluster.core.slots import BiteRecord, LastWords, Slot
 from twistcluster.core.slotside import SlotSide
+from twistcluster.core.stopping import Stopping
 from twistcluster.core.taking import Taking
 from twistcluster.core.worker_effects import ToSlot, Up, WorkerEffect
 from twistcluster.core.worker_status import WorkerStatusTeller
@@ -46,6 +47,7 @@ class Worker:
         self.resources = Resources(resources or {})
         self.memory = Shortness()
         self.taking = Taking(self)
+        self.stopping = Stopping(self)
         self.steps = WorkerSteps(self)
         self.rebalance = Rebalance(self)
         self.status = WorkerStatusTeller(self)
@@ -99,12 +101,14 @@ class Worker:
             self._slot_side.received(slot, message, buffers)
         return [] if more else self._settle()
 
-    def slot_died(self, number: int, reason: str, ordinal: int, now: float) -> list[WorkerEffect]:
+    def slot_died(
+        self, number: int, reason: str, ordinal: int, now: float, last: LastWords | None = None
+    ) -> list[WorkerEffect]:
         """A slot's process is gone; `ordinal` is what its page says."""
         self.now = now
         slot = self.crew.get(number)
         if slot is not None:
-            self._slot_side.blame(slot, reason, ordinal)
+            self._slot_side.blame(slot, reason, ordinal, last or LastWords())
             self.lose_bites(slot)
             self.steps.slot_gone(slot, reason)
             self._forget_maker(number)
@@ -119,6 +123,7 @@ class Worker:
             if slot.ordinal != ordinal:
                 slot.ordinal, slot.since = ordinal, now
             self.taking.relieve(slot)
+            self.stopping.look(slot)
         return self._settle()
 
     def limited(self, number: int, reached: int, now: float) -> list[WorkerEffect]:
