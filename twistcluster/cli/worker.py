@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twistcluster.cli.common import announce, example
+from twistcluster.cli.common import MEMORY, announce, example
 from twistcluster.nodes.worker import run_worker
 from twistcluster.wire.limits import SLOTS
 
@@ -49,6 +49,7 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
+@click.option("--memory-limit", type=MEMORY, default=0, help="What each slot may use, as 2GiB; anything if not given.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -61,6 +62,7 @@ def command(
     slots: int | None,
     name: str,
     resources: tuple[list[tuple[str, float]], ...],
+    memory_limit: int,
     log_level: str,
 ) -> None:
     """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end."""
@@ -69,7 +71,7 @@ def command(
         announce(f"The worker has joined {join}. End it: Ctrl-C")
 
     offered = dict(pair for pairs in resources for pair in pairs)
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready))
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, memory_limit))
 
 
 def main() -> None:

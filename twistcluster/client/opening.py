@@ -21,7 +21,7 @@ from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import answer_of
-from twistcluster.client.quantities import count
+from twistcluster.client.quantities import count, seconds
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
@@ -37,7 +37,10 @@ KNOWN: Final = 256
 KNOWN_BYTES: Final = 64 * KIB
 """One that captured more is not held for that."""
 
-OPTIONS = ("priority", "resources", "name")
+OPTIONS = ("priority", "resources", "name", "retries", "time_limit", "max_crashes")
+
+COUNT_AT_MOST: Final = 1_000_000
+"""Of retries and crashes: more would be a slip of the finger."""
 
 T = TypeVar("T")
 
@@ -51,11 +54,28 @@ class JobOptions:
     priority: int = 0
     resources: dict[str, float] = field(default_factory=dict)
     name: str = ""
+    retries: int = 0
+    time_limit: float = 0.0
+    """Seconds; 0: any."""
+    max_crashes: int = 3
 
     @classmethod
-    def of(cls, priority: Any, resources: Any, name: Any) -> "JobOptions":
+    def of(
+        cls,
+        priority: Any = 0,
+        resources: Any = None,
+        name: Any = "",
+        retries: Any = 0,
+        time_limit: Any = None,
+        max_crashes: Any = 3,
+    ) -> "JobOptions":
         """These, checked: they come from whoever typed them."""
         count(priority, "priority", least=-(2**31))
+        count(retries, "retries", most=COUNT_AT_MOST)
+        count(max_crashes, "max_crashes", least=1, most=COUNT_AT_MOST)
+        limit_s = 0.0 if time_limit is None else seconds(time_limit, "time_limit")
+        if time_limit is not None and limit_s <= 0:
+            raise ValueError(f'time_limit is how long an item may run, like 30 or "5m"; {time_limit!r} leaves it no time')
         if not isinstance(name, str):
             raise TypeError(f"name is a text, not {name!r}")
         if resources is not None and not isinstance(resources, Mapping):
@@ -64,7 +84,14 @@ class JobOptions:
         for what, amount in amounts.items():
             if not isinstance(what, str) or type(amount) not in {int, float} or amount < 0:
                 raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}; {what!r}: {amount!r} isn\'t')
-        return cls(priority, {what: float(amount) for what, amount in amounts.items()}, name)
+        needs = {what: float(amount) for what, amount in amounts.items()}
+        return cls(priority, needs, name, retries, limit_s, max_crashes)
+
+
+    def changed(self) -> dict[str, Any]:
+        """Those that aren't as they are unless set."""
+        usual = JobOptions()
+        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) != getattr(usual, name)}
 
 
 class Opener:
@@ -308,6 +335,9 @@ class Opener:
             priority=options.priority,
             resources=options.resources,
             source=source,
+            retries=options.retries,
+            time_limit=options.time_limit,
+            max_crashes=options.max_crashes,
         )
         self._session.do(lambda outbox: outbox.job(message, parts))
         if record.count == 0:

@@ -53,7 +53,7 @@ class Line(Protocol):
     """Why it is gone."""
 
     def cancel(self, number: int, start: int, stop: int | None) -> None:
-        """Items shall not start."""
+        """Items shall not start, and those that run shall stop."""
 
     def retry(self, record: "JobRecord") -> None:
         """The failed items again."""
@@ -379,14 +379,14 @@ class JobRecord:
     # ---- told to do ------------------------------------------------------------------------------------------------
 
     def cancel_item(self, index: int) -> None:
-        """An item shall not start."""
+        """An item shall not start, or stop."""
         with self.condition:
             self._watched.pop(index, None)
             self.fates.refuse(index)
         self._line.cancel(self.number, index, index + 1)
 
     def cancel(self) -> None:
-        """No item shall start any more, nor any that would still come."""
+        """No item shall start any more, nor any that would still come; those that run shall stop."""
         with self.condition:
             if self.is_over:
                 return

@@ -16,9 +16,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.core.effects import Log, Remove
-from twistcluster.core.slots import NO_ITEM
+from twistcluster.core.slots import NO_ITEM, LastWords
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.core.worker_effects import Ended, InterruptSlot, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import find
 from twistcluster.net.link import Channel
@@ -31,6 +31,7 @@ from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_u
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
 from twistcluster.nodes.packages import packages
+from twistcluster.nodes.slot_memory import OomKills
 from twistcluster.nodes.slots import SlotProcess, default_slots, surroundings
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
@@ -42,6 +43,8 @@ __all__ = ["SAMPLE_S", "WorkerNode", "run_worker"]
 
 SAMPLE_S: Final = 0.02
 """Between two looks at the pages of slots that run something."""
+MEMORY_SAMPLES: Final = (25, 5)
+"""At so many of these their memory is looked at, too: twice a second, and ten times where it is limited."""
 
 
 class WorkerNode:
@@ -61,6 +64,7 @@ class WorkerNode:
         on_welcome: called when the scheduler took the worker.
         clock: seconds that never go back.
         memory: reads how much of its memory the host uses.
+        memory_limit: bytes that a slot may use; 0: any.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class WorkerNode:
         on_welcome: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         memory: Callable[[], Memory | None] = host_memory,
+        memory_limit: int = 0,
     ) -> None:
         self.machine = Worker(slots, dict(resources or {}))
         self.name = name
@@ -100,7 +105,10 @@ class WorkerNode:
         self._environment = surroundings(os.environ, slots)
         self._ticker = Ticker(reactor, self._tick, clock)
         self._memory = MemoryWatch(reactor, memory, self._memory_seen)
+        self._memory_limit = memory_limit
+        self._ooms = OomKills()
         self._sampler: Timer | None = None
+        self._samples = 0
         self._stopped: Deferred[None] | None = None
         self._started = False
         self._ending_turn = False
@@ -184,11 +192,11 @@ class WorkerNode:
             self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True)
             self._end_turn_soon()
 
-    def slot_died(self, number: int, reason: str, ordinal: int) -> None:
+    def slot_died(self, number: int, reason: str, ordinal: int, last: LastWords) -> None:
         """A slot is dead."""
         if self._stopped is None:
             self._reaping[number] = self._slots.pop(number)
-            self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now()))
+            self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now(), last))
 
     def slot_limited(self, number: int, reached: int) -> None:
         """A limit holds."""
@@ -218,6 +226,9 @@ class WorkerNode:
                 case LimitSlot(number, ordinal, answer):
                     if (slot := self._slots.get(number)) is not None:
                         slot.limit(ordinal, answer)
+                case InterruptSlot(number, ordinal):
+                    if (slot := self._slots.get(number)) is not None:
+                        slot.interrupt(ordinal)
                 case StartSlot(number, delay_s):
                     if delay_s:
                         self._starting[number] = self._reactor.callLater(delay_s, self._start_slot, number)
@@ -251,7 +262,9 @@ class WorkerNode:
     def _start_slot(self, number: int) -> None:
         self._starting.pop(number, None)
         try:
-            slot = SlotProcess(self._reactor, self._turn, self, number, self._environment, self.folder, self.store)
+            slot = SlotProcess(
+                self._reactor, self._turn, self, number, self._environment, self.folder, self.store, self._ooms
+            )
         except OSError as error:
             reason = f"it could not be started: {error}"
             self._turn.soon(lambda: self._never_started(number, reason))
@@ -290,9 +303,13 @@ class WorkerNode:
 
     def _look_at_pages(self) -> None:
         now = self._ticker.now()
+        self._samples += 1
+        look_at_memory = self._samples % MEMORY_SAMPLES[self._memory_limit > 0] == 0
         for number in self.machine.sampling:
             slot = self._slots.get(number)
             if slot is not None and self._stopped is None:
+                if look_at_memory:
+                    slot.look_at_memory(self._memory_limit)
                 self._apply(self.machine.sampled(number, slot.ordinal, now))
 
 
@@ -303,6 +320,7 @@ def run_worker(
     resources: Mapping[str, float] | None = None,
     log_level: str = "info",
     ready: Callable[[], None] = lambda: None,
+    memory_limit: int = 0,
 ) -> int:
     """Run a standalone worker until its cluster ends or it gets SIGTERM or SIGINT; return the exit code.
 
@@ -313,12 +331,13 @@ def run_worker(
         resources: what it offers beside slots.
         log_level: of the lines on standard error.
         ready: called when the scheduler has taken it.
+        memory_limit: bytes that each slot may use; 0: any.
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     exit_on_signals()
     start_logging(level=log_level)
-    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready).run()
+    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready, memory_limit).run()
 
 
 def _forget(_running: Deferred[None]) -> None:
@@ -336,6 +355,7 @@ class _Standalone:
         name: str,
         resources: dict[str, float],
         ready: Callable[[], None],
+        memory_limit: int,
     ) -> None:
         self._reactor = reactor
         self._join = join
@@ -355,6 +375,7 @@ class _Standalone:
             on_end=self._ended,
             on_lost=lambda _reason: self._joining.again(),
             on_welcome=self._welcomed,
+            memory_limit=memory_limit,
         )
         self._joining = Joining(reactor, turn, self._node, self._find, self._joined)
 
