@@ -49,7 +49,7 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
-@click.option("--memory-limit", type=MEMORY, default=0, help="What each slot may use, as 2GiB; anything if not given.")
+@click.option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -62,7 +62,7 @@ def command(
     slots: int | None,
     name: str,
     resources: tuple[list[tuple[str, float]], ...],
-    memory_limit: int,
+    memory_limit: int | None,
     log_level: str,
 ) -> None:
     """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end."""
@@ -71,7 +71,7 @@ def command(
         announce(f"The worker has joined {join}. End it: Ctrl-C")
 
     offered = dict(pair for pairs in resources for pair in pairs)
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready, memory_limit))
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, memory_limit or 0))
 
 
 def main() -> None:

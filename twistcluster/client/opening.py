@@ -75,7 +75,9 @@ class JobOptions:
         count(max_crashes, "max_crashes", least=1, most=COUNT_AT_MOST)
         limit_s = 0.0 if time_limit is None else seconds(time_limit, "time_limit")
         if time_limit is not None and limit_s <= 0:
-            raise ValueError(f'time_limit is how long an item may run, like 30 or "5m"; {time_limit!r} leaves it no time')
+            raise ValueError(
+                f'time_limit is how long an item may run, like 30 or "5m"; {time_limit!r} leaves it no time'
+            )
         if not isinstance(name, str):
             raise TypeError(f"name is a text, not {name!r}")
         if resources is not None and not isinstance(resources, Mapping):
@@ -86,7 +88,6 @@ class JobOptions:
                 raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}; {what!r}: {amount!r} isn\'t')
         needs = {what: float(amount) for what, amount in amounts.items()}
         return cls(priority, needs, name, retries, limit_s, max_crashes)
-
 
     def changed(self) -> dict[str, Any]:
         """Those that aren't as they are unless set."""

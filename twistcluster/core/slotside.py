@@ -119,6 +119,5 @@ class SlotSide:
                 bite.job.spans.report(bite.number, index, index + 1)
                 self._worker.leave(bite.lease, index, index + 1)
                 if not bite.job.ended:
-                    lease, first = bite.lease.number, not slot.proven
-                    self._worker.up(Crashed(lease, index, reason, *last, first))
+                    self._worker.up(Crashed(bite.lease.number, index, reason, *last, not slot.proven))
                 return

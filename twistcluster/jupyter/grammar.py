@@ -117,7 +117,9 @@ _OUT = Option(("-o", "--out"), "the variable to bind what is returned to", "NAME
 _WAIT = Option(("--wait",), "wait until it is finished")
 _PRIORITY = Option(("--priority",), "a higher one goes first (0 unless given)", "NUMBER", "number")
 _RETRIES = Option(("--retries",), "how often an item that failed runs again (0 unless given)", "TIMES", "number")
-_TIME_LIMIT = Option(("--time-limit",), "how long an item may run, as 30 or 5m (any time unless given)", "TIME", "duration")
+_TIME_LIMIT = Option(
+    ("--time-limit",), "how long an item may run, as 30 or 5m (any time unless given)", "TIME", "duration"
+)
 _WORK = (_NAME, _OUT, _WAIT, _PRIORITY, _RETRIES, _TIME_LIMIT)
 
 
@@ -155,7 +157,12 @@ COMMANDS: Mapping[str, Command] = _table(
     ),
     Command("jobs", "the jobs of this cluster, the newest first", "%cluster jobs"),
     Command("job", "find a job by its name or id, and show it live", "%cluster job thumbnail-3", ("NAME",)),
-    Command("cancel", "stop this job: what runs of it is stopped, and nothing more starts", "%cluster cancel thumbnail-3", ("NAME",)),
+    Command(
+        "cancel",
+        "stop this job: what runs of it is stopped, and nothing more starts",
+        "%cluster cancel thumbnail-3",
+        ("NAME",),
+    ),
     Command("logs", "what the job's items printed, or its item I", "%cluster logs thumbnail-3 17", ("NAME", "[I]")),
     Command("errors", "the job's errors, each with its item", "%cluster errors thumbnail-3", ("NAME",)),
     Command("retry", "run the failed items of this job again", "%cluster retry thumbnail-3", ("NAME",)),

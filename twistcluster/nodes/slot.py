@@ -62,9 +62,7 @@ STRAY: Final = b"a child process that an item forked came out of the item: it is
 class Slot:
     """What a slot does with each message."""
 
-    def __init__(
-        self, link: SlotLink, page: mmap.mmap, folder: pathlib.Path, values: ValueStore | None = None
-    ) -> None:
+    def __init__(self, link: SlotLink, page: mmap.mmap, folder: pathlib.Path, values: ValueStore | None = None) -> None:
         self._link = link
         words = self._words = new_words(page)
         self._forked = False

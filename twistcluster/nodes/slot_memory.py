@@ -53,7 +53,7 @@ class OomKills:
     """
 
     def __init__(self, own: pathlib.Path = OWN, v2: pathlib.Path = V2, proc: pathlib.Path = _PROC) -> None:
-        folders = [folder for version, folder in cgroups("memory", own, v2, v2) if version == 2]  # noqa: PLR2004
+        folders = [folder for version, folder in cgroups("memory", own, v2, v2) if version == 2]
         self._files = [*(folder / "memory.events" for folder in folders), proc / "vmstat"]
         self._seen = self._count()
 

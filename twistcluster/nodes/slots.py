@@ -305,7 +305,6 @@ class SlotProcess:
             self._owner.slot_died(self._number, self._reason, self.ordinal, self._last_words())
         self._owner.slot_reaped(self._number)
 
-
     def _last_words(self) -> LastWords:
         """What its page and the kernel say of it."""
         printed = PrintedTail(self._map).lines(self.ordinal)

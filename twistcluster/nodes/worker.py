@@ -18,7 +18,16 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twistcluster.core.effects import Log, Remove
 from twistcluster.core.slots import NO_ITEM, LastWords
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import Ended, InterruptSlot, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.core.worker_effects import (
+    Ended,
+    InterruptSlot,
+    KillSlot,
+    LimitSlot,
+    StartSlot,
+    ToSlot,
+    Up,
+    WorkerEffect,
+)
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import find
 from twistcluster.net.link import Channel
