@@ -30,6 +30,9 @@ __all__ = ["Biter", "Coroutines"]
 AT_ONCE_BYTES: Final = 256 * KIB
 """A result with more in buffers leaves at once, uncopied; smaller ones are copied and wait for company."""
 
+CLEAN_UP_S: Final = 0.5
+"""For the tasks that an interrupted coroutine leaves behind."""
+
 
 class Coroutines:
     """The loop that coroutine functions run on, made when the first one is met."""
@@ -47,20 +50,25 @@ class Coroutines:
         try:
             return self._loop.run_until_complete(coroutine)
         except KeyboardInterrupt:
-            self._clear(asyncio.all_tasks(self._loop))
+            self._leave()
             raise
 
-    def _clear(self, tasks: "set[Any]") -> None:
-        """An interrupt leaves the loop with tasks in it, which must not go on beside the next item's."""
+    def _leave(self) -> None:
+        """An interrupt may have met the loop at any point of its own code, so it is of no use any more.
+
+        Its tasks get a moment to clean up (one whose turn was lost never comes to that). The next item gets a new loop.
+        """
         import asyncio
 
         loop, self._loop = self._loop, None
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                loop.run_until_complete(task)
-        self._loop = loop  # not if that was interrupted as well
+        asyncio._set_running_loop(None)  # noqa: SLF001 (asyncio's word for those who make loops)
+        with contextlib.suppress(Exception):
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=CLEAN_UP_S))
+            loop.close()
 
 
 class Biter:
