@@ -16,7 +16,7 @@ import pytest
 
 from tests.nodes.slots import ARGS, CALL, NONE, ONE, RealSlot, real_slot
 from tests.tools import until
-from twistcluster.nodes.slot_page import RUNNING
+from twistcluster.nodes.slot_page import REACHED, RUNNING
 from twistcluster.nodes.slot_stop import end_children
 
 
@@ -78,10 +78,10 @@ def test_an_interrupt_never_meets_another_item(slot: RealSlot, work: Callable[..
     pick = random.Random(3)
     asked: set[int] = set()
     count, done, stopped = 50_000 if work is tiny else 3000, 0, 0
-    for _ in range(4):
+    deadline = time.monotonic() + 60
+    while stopped < 10 and time.monotonic() < deadline:
         first = begin(slot, work, list(range(count)), framed=framed)
-        deadline = time.monotonic() + 20
-        while slot.words[2] < first + count and time.monotonic() < deadline:
+        while slot.words[REACHED] < first + count and time.monotonic() < deadline:
             ordinal = slot.words[RUNNING]
             if ordinal != NONE:
                 asked.add(ordinal)
@@ -101,7 +101,7 @@ def test_an_interrupt_never_meets_another_item(slot: RealSlot, work: Callable[..
                 assert value.error.why == "stopped", value
                 assert first + index in asked, "an item was interrupted that nobody meant"
                 stopped += 1
-    assert done and stopped, (done, stopped)
+    assert done and stopped >= 10, (done, stopped)
 
 
 def test_an_interrupt_that_comes_between_items_meets_none(slot: RealSlot) -> None:
@@ -177,7 +177,7 @@ def test_it_can_clean_up_and_is_interrupted_again_after_a_second(slot: RealSlot)
     first = begin(slot, work, [0])
     until(lambda: slot.words[RUNNING] == first)
     began = time.monotonic()
-    until(lambda: slot.interrupt(first) or slot.words[2] > first)
+    until(lambda: slot.interrupt(first) or slot.words[REACHED] > first)
     assert slot.results() == {0: ["interrupted"] * 2}
     assert time.monotonic() - began >= 0.9
 
