@@ -114,8 +114,7 @@ class SlotSide:
                 )
             if index is not None and index in bite.span.left:
                 if index in bite.stops or index in bite.lease.cancelled:
-                    self._worker.stopping.settle(bite, index, self._worker.now - slot.since)
-                    return
+                    return  # it was to die
                 bite.job.spans.report(bite.number, index, index + 1)
                 self._worker.leave(bite.lease, index, index + 1)
                 if not bite.job.ended:

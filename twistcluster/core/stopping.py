@@ -56,12 +56,18 @@ class Stopping:
                 self._worker.effects.append(InterruptSlot(slot.number, slot.ordinal))
             else:
                 self._log(slot, "an item didn't stop, its slot is killed", item=index)
-                self.settle(bite, index, now - slot.since)
                 self._worker.kill(slot)
             return
 
+    def slot_gone(self, slot: Slot) -> None:
+        """A slot was killed, or died: what was being stopped in it is over."""
+        for bite in slot.bites.values():
+            for index in bite.stops:
+                if index in bite.span.left:
+                    self.settle(bite, index, self._worker.now - slot.since)
+
     def settle(self, bite: BiteRecord, index: int, seconds: float, traceback: str = "") -> None:
-        """An item was stopped, or its slot is about to be gone: say what became of it."""
+        """An item was stopped, or its slot is gone: say what became of it."""
         worker, job, lease = self._worker, bite.job, bite.lease
         if index in lease.cancelled:
             worker.give_back(bite, index, index + 1)

@@ -191,6 +191,7 @@ class Worker:
 
     def lose_bites(self, slot: Slot) -> None:
         """A slot is gone: what it had not reported is pending again."""
+        self.stopping.slot_gone(slot)
         for bite in list(slot.bites.values()):
             self.give_back(bite, bite.span.start, bite.span.stop)
             self.resources.vacate(slot.number, bite.job.number)

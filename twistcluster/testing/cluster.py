@@ -237,6 +237,7 @@ class SimulatedWorker(Seat, Protocol):
     alive: bool
     fails: Callable[[int, int], bool]
     crashes: Callable[[int, int], bool]
+    deaf: Callable[[int, int], bool]
 
     def die(self) -> None:
         """The process is killed."""
