@@ -167,7 +167,9 @@ class World:
         match message:
             case Report(lease, start, count):
                 self.end(lease, range(start, start + count), "done")
-            case Failure(lease, index):
+            case Failure(lease, index, error=error):
+                if error.why == "timeout":
+                    assert self.limits[self.leases[lease][0]] and (lease, index) not in self.cancelled
                 self.end(lease, range(index, index + 1), "failed")
             case Crashed(lease, index):
                 self.end(lease, range(index, index + 1), "crashed")
