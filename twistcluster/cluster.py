@@ -20,7 +20,8 @@ from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
 from twistcluster.client.links import Tie, tie, unreachable
-from twistcluster.client.opening import JobOptions, reject_options
+from twistcluster.client.opening import reject_options
+from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import answer_of, deadline_of, pause
 from twistcluster.client.quantities import count, memory_limit_bytes, seconds
 from twistcluster.client.references import Reference

@@ -3,7 +3,8 @@
 import pytest
 
 import twistcluster as tc
-from twistcluster.client.opening import JobOptions, reject_options
+from twistcluster.client.opening import reject_options
+from twistcluster.client.options import JobOptions
 
 
 def test_times_and_counts():
@@ -44,7 +45,9 @@ def test_as_a_keyword_they_name_options(option):
         reject_options(abs, {option: 3}, "submit")
 
 
-@pytest.mark.parametrize(("limit", "says"), [("1k", "at least 64.0 MiB"), ("much", "memory_limit is a number"), (-1, "-1")])
+@pytest.mark.parametrize(
+    ("limit", "says"), [("1k", "at least 64.0 MiB"), ("much", "memory_limit is a number"), (-1, "-1")]
+)
 def test_a_memory_limit_that_leaves_no_room_starts_nothing(limit, says):
     with pytest.raises(ValueError, match=says):
         tc.Cluster(memory_limit=limit)

@@ -26,7 +26,9 @@ def slot(tmp_path: pathlib.Path) -> Iterator[RealSlot]:
         yield made
 
 
-def begin(slot: RealSlot, function: Callable[..., Any], items: list[Any], shape: int = ONE, framed: bool = False) -> int:
+def begin(
+    slot: RealSlot, function: Callable[..., Any], items: list[Any], shape: int = ONE, framed: bool = False
+) -> int:
     """Have the slot run these; returns the ordinal of the first."""
     job = slot.job(function)
     slot.page(job, items, shape=shape, framed=framed)

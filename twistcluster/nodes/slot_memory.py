@@ -58,9 +58,11 @@ class OomKills:
         self._seen = self._count()
 
     def more(self) -> bool:
-        """Whether there was one since the last look."""
-        before, self._seen = self._seen, self._count()
-        return self._seen > before
+        """Whether there was one that nobody was told of."""
+        if self._count() <= self._seen:
+            return False
+        self._seen += 1  # one death each: it may have killed several of our slots
+        return True
 
     def _count(self) -> int:
         for file in self._files:

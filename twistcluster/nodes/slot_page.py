@@ -44,12 +44,12 @@ def new_words(page: mmap.mmap) -> memoryview:
 
 
 class PrintedTail:
-    """The last bytes that an item printed, in a ring: its ordinal, how many bytes there were in all, and the ring.
+    r"""The last bytes that an item printed, in a ring: its ordinal, how many bytes there were in all, and the ring.
 
     Example:
         >>> tail = PrintedTail(mmap.mmap(-1, FILE_BYTES))
-        >>> tail.write(7, "one\\ntwo\\n"), tail.lines(7), tail.lines(8)
-        (None, 'one\\ntwo', '')
+        >>> tail.write(7, "one\ntwo\n"), tail.lines(7), tail.lines(8)
+        (None, 'one\ntwo', '')
     """
 
     RING: Final = TAIL_BYTES - 16

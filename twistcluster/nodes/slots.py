@@ -24,6 +24,7 @@ from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import adopt
 from twistcluster.nodes.cores import usable_cores
+from twistcluster.nodes.slot_end import last_words, size_text, told
 from twistcluster.nodes.slot_memory import OomKills, memory_of
 from twistcluster.nodes.slot_page import (
     FILE_BYTES,
@@ -32,13 +33,11 @@ from twistcluster.nodes.slot_page import (
     REACHED,
     RUNNING,
     STOPPED,
-    PrintedTail,
     new_words,
-    read_trace,
 )
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.limits import GIB, KIB, MIB
+from twistcluster.wire.limits import KIB, MIB
 from twistcluster.wire.messages import DropPages, DropValues, EndJob, Forget, Message, SlotToWorker
 
 __all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
@@ -51,10 +50,6 @@ EXIT_S: Final = 1.0
 """How long a slot that closed its link may take to end."""
 POLL_S: Final = 0.05
 """Between two looks at a process where the system has no descriptor for it."""
-
-OUT_OF_MEMORY: Final = ", killed for memory by the kernel: the machine, or the container, had no more"
-TRACED: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
-"""Signals at which a slot says where it was."""
 
 ONE_SHARE: Final = (
     "OMP_NUM_THREADS",
@@ -153,7 +148,7 @@ class SlotProcess:
         self._timer: Timer | None = None
         self._limit_timer: Timer | None = None
         self._reason = ""
-        self._traced = False
+        self._last = LastWords()
         with contextlib.ExitStack() as stack:
             page_fd = _page_file()
             stack.callback(os.close, page_fd)
@@ -273,12 +268,12 @@ class SlotProcess:
         self._kill_group()
         _, status, usage = os.wait4(self._process.pid, 0)
         code = self._process.returncode = os.waitstatus_to_exitcode(status)
-        peak_bytes = usage.ru_maxrss * KIB
-        if peak_bytes > self._ours_bytes:
-            self._peak_bytes = max(self._peak_bytes, peak_bytes)
-        killed_by_kernel = code == -signal.SIGKILL and not self._silent and not self._over_limit and self._ooms.more()
-        self._reason = self._over_limit or (told(code) + (OUT_OF_MEMORY if killed_by_kernel else ""))
-        self._traced = -code in TRACED
+        if usage.ru_maxrss * KIB > self._ours_bytes:
+            self._peak_bytes = max(self._peak_bytes, usage.ru_maxrss * KIB)
+        by_kernel = code == -signal.SIGKILL and not self._silent and not self._over_limit and self._ooms.more()
+        self._reason = self._over_limit or told(code, by_kernel)
+        words = last_words(self._map, self.ordinal, code)
+        self._last = LastWords(self._peak_bytes, words, bool(self._over_limit))
         self._timer = _cancel(self._timer)
         if self._silent or not self._linked:
             self._dead()
@@ -302,30 +297,8 @@ class SlotProcess:
     def _tell_end(self) -> None:
         if not self._silent:
             self._silent = True
-            self._owner.slot_died(self._number, self._reason, self.ordinal, self._last_words())
+            self._owner.slot_died(self._number, self._reason, self.ordinal, self._last)
         self._owner.slot_reaped(self._number)
-
-    def _last_words(self) -> LastWords:
-        """What its page and the kernel say of it."""
-        printed = PrintedTail(self._map).lines(self.ordinal)
-        where = read_trace(self._map) if self._traced else ""
-        parts = [printed] * bool(printed) + [f"It was at:\n{where}"] * bool(where)
-        return LastWords(self._peak_bytes, "\n".join(parts), bool(self._over_limit))
-
-
-def size_text(nbytes: int) -> str:
-    """For people."""
-    return f"{nbytes / GIB:,.1f} GiB" if nbytes >= GIB else f"{nbytes / MIB:,.0f} MiB"
-
-
-def told(status: int) -> str:
-    """How a process ended, for people."""
-    if status >= 0:
-        return f"exit code {status}"
-    try:
-        return f"signal {-status} ({signal.Signals(-status).name})"
-    except ValueError:
-        return f"signal {-status}"
 
 
 def _start(
