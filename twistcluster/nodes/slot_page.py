@@ -63,18 +63,21 @@ class PrintedTail:
 
     def write(self, ordinal: int, text: str) -> None:
         """An item printed this."""
-        size = self.RING
-        data = text.encode("utf-8", "replace") if len(text) <= size else text[-size:].encode("utf-8", "replace")
-        data = data[-size:]
+        data = (
+            text.encode("utf-8", "replace") if len(text) < self.RING else text[-self.RING :].encode("utf-8", "replace")
+        )
         if ordinal != self._ordinal:
             self._ordinal, self._written = ordinal, 0
             self._head[1] = 0
             self._head[0] = ordinal
-        at = self._written % size
-        first = min(len(data), size - at)
-        self._ring[at : at + first] = data[:first]
-        self._ring[: len(data) - first] = data[first:]
-        self._written += len(data)
+        at, count = self._written % self.RING, len(data)
+        if at + count > self.RING:
+            data = data[-self.RING :]
+            first = min(len(data), self.RING - at)
+            self._ring[: len(data) - first] = data[first:]
+            data, count = data[:first], len(data)
+        self._ring[at : at + len(data)] = data
+        self._written += count
         self._head[1] = self._written
 
     def lines(self, ordinal: int) -> str:
