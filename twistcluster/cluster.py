@@ -297,7 +297,7 @@ class Cluster(Executor):
 
         Args:
             wait: Whether to wait for an owned cluster's work; it is finished in any case.
-            cancel_futures: Cancel what hasn't started.
+            cancel_futures: Cancel what isn't done; what runs is stopped.
         """
         link = self._tie
         if link is None:
