@@ -168,7 +168,7 @@ def test_a_success_that_was_faster_is_taken(client, worker):
     ],
 )
 def test_an_item_that_fails_after_it_was_cancelled_is_cancelled(client, worker, message):
-    client.job(1, retries=5, max_crashes=1)
+    client.job(1, max_crashes=1)
     held = lease(worker)
     client.say(m.Cancel(1))
     worker.say(message(held.lease))
