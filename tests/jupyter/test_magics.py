@@ -193,7 +193,6 @@ def test_jobs_are_found_and_handled_by_name(started):
     assert "Did you mean: %cluster errors half-1" in message(started.run("%cluster errors hafl-1"))
 
 
-
 def test_a_time_limit_and_retries_of_a_line(started, tmp_path):
     log = tmp_path / "log"
     started.do("import time\nlate = %cluster submit --time-limit 300ms time.sleep(1000)")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -154,6 +155,36 @@ def test_no_other_item_is_harmed(shared, tmp_path):
     assert job.results("skip") == [3 * x for x in range(1000) if x != 500]
     assert job.progress().cancelled == 1 and not job.errors()
     assert {x for x, times in Counter(log.read_text().split()).items() if times > 1} == set()
+
+
+def test_items_cancelled_at_random_moments(shared, tmp_path):
+    """Of two thousand items of all kinds a few hundred are cancelled while they run, wait or are done already."""
+    log, pick, count = tmp_path / "log", random.Random(11), 2000
+
+    def work(x):
+        with log.open("a") as file:
+            file.write(f"{x}\n")
+        if x % 7 == 0:
+            time.sleep(0.005)
+        return [x] if x % 3 else x
+
+    before = slot_pid(shared)
+    job = shared.map(work, range(count))
+    asked = set()
+    while not job.done():
+        done = job.progress().done
+        index = min(count - 1, done + pick.randrange(-20, 60)) % count
+        asked.add(index)
+        job[index].cancel()
+    progress = job.progress()
+    cancelled = [x for x in range(count) if job[x].cancelled()]
+    assert progress.done + progress.cancelled == count and not job.errors()
+    assert cancelled and asked.issuperset(cancelled)
+    for x in set(range(count)) - set(cancelled):
+        assert job[x].result() == ([x] if x % 3 else x)
+    ran = Counter(log.read_text().split())
+    assert not [x for x, times in ran.items() if times > 1], "an item ran twice, though no slot was killed"
+    assert slot_pid(shared) == before
 
 
 def test_what_waits_for_a_cancelled_item_is_cancelled(shared, tmp_path):
