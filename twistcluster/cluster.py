@@ -20,9 +20,10 @@ from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
 from twistcluster.client.links import Tie, tie, unreachable
-from twistcluster.client.opening import JobOptions, reject_options
+from twistcluster.client.opening import reject_options
+from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import answer_of, deadline_of, pause
-from twistcluster.client.quantities import count, seconds
+from twistcluster.client.quantities import count, memory_limit_bytes, seconds
 from twistcluster.client.references import Reference
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
@@ -58,6 +59,7 @@ class Cluster(Executor):
         name: What `tc.connect(name)` finds it by.
         slots: How many; by default one for each core that this process may use.
         idle_timeout: Of a named one: seconds, or "10m"; ten minutes by default.
+        memory_limit: Of each slot: bytes, or "2GiB"; an item that uses more fails with `WorkerCrashed`. None by default.
 
     Example:
         >>> with tc.Cluster(slots=2) as cluster:             # doctest: +SKIP
@@ -66,7 +68,12 @@ class Cluster(Executor):
     """
 
     def __init__(
-        self, name: str | None = None, slots: int | None = None, idle_timeout: float | str | None = None
+        self,
+        name: str | None = None,
+        slots: int | None = None,
+        idle_timeout: float | str | None = None,
+        *,
+        memory_limit: float | str | None = None,
     ) -> None:
         _refuse_inside_item("a cluster")
         if slots is not None:
@@ -74,7 +81,8 @@ class Cluster(Executor):
         if idle_timeout is not None and not name:
             raise ValueError("an unnamed cluster ends with its process; for idle_timeout give it a name, too")
         timeout = None if idle_timeout is None else seconds(idle_timeout, "idle_timeout")
-        running = start_local(name or "", slots, timeout)
+        limit_bytes = None if memory_limit is None else memory_limit_bytes(memory_limit)
+        running = start_local(name or "", slots, timeout, memory_limit=limit_bytes)
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
@@ -152,7 +160,14 @@ class Cluster(Executor):
         return self._map(JobOptions(), fn, iterables, timeout)
 
     def options(
-        self, *, priority: int = 0, resources: dict[str, float] | None = None, name: str = ""
+        self,
+        *,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        name: str = "",
+        retries: int = 0,
+        time_limit: float | str | None = None,
+        max_crashes: int = 3,
     ) -> "ClusterOptions":
         """Set what holds for the work that is sent through the answer: `cluster.options(priority=5).submit(fn, x)`.
 
@@ -160,8 +175,15 @@ class Cluster(Executor):
             priority: Higher ones go first.
             resources: What an item needs, as in `{"gpu": 1}`.
             name: Of the job: what `cluster.job(name)` finds it by.
+            retries: How often an item runs again after an exception or a time-out.
+            time_limit: Seconds, or "5m", that an item may run; then it is stopped, and fails with `TaskTimeout`. It is
+                looked at every 20 ms.
+            max_crashes: An item fails with `WorkerCrashed` when its slot died on it so often.
+
+        Example:
+            >>> cluster.options(time_limit="30s", retries=2).map(fetch, urls)       # doctest: +SKIP
         """
-        return ClusterOptions(self, JobOptions.of(priority, resources, name))
+        return ClusterOptions(self, JobOptions.of(priority, resources, name, retries, time_limit, max_crashes))
 
     def everywhere(self, fn: Callable[[], T], once: bool = False) -> list[T]:
         """Run `fn()` in every slot now, and in each new slot before its first item.
@@ -280,7 +302,7 @@ class Cluster(Executor):
 
         Args:
             wait: Whether to wait for an owned cluster's work; it is finished in any case.
-            cancel_futures: Cancel what hasn't started.
+            cancel_futures: Cancel what isn't done; what runs is stopped.
         """
         link = self._tie
         if link is None:
@@ -397,8 +419,8 @@ class ClusterOptions:
         self._options = options
 
     def __repr__(self) -> str:
-        options = self._options
-        return f"<{self._cluster!r} with priority={options.priority}, resources={options.resources}, name={options.name!r}>"
+        set_ = ", ".join(f"{name}={value!r}" for name, value in self._options.changed().items())
+        return f"<{self._cluster!r} with {set_ or 'no options'}>"
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """As `Cluster.submit`; the call is a job of its own."""

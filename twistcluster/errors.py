@@ -24,6 +24,7 @@ __all__ = [
     "RemoteTraceback",
     "ResultsGone",
     "StoreFull",
+    "TaskTimeout",
     "TwistclusterError",
     "VersionMismatch",
     "WorkerCrashed",
@@ -85,6 +86,10 @@ class InputEnded(TwistclusterError):
 
 class WorkerCrashed(TwistclusterError):
     """The slot that ran the item died, as often as an item may make it die."""
+
+
+class TaskTimeout(TwistclusterError, TimeoutError):
+    """The item ran longer than its `time_limit`, and was stopped."""
 
 
 class WorkerLost(TwistclusterError):

@@ -154,6 +154,8 @@ def test_a_cluster_whose_socket_is_gone_is_stopped_by_force(published, monkeypat
         (["scheduler", "--name", "../lab"], "a cluster can't be named '../lab'"),
         (["start", "--idle-timeout", "soon"], "isn't"),
         (["start", "--slots", "-1"], "-1"),
+        (["start", "--memory-limit", "1k"], "at least 64.0 MiB"),
+        (["worker", "--join", "lab", "--memory-limit", "much"], "memory_limit is a number"),
         (["worker"], "--join"),
         (["worker", "--join", "lab", "--resources", "gpu"], "'gpu' is not NAME=AMOUNT, such as gpu=1"),
         (["worker", "--join", "lab", "--resources", "gpu=-1"], "'gpu=-1' is not NAME=AMOUNT"),

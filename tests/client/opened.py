@@ -6,7 +6,8 @@ from tests.client.line import FakeLine
 from twistcluster.client.context import ContextBook
 from twistcluster.client.functions import FunctionBook
 from twistcluster.client.inbox import Inbox
-from twistcluster.client.opening import JobOptions, Opener
+from twistcluster.client.opening import Opener
+from twistcluster.client.options import JobOptions
 from twistcluster.client.outbox import Outbox
 from twistcluster.wire.messages import OpenJob, Page
 

@@ -13,7 +13,7 @@ from tests.client.opened import FakeSession, opened, pages
 from tests.tools import until
 from twistcluster.client.items import ItemRecord
 from twistcluster.client.jobs import Job
-from twistcluster.client.opening import JobOptions
+from twistcluster.client.options import JobOptions
 from twistcluster.client.references import Collector, Reference
 from twistcluster.errors import Cancelled, ClusterUnreachable, DependencyFailed, NotPicklable, ObjectLost
 from twistcluster.wire.definitions import Definitions

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from twistcluster.core.slots import LastWords
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up
+from twistcluster.core.worker_effects import Ended, InterruptSlot, KillSlot, LimitSlot, StartSlot, ToSlot, Up
 from twistcluster.wire.messages import (
     Bite,
     BiteDone,
@@ -49,6 +50,7 @@ class Driver:
         self.killed: list[int] = []
         self.ups: list[Any] = []
         self.limits: list[LimitSlot] = []
+        self.interrupts: list[tuple[int, int]] = []
         self.ended = ""
         self.contexts: dict[bytes, Context] = {}
         self.jobs = 0
@@ -79,6 +81,8 @@ class Driver:
                     self.slots[number].limit = ordinal
                     if answer:
                         self.limits.append(effect)
+                case InterruptSlot(number, ordinal):
+                    self.interrupts.append((number, ordinal))
                 case Ended(reason):
                     self.ended = reason
 
@@ -101,13 +105,15 @@ class Driver:
         priority: int = 0,
         resources: dict[str, float] | None = None,
         lease: int | None = None,
+        time_limit: float = 0.0,
     ) -> int:
         """A job of one page, leased whole as the lease of the same number."""
         self.jobs += 1
         self.hear(Blob(b"function"), b"blob")
         if context is None:
             context = self.context(b"context")
-        self.hear(OpenJob(self.jobs, [b"function"], context.digest, priority=priority, resources=resources or {}))
+        options: dict[str, Any] = {"priority": priority, "resources": resources or {}, "time_limit": time_limit}
+        self.hear(OpenJob(self.jobs, [b"function"], context.digest, **options))
         self.hear(Page(self.jobs, 0, items, 0), b"page")
         if lease is not None or items:
             self.hear(Lease(self.jobs if lease is None else lease, self.jobs, 0, items))
@@ -169,11 +175,13 @@ class Driver:
         self.now += after
         self.apply(self.machine.sampled(number, ordinal, self.now))
 
-    def die(self, number: int, ordinal: int = NONE, reason: str = "signal 9 (SIGKILL)") -> None:
+    def die(
+        self, number: int, ordinal: int = NONE, reason: str = "signal 9 (SIGKILL)", last: LastWords | None = None
+    ) -> None:
         del self.slots[number]
         if number in self.starting:
             self.starting.remove(number)
-        self.apply(self.machine.slot_died(number, reason, ordinal, self.now))
+        self.apply(self.machine.slot_died(number, reason, ordinal, self.now, last))
 
     def later(self, seconds: float) -> None:
         """Time passes, from alarm to alarm."""

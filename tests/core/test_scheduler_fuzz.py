@@ -22,7 +22,7 @@ RESOURCES = st.dictionaries(
 )
 IDS = st.sampled_from([b"v" * 16, b"w" * 16, b"x" * 16, b"short"])
 STORED = st.lists(st.builds(m.Stored, st.integers(-1, 3), IDS, st.sampled_from([0, 1 << 20, -1])), max_size=3)
-ERRORS = st.just(m.ErrorInfo("raised", "ValueError", "no"))
+ERRORS = st.builds(m.ErrorInfo, st.sampled_from(["raised", "timeout", "stopped"]), st.just("E"), st.just("no"))
 BUFFERS = st.lists(st.sampled_from([b"", b"buffer", bytearray(9)]), max_size=2).map(tuple)
 
 QUESTIONS = st.one_of(
@@ -50,6 +50,17 @@ CLIENT = st.one_of(
     st.builds(
         m.OpenJob, SMALL, DIGEST_LISTS, DIGESTS, count=st.none() | NUMBERS, priority=NUMBERS, resources=RESOURCES
     ),
+    st.builds(
+        m.OpenJob,
+        SMALL,
+        DIGEST_LISTS,
+        DIGESTS,
+        count=SMALL,
+        retries=st.sampled_from([0, 1, -1, 2**62]),
+        time_limit=SECONDS,
+        max_crashes=st.sampled_from([1, 3, 0, -(2**60)]),
+    ),
+    st.builds(m.OpenJob, SMALL, st.just([]), DIGESTS, count=SMALL, retries=st.just(1), max_crashes=st.just(1)),
     st.builds(m.Page, SMALL, SMALL, SMALL, st.just(0)),
     st.builds(m.Page, SMALL, NUMBERS, NUMBERS, st.just(0), DIGEST_LISTS),
     st.builds(m.Page, SMALL, SMALL, SMALL, st.just(1), objects=STORED),
@@ -75,6 +86,7 @@ WORKER = st.one_of(
     st.builds(m.Released, LEASES, NUMBERS, NUMBERS),
     st.builds(m.Released, LEASES, SMALL, SMALL),
     st.builds(m.Crashed, LEASES, SMALL, st.just("signal 9")),
+    st.builds(m.Crashed, LEASES, SMALL, st.just("memory"), NUMBERS, st.just("a\nb"), st.booleans(), st.booleans()),
     st.builds(m.Running, st.lists(st.tuples(LEASES, SMALL, SECONDS), max_size=3)),
     st.builds(
         m.SlotsChanged,

@@ -28,6 +28,7 @@ class Story:
         self.long = pick.random() < 0.3
         self.failing = pick.choice([0, 0, 0, 50])
         self.crashing = pick.choice([0, 0, 0, 40])
+        self.deaf = pick.choice([0, 0, 1, 3])
         self.tied = pick.random() < 0.7
         self.storing = pick.random() < 0.3
         self.chained = pick.random() < 0.3
@@ -43,6 +44,7 @@ class Story:
         self.workers = [self.join() for _ in range(pick.randint(1, 4))]
         self.clients = [self.cluster.add_client() for _ in range(pick.randint(1, 3))]
         self.jobs: list[tuple[SimulatedClient, SimulatedJob]] = []
+        self.limits: dict[SimulatedJob, float] = {}
 
     def seconds(self, job, index):
         long = self.long and (index * 7919 + job) % 100 == 0
@@ -55,6 +57,7 @@ class Story:
         if self.storing:
             worker.stores = lambda job, index: (index % 3) << 20
         worker.fails = lambda job, index: self.failing and (index * 13 + job) % self.failing == 0
+        worker.deaf = lambda job, index: self.deaf and (index * 5 + job) % self.deaf == 0
         worker.crashes = lambda job, index: self.crashing and (index * 17 + job) % self.crashing == 0
         self.events.append(f"{self.cluster.clock.now:.3f} worker joins with {slots} slots, {resources}")
         return worker
@@ -78,7 +81,10 @@ class Story:
             priority=pick.choice([0, 0, 0, 5, -3]),
             resources=pick.choice([{}, {}, {}, {"gpu": 1}]),
             inputs=inputs,
+            retries=pick.choice([0, 0, 2]),
+            time_limit=(limit := pick.choice([0.0, 0.0, 5 * self.unit])),
         )
+        self.limits[job] = limit
         self.jobs.append((client, job))
         waits = {item: [(other.number, at) for other, at in found] for item, found in job.inputs.items()}
         self.events.append(f"{self.cluster.clock.now:.3f} job {job.number} of {count} items, {waits}")
@@ -181,6 +187,16 @@ class Story:
             if client in self.clients and not job.released:
                 job.check()
                 self.check_inputs(job)
+                self.check_limits(job)
+
+    def check_limits(self, job):
+        """Nothing is timed out where nothing is limited, or in less time than that."""
+        limit = self.limits.get(job, 0.0)
+        late = [index for index, why in job.failed.items() if why == "timeout"]
+        if not limit or self.kind != "machine":
+            assert not late
+        # A long item takes at least forty units, any other no more than two; the limit is five.
+        assert self.long or not late
 
     def check_inputs(self, job):
         """What became of an item goes with what became of its inputs."""

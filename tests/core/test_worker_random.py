@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up
+from twistcluster.core.worker_effects import InterruptSlot, KillSlot, LimitSlot, StartSlot, ToSlot, Up
 from twistcluster.wire.messages import (
     Bite,
     BiteDone,
@@ -33,6 +33,7 @@ from twistcluster.wire.messages import (
     Scale,
     Step,
     StepDone,
+    StopItems,
 )
 
 NONE = (1 << 64) - 1
@@ -53,6 +54,10 @@ class SimulatedSlot:
         self.bite: Bite | None = None
         self.at = 0
         self.reported = 0
+        self.interrupted = NONE
+        self.hangs = False
+        """What runs comes to no end by itself."""
+        self.deaf = False
         self.jobs: set[int] = set()
 
     def step(self, started: Any, fails: bool) -> None:
@@ -83,7 +88,14 @@ class SimulatedSlot:
         bite = self.bite
         assert bite is not None
         if self.at >= bite.start:
-            if fails:
+            if self.interrupted == self.ordinal and not self.deaf:
+                self.report()
+                self.said.append(Failure(bite.bite, self.at, 0.001, ErrorInfo("stopped", "KeyboardInterrupt", "")))
+                self.reported = self.at + 1
+                self.hangs = False
+            elif self.hangs:
+                return
+            elif fails:
                 self.report()
                 self.said.append(Failure(bite.bite, self.at, 0.001, ErrorInfo("raised", "E", "")))
                 self.reported = self.at + 1
@@ -115,6 +127,11 @@ class World:
         self.slots: dict[int, SimulatedSlot] = {}
         self.leases: dict[int, tuple[int, int, int]] = {}
         self.ended: set[int] = set()
+        self.cancelled: set[tuple[int, int]] = set()
+        """Items that were to be stopped: (lease, item)."""
+        self.limits: dict[int, float] = {}
+        self.interrupts: dict[tuple[int, int], float] = {}
+        """By slot and ordinal: since when it is interrupted."""
         self.ends: dict[tuple[int, int], list[str]] = {}
         self.running: dict[tuple[int, int], int] = {}
         self.steps: dict[int, int] = {}
@@ -135,6 +152,11 @@ class World:
                 case KillSlot(number):
                     if number in self.slots:
                         self.gone(self.slots.pop(number))
+                case InterruptSlot(number, ordinal):
+                    slot = self.slots.get(number)
+                    if slot is not None:
+                        self.meant(slot, ordinal)
+                        slot.interrupted = ordinal
                 case LimitSlot(number, ordinal, answer):
                     if number in self.slots:
                         self.slots[number].limit = ordinal
@@ -145,7 +167,9 @@ class World:
         match message:
             case Report(lease, start, count):
                 self.end(lease, range(start, start + count), "done")
-            case Failure(lease, index):
+            case Failure(lease, index, error=error):
+                if error.why == "timeout":
+                    assert self.limits[self.leases[lease][0]] and (lease, index) not in self.cancelled
                 self.end(lease, range(index, index + 1), "failed")
             case Crashed(lease, index):
                 self.end(lease, range(index, index + 1), "crashed")
@@ -155,6 +179,16 @@ class World:
                 assert self.steps.get(request, remaining + 1) == remaining + 1
                 self.steps[request] = remaining
 
+    def meant(self, slot: SimulatedSlot, ordinal: int) -> None:
+        """Only what was cancelled, or may run too long, is interrupted, and not for longer than the grace period."""
+        bite = slot.bite
+        if bite is None or ordinal != slot.ordinal:
+            return  # it comes too late
+        index = bite.start + ordinal - bite.ordinal
+        leases = [n for n, (job, start, stop) in self.leases.items() if job == bite.job and start <= index < stop]
+        assert self.limits.get(bite.job) or any((lease, index) in self.cancelled for lease in leases)
+        assert self.now - self.interrupts.setdefault((slot.number, ordinal), self.now) < 2.0
+
     def end(self, lease: int, indexes: range, how: str) -> None:
         job, start, stop = self.leases.get(lease, (0, 0, 0))
         for index in indexes:
@@ -162,6 +196,8 @@ class World:
             self.ends.setdefault((lease, index), []).append(how)
             if how == "released":
                 assert (job, index) not in self.running
+            if (lease, index) in self.cancelled:
+                assert how != "crashed", "a cancelled item ended its slot: it is given back"
 
     def started(self, slot: SimulatedSlot, job: int, index: int) -> None:
         assert (job, index) not in self.running, "an item runs in two slots"
@@ -196,7 +232,7 @@ class World:
     def hear(self, message: Any, *buffers: Any) -> None:
         self.apply(self.machine.received(message, buffers, self.now))
 
-    def new_job(self, items: int, context: int, priority: int, needs: bool) -> None:
+    def new_job(self, items: int, context: int, priority: int, needs: bool, time_limit: float = 0.0) -> None:
         self.jobs += 1
         base = b"base%d" % (context % 2)
         steps = [b"step%d" % number for number in range(context // 2)]
@@ -205,7 +241,9 @@ class World:
         self.hear(Context(b"context%d" % context, base, "", steps=steps))
         self.hear(Blob(b"f"), b"")
         resources = {"gpu": 1.0} if needs else {}
-        self.hear(OpenJob(self.jobs, [b"f"], b"context%d" % context, priority=priority, resources=resources))
+        self.limits[self.jobs] = time_limit
+        options: dict[str, Any] = {"priority": priority, "resources": resources, "time_limit": time_limit}
+        self.hear(OpenJob(self.jobs, [b"f"], b"context%d" % context, **options))
         self.hear(Page(self.jobs, 0, items, 0), b"")
         self.lease(self.jobs, 0, items)
 
@@ -253,6 +291,27 @@ class World:
         if self.leases:
             self.hear(Revoke(list(self.leases)[which % len(self.leases)], keep))
 
+    def stop_items(self, which: int, start: int, count: int) -> None:
+        if self.leases:
+            number = list(self.leases)[which % len(self.leases)]
+            job, first, last = self.leases[number]
+            if job not in self.ended:
+                start = first + start % (last - first)
+                stop = min(start + count, last)
+                self.cancelled.update((number, index) for index in range(start, stop))
+                self.hear(StopItems(number, start, stop))
+
+    def hang(self, which: int, deaf: bool) -> None:
+        """What a slot runs comes to no end by itself, nor, if it is deaf, by an interrupt."""
+        busy = [slot for slot in self.slots.values() if slot.ordinal != NONE]
+        if busy:
+            busy[which % len(busy)].hangs, busy[which % len(busy)].deaf = True, deaf
+
+    def long(self, seconds: float) -> None:
+        """Time passes, in which pages are sampled as ever."""
+        for _ in range(int(seconds / 0.02)):
+            self.sample(0)
+
     def end_job(self, which: int) -> None:
         jobs = [job for job in range(1, self.jobs + 1) if job not in self.ended]
         if jobs:
@@ -268,7 +327,20 @@ class World:
             self.hear(Step(self.requests, name, b"now", once=True))
 
     def finish(self) -> None:
-        """Everything runs to its end."""
+        """Everything runs to its end. What hangs doesn't: it ends if it may not run, or else it hangs no more."""
+        self.long(2.5)
+        for slot in self.slots.values():
+            bite = slot.bite
+            if slot.hangs and bite is not None and bite.job not in self.ended:
+                asked = any(
+                    (lease, slot.at) in self.cancelled for lease, (job, _, _) in self.leases.items() if job == bite.job
+                )
+                owned = any(
+                    job == bite.job and (lease, slot.at) not in self.ends and start <= slot.at < stop
+                    for lease, (job, start, stop) in self.leases.items()
+                )
+                assert not (slot.deaf and owned and (asked or self.limits[bite.job])), "what is deaf goes on"
+            slot.hangs = slot.deaf = False
         self.hear(Scale(2))
         for round_ in range(100_000):
             self.now += 0.01
@@ -303,10 +375,18 @@ events = st.one_of(
     st.tuples(st.just("sample"), which),
     st.tuples(st.just("kill"), which),
     st.tuples(st.just("revoke"), which, st.integers(0, 20)),
+    st.tuples(st.just("stop_items"), which, st.integers(0, 60), st.integers(1, 60)),
+    st.tuples(st.just("hang"), which, st.booleans()),
+    st.tuples(st.just("long"), st.sampled_from([0.1, 1.0, 2.1])),
     st.tuples(st.just("end_job"), which),
     st.tuples(st.just("everywhere"), st.integers(0, 3)),
     st.tuples(
-        st.just("new_job"), st.integers(1, 60), st.integers(0, 3), st.integers(0, 2), st.sampled_from([False, True])
+        st.just("new_job"),
+        st.integers(1, 60),
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.sampled_from([False, True]),
+        st.sampled_from([0.0, 0.0, 0.05]),
     ),
     st.tuples(st.just("hear"), st.builds(Scale, st.integers(0, 4))),
     st.tuples(st.just("hear"), st.just(RestartSlots())),
@@ -338,6 +418,9 @@ def test_each_item_comes_to_one_end_in_long_lives(seed: int) -> None:
         "sample": 1,
         "kill": 0.05,
         "revoke": 0.3,
+        "stop_items": 0.2,
+        "hang": 0.1,
+        "long": 0.05,
         "end_job": 0.05,
         "new_job": 0.3,
         "everywhere": 0.1,
@@ -352,7 +435,15 @@ def test_each_item_comes_to_one_end_in_long_lives(seed: int) -> None:
             case "revoke":
                 world.revoke(number, random.choice([0, 0, 3, 20]))
             case "new_job":
-                world.new_job(random.randint(1, 80), random.randrange(4), random.randrange(3), random.random() < 0.2)
+                limit = random.choice([0.0, 0.0, 0.05])
+                needs = random.random() < 0.2
+                world.new_job(random.randint(1, 80), random.randrange(4), random.randrange(3), needs, limit)
+            case "stop_items":
+                world.stop_items(number, random.randrange(80), random.choice([1, 5, 80]))
+            case "hang":
+                world.hang(number, random.random() < 0.5)
+            case "long":
+                world.long(random.choice([0.1, 1.0, 2.1]))
             case "scale":
                 world.hear(Scale(random.randint(0, 4)))
             case "restart":

@@ -45,7 +45,7 @@ def test_lines_that_are_not_ours(line):
         ("%cluster stop --", ("--", ["--force"])),
         ("%cluster submit --w", ("--w", ["--wait"])),
         ("%%cluster submit -o fut --p", ("--p", ["--priority"])),
-        ("%%cluster submit ", ("", ["--name", "-o", "--out", "--wait", "--priority"])),
+        ("%%cluster submit ", ("", ["--name", "-o", "--out", "--wait", "--priority", "--retries", "--time-limit"])),
         ("%cluster status ", ("", [])),
     ],
 )

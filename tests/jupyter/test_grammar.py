@@ -108,8 +108,10 @@ def test_a_cell_has_options_and_nothing_else():
         ("submit", "needs an expression"),
         ("submit --wait", "needs an expression"),
         ("submit -x", "-- -x"),
-        ("submit --time-limit 3 f(x)", "no option --time-limit"),
-        ("map --retries 3 f(x) for x in y", "no option --retries"),
+        ("submit --time-limit soon f(x)", "is a time, as in --time-limit 30"),
+        ("submit --time-limit 0 f(x)", "is a time, as in --time-limit 30"),
+        ("map --retries often f(x) for x in y", "--retries TIMES is a whole number"),
+        ("submit --time-limt 3 f(x)", "Did you mean: --time-limit"),
     ],
 )
 def test_misspelt_lines_are_told_what_to_type(line, says):

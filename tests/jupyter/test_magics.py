@@ -193,6 +193,16 @@ def test_jobs_are_found_and_handled_by_name(started):
     assert "Did you mean: %cluster errors half-1" in message(started.run("%cluster errors hafl-1"))
 
 
+def test_a_time_limit_and_retries_of_a_line(started, tmp_path):
+    log = tmp_path / "log"
+    started.do("import time\nlate = %cluster submit --time-limit 300ms time.sleep(1000)")
+    ran = started.run("late.result(30)")
+    assert not ran.ok and "TaskTimeout" in ran.error and "time_limit is 0.3 s" in ran.error
+    started.do(f"def work(x):\n    open({str(log)!r}, 'a').write('tried ')\n    return 1 / x")
+    started.do("%cluster map --retries 2 --wait work(x) for x in [0]")
+    assert log.read_text().split() == ["tried"] * 3
+
+
 def test_restart_and_scale(started):
     assert "3 slots" in started.do("%cluster scale 3").stdout
     started.do("%cluster restart")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from twistcluster.nodes.slot_page import FILE_BYTES, LIMIT, RUNNING, STOPPED, new_words
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.digests import digest
 from twistcluster.wire.frames import FrameDecoder
@@ -42,9 +43,10 @@ class RealSlot:
     def __init__(self, folder: pathlib.Path) -> None:
         self.link, theirs = socket.socketpair()
         page_fd = os.memfd_create("page")
-        os.ftruncate(page_fd, mmap.PAGESIZE)
-        self.words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:24].cast("Q")
-        self.words[0] = self.words[1] = NONE
+        os.ftruncate(page_fd, FILE_BYTES)
+        self.memory = mmap.mmap(page_fd, FILE_BYTES)
+        self.words = new_words(self.memory)
+        self.words[RUNNING] = self.words[LIMIT] = self.words[STOPPED] = NONE
         life, self.life = os.pipe()
         command = [
             sys.executable,
@@ -118,6 +120,11 @@ class RealSlot:
         self.say(Bite(self.bites, job, start, stop, self.ordinal))
         self.ordinal += stop - start
         return self.bites
+
+    def interrupt(self, ordinal: int) -> None:
+        """As its worker does."""
+        self.words[STOPPED] = ordinal
+        os.kill(self.process.pid, signal.SIGINT)
 
     def until_done(self) -> tuple[list[tuple[Any, list[Any]]], BiteDone]:
         said = []

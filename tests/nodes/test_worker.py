@@ -108,7 +108,8 @@ def test_a_slot_that_dies_is_replaced_and_its_item_told(worker: LiveWorker) -> N
 
     job = worker.job(die, list(range(50)))
     worker.until(lambda: worker.finished(job) == 49)
-    assert worker.said(Crashed) == [Crashed(job, 5, "signal 9 (SIGKILL)")]
+    (crashed,) = worker.said(Crashed)
+    assert (crashed.lease, crashed.index, crashed.reason) == (job, 5, "signal 9 (SIGKILL)")
     worker.until(lambda: ready(worker))
     assert worker.said(SlotsChanged)[-1].crashes == 1
 
@@ -116,7 +117,8 @@ def test_a_slot_that_dies_is_replaced_and_its_item_told(worker: LiveWorker) -> N
 def test_an_exit_of_user_code_is_told_with_its_code(worker: LiveWorker) -> None:
     job = worker.job(lambda x: os._exit(3), [1])
     worker.until(lambda: worker.said(Crashed))
-    assert worker.said(Crashed) == [Crashed(job, 0, "exit code 3")]
+    (crashed,) = worker.said(Crashed)
+    assert (crashed.lease, crashed.index, crashed.reason, crashed.first) == (job, 0, "exit code 3", True)
 
 
 def test_what_a_dead_slot_left_behind_ends_too(worker: LiveWorker, tmp_path: pathlib.Path) -> None:

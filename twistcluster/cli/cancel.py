@@ -12,7 +12,7 @@ __all__ = ["command"]
 @click.argument("job")
 @cluster_option
 def command(job: str, target: str | None) -> None:
-    """Cancel JOB (a name or id): nothing of it starts any more, what runs comes to its end."""
+    """Cancel JOB (a name or id): what runs of it is stopped, and nothing more of it starts."""
     with reached(target) as cluster:
         found = job_of(cluster, job)
         if found.done():

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from twistcluster.client.launch import Connection, running_clusters
-from twistcluster.client.quantities import seconds
+from twistcluster.client.quantities import memory_limit_bytes, seconds
 from twistcluster.errors import ClusterUnreachable
 
-__all__ = ["DEFAULT_NAME", "DURATION", "announce", "cluster_option", "example", "meant", "title"]
+__all__ = ["DEFAULT_NAME", "DURATION", "MEMORY", "announce", "cluster_option", "example", "meant", "title"]
 
 DEFAULT_NAME = "default"
 
@@ -32,6 +32,19 @@ class _Duration(click.ParamType):  # type: ignore[type-arg] # generic since clic
 
 
 DURATION = _Duration()
+
+
+class _MemoryLimit(click.ParamType):  # type: ignore[type-arg]
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return memory_limit_bytes(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+MEMORY = _MemoryLimit()
 
 
 def announce(text: str) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from twistcluster.cli.common import DEFAULT_NAME, DURATION, example
+from twistcluster.cli.common import DEFAULT_NAME, DURATION, MEMORY, example
 from twistcluster.client.launch import start_local
 from twistcluster.net.places import check_name
 from twistcluster.wire.limits import SLOTS
@@ -10,11 +10,12 @@ from twistcluster.wire.limits import SLOTS
 __all__ = ["command"]
 
 
-@click.command("start", epilog=example("twistcluster start lab --slots 4 --idle-timeout 1h"))
+@click.command("start", epilog=example("twistcluster start lab --slots 4 --memory-limit 2GiB"))
 @click.argument("name", default=DEFAULT_NAME)
 @click.option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
 @click.option("--idle-timeout", type=DURATION, help="End it when unused for so long; 10m if not given.")
-def command(name: str, slots: int | None, idle_timeout: float | None) -> None:
+@click.option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
+def command(name: str, slots: int | None, idle_timeout: float | None, memory_limit: int | None) -> None:
     """Start a cluster named NAME on this machine, or find it if it runs.
 
     It ends when it was unused for ten minutes, or by `twistcluster stop NAME`.
@@ -23,7 +24,7 @@ def command(name: str, slots: int | None, idle_timeout: float | None) -> None:
         check_name(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    running = start_local(name, slots, idle_timeout)
+    running = start_local(name, slots, idle_timeout, memory_limit=memory_limit)
     found = running.connection
     done = "is ready" if running.started else "runs already"
     slots_text = f"{found.slots} slot{'' if found.slots == 1 else 's'}, " if found.kind == "local" else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twistcluster.cli.common import DURATION, announce, example
+from twistcluster.cli.common import DURATION, MEMORY, announce, example
 from twistcluster.nodes.standalone import PATIENCE_S, run_worker
 from twistcluster.wire.limits import SLOTS
 
@@ -49,6 +49,7 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
+@click.option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
 @click.option(
     "--wait",
     type=DURATION,
@@ -67,6 +68,7 @@ def command(
     slots: int | None,
     name: str,
     resources: tuple[list[tuple[str, float]], ...],
+    memory_limit: int | None,
     wait: float,
     log_level: str,
 ) -> None:
@@ -80,7 +82,7 @@ def command(
         announce(f"The worker has joined {join}. End it: Ctrl-C")
 
     offered = dict(pair for pairs in resources for pair in pairs)
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait))
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, memory_limit or 0))
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ class FutureOwner(Protocol):
         """The item's result, decoded."""
 
     def cancel_item(self, index: int) -> None:
-        """It shall not start."""
+        """It shall not start, or stop."""
 
     def printed_by(self, index: int) -> str:
         """What the item printed."""
@@ -179,7 +179,7 @@ class Future(StandardFuture[T]):
         return error
 
     def cancel(self) -> bool:
-        """Cancel the item: final for this future; the item is stopped if it hasn't started. False if it is over."""
+        """Cancel the item: final for this future at once; if it runs, it is stopped. False if it is over."""
         with self._condition:
             if self._state in _OVER:
                 return self._state != FINISHED

@@ -241,7 +241,11 @@ class Job(Generic[T]):
     # ---- what shall become of it -----------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """Let no item start any more. Items that run now come to their end."""
+        """Let no item start any more, and stop those that run.
+
+        An item that runs is interrupted like a program by Ctrl-C; if it hasn't ended two seconds later its slot is killed
+        and replaced. `job[17].cancel()` cancels one item.
+        """
         self._record.cancel()
 
     def retry(self) -> int:

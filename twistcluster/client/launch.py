@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 from twistcluster.errors import ClusterUnreachable, OptionsDiffer
@@ -50,6 +51,8 @@ class Connection:
     """Of its own worker, when it started."""
     idle_timeout: float | None
     """Seconds."""
+    memory_limit: int | None
+    """Bytes, of each slot of its own worker."""
     started: str
     """ISO 8601, UTC."""
     python: str
@@ -69,7 +72,7 @@ class Connection:
 
 
 def _empty(name: str) -> object:
-    return {"pid": 0, "slots": 0, "idle_timeout": None, "owned": False}.get(name, "")
+    return {"pid": 0, "slots": 0, "idle_timeout": None, "memory_limit": None, "owned": False}.get(name, "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ def start_local(
     slots: int | None = None,
     idle_timeout: float | None = None,
     timeout: float = START_SECONDS,
+    *,
+    memory_limit: int | None = None,
 ) -> Running:
     """Start a local cluster, or find the one that has the name already.
 
@@ -116,6 +121,7 @@ def start_local(
         slots: of its worker; one a core if not given.
         idle_timeout: seconds without client and open job after which a named one ends; 10 minutes if not given.
         timeout: seconds until it must take connections.
+        memory_limit: bytes that each slot may use; any if not given.
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
@@ -126,15 +132,15 @@ def start_local(
     if slots is not None and not 0 <= slots <= SLOTS:
         raise ValueError(f"a worker has 0 to {SLOTS:,} slots, not {slots:,}: twistcluster-worker joins more workers")
     if not name:
-        return _launch("", slots, None, deadline)
+        return _launch("", slots, None, memory_limit, deadline)
     check_name(name)
     while True:
         found = _named(name)
         if found is not None:
-            _compare(found, slots, idle_timeout)
+            _compare(found, {"slots": slots, "idle_timeout": idle_timeout, "memory_limit": memory_limit})
             return Running(found)
         try:
-            return _launch(name, slots, idle_timeout, deadline)
+            return _launch(name, slots, idle_timeout, memory_limit, deadline)
         except _NameTaken as error:
             # Another start won the name: wait until its cluster can be found, or has given the name back.
             if time.monotonic() > deadline:
@@ -153,9 +159,8 @@ def _named(name: str) -> Connection | None:
     return next((each for each in running_clusters() if each.name == name), None)
 
 
-def _compare(found: Connection, slots: int | None, idle_timeout: float | None) -> None:
-    asked = {"slots": slots, "idle_timeout": idle_timeout}
-    has = {"slots": found.slots, "idle_timeout": found.idle_timeout}
+def _compare(found: Connection, asked: Mapping[str, float | None]) -> None:
+    has = {option: getattr(found, option) for option in asked}
     differ = [option for option, value in asked.items() if value is not None and value != has[option]]
     if differ:
         what = " and ".join(f"{option}={has[option]} (you asked for {asked[option]})" for option in differ)
@@ -165,7 +170,9 @@ def _compare(found: Connection, slots: int | None, idle_timeout: float | None) -
         )
 
 
-def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: float) -> Running:
+def _launch(
+    name: str, slots: int | None, idle_timeout: float | None, memory_limit: int | None, deadline: float
+) -> Running:
     cluster = uuid.uuid4().hex[:8]
     owner = "" if name else secrets.token_hex(16)
     log_fd, log = open_log(cluster, name)
@@ -176,6 +183,7 @@ def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: 
             "name": name,
             "slots": slots,
             "idle_timeout": idle_timeout,
+            "memory_limit": memory_limit,
             "ready_fd": ready_there,
             "log": log,
         }

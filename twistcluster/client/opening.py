@@ -8,8 +8,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
@@ -18,10 +17,10 @@ from twistcluster.client.context import ContextBook
 from twistcluster.client.feeding import Feed
 from twistcluster.client.functions import FunctionBook
 from twistcluster.client.futures import Future
+from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import answer_of
-from twistcluster.client.quantities import count
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
@@ -30,41 +29,16 @@ from twistcluster.wire.limits import KIB
 from twistcluster.wire.messages import Keep, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
-__all__ = ["OPTIONS", "JobOptions", "Opener", "function_name", "reject_options"]
+__all__ = ["Opener", "function_name", "reject_options"]
 
 KNOWN: Final = 256
 """Functions of which is remembered what they need."""
 KNOWN_BYTES: Final = 64 * KIB
 """One that captured more is not held for that."""
 
-OPTIONS = ("priority", "resources", "name")
-
 T = TypeVar("T")
 
 _log = logging.getLogger("twistcluster")
-
-
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """What `cluster.options(…)` sets."""
-
-    priority: int = 0
-    resources: dict[str, float] = field(default_factory=dict)
-    name: str = ""
-
-    @classmethod
-    def of(cls, priority: Any, resources: Any, name: Any) -> "JobOptions":
-        """These, checked: they come from whoever typed them."""
-        count(priority, "priority", least=-(2**31))
-        if not isinstance(name, str):
-            raise TypeError(f"name is a text, not {name!r}")
-        if resources is not None and not isinstance(resources, Mapping):
-            raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}, not {resources!r}')
-        amounts: dict[Any, Any] = dict(resources or {})
-        for what, amount in amounts.items():
-            if not isinstance(what, str) or type(amount) not in {int, float} or amount < 0:
-                raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}; {what!r}: {amount!r} isn\'t')
-        return cls(priority, {what: float(amount) for what, amount in amounts.items()}, name)
 
 
 class Opener:
@@ -308,6 +282,9 @@ class Opener:
             priority=options.priority,
             resources=options.resources,
             source=source,
+            retries=options.retries,
+            time_limit=options.time_limit,
+            max_crashes=options.max_crashes,
         )
         self._session.do(lambda outbox: outbox.job(message, parts))
         if record.count == 0:

@@ -6,13 +6,15 @@ Owns: the units. Must not know: what the quantities are for.
 import re
 from typing import Final
 
-__all__ = ["count", "duration_text", "seconds", "size_bytes", "size_text"]
+__all__ = ["count", "duration_text", "memory_limit_bytes", "seconds", "size_bytes", "size_text"]
 
 DURATIONS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
     "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40,
 }  # fmt: skip
+LEAST_MEMORY: Final = 64 * 2**20
+"""A slot that has imported NumPy uses half of that."""
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*")
 
 
@@ -42,12 +44,29 @@ def size_bytes(value: float | str, name: str = "a size") -> int:
     return int(number * SIZES[unit.lower()])
 
 
-def count(value: int, name: str, least: int = 0) -> int:
-    """Return a whole number that isn't below `least`."""
+def memory_limit_bytes(value: float | str) -> int:
+    """Return how much memory a slot may use.
+
+    Example:
+        >>> memory_limit_bytes("2GiB")
+        2147483648
+    """
+    limit = size_bytes(value, "memory_limit")
+    if limit < LEAST_MEMORY:
+        raise ValueError(
+            f'memory_limit is what each slot may use, at least {size_text(LEAST_MEMORY)}, like "2GiB"; not {value!r}'
+        )
+    return limit
+
+
+def count(value: int, name: str, least: int = 0, most: int | None = None) -> int:
+    """Return a whole number that isn't below `least`, nor above `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is a whole number, not {type(value).__name__}")
     if value < least:
         raise ValueError(f"{name} is at least {least}, not {value}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} is at most {most:,}, not {value:,}")
     return value
 
 

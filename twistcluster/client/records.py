@@ -359,14 +359,14 @@ class JobRecord:
     # ---- told to do ------------------------------------------------------------------------------------------------
 
     def cancel_item(self, index: int) -> None:
-        """An item shall not start."""
+        """An item shall not start, or stop."""
         with self.condition:
             self._watched.pop(index, None)
             self.fates.refuse(index)
         self._line.cancel(self.number, index, index + 1)
 
     def cancel(self) -> None:
-        """No item shall start any more, nor any that would still come."""
+        """No item shall start any more, nor any that would still come; those that run shall stop."""
         with self.condition:
             if self.is_over:
                 return

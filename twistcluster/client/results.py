@@ -19,6 +19,7 @@ from twistcluster.errors import (
     RemoteTraceback,
     ResultsGone,
     StoreFull,
+    TaskTimeout,
     TwistclusterError,
     WorkerCrashed,
     WorkerLost,
@@ -34,6 +35,7 @@ __all__ = ["ItemFailure", "Segment", "Segments", "cancelled_error", "pack_one", 
 
 WHY: dict[str, type[TwistclusterError]] = {
     "crashed": WorkerCrashed,
+    "timeout": TaskTimeout,
     "lost": WorkerLost,
     "gone": ObjectLost,
     "input": DependencyFailed,

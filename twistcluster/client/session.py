@@ -246,7 +246,7 @@ class Session:
     # ---- for records (Line) ----------------------------------------------------------------------------------------
 
     def cancel(self, number: int, start: int, stop: int | None) -> None:
-        """Items of a job shall not start."""
+        """Items of a job shall not start, and those that run shall stop."""
         self.do(lambda outbox: outbox.cancel(number, start, stop))
 
     def retry(self, record: JobRecord) -> None:

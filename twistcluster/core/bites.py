@@ -37,6 +37,8 @@ class HeldLease:
     left: RangeSet = field(default_factory=RangeSet)
     wanted: bool = False
     """All that hasn't started was asked back: what returns from slots goes up."""
+    cancelled: RangeSet = field(default_factory=RangeSet)
+    """Items that shall be stopped if they run (stopping.py)."""
 
 
 @dataclass(slots=True, eq=False)

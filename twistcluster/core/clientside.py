@@ -10,6 +10,7 @@ from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
+from twistcluster.core.tries import check_limits
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import SLOTS
@@ -40,6 +41,7 @@ from twistcluster.wire.messages import (
     Scale,
     Status,
     StopCluster,
+    StopItems,
     Values,
 )
 
@@ -150,6 +152,7 @@ class ClientSide:
             raise ProtocolError(f"job {message.job} has {message.count} items")
         if not all(0 < amount < math.inf for amount in message.resources.values()):
             raise ProtocolError(f"job {message.job} needs {message.resources}: an amount is a number above 0")
+        check_limits(message)
         source = client.jobs.get(message.source) if message.source else None
         if message.source and source is None:
             raise ProtocolError(f"job {message.job}: its source, job {message.source}, is none that this client knows")
@@ -245,6 +248,7 @@ class ClientSide:
         for lease in list(job.spans.leases.values()):
             if lease.left.overlap(start, stop):
                 scheduler.leasing.revoke(lease, 0)
+                scheduler.send(lease.holder.peer, StopItems(lease.number, start, stop))
 
     def _cancel_input(self, job: Job) -> None:
         """What of a job's items hasn't come yet is cancelled unseen: pages on their way won't be looked at."""

@@ -180,6 +180,8 @@ class Job:
     """How often an item's slot died on it."""
     losses: Losses = field(default_factory=Losses)
     """Items that were on a worker when it was lost, and how often."""
+    tries: dict[int, int] = field(default_factory=dict)
+    """How often an item failed and ran again."""
     recipes: int = 0
     """Of all its pages."""
     remakes: "ObjectRecord | None" = None
@@ -316,8 +318,9 @@ class Job:
                 page.failed -= items
             self.spans.reopen(start, stop)
             self.cancelling.remove(start, stop)
-            for index in [i for i in self.crashes if start <= i < stop]:
-                del self.crashes[index]
+            for counts in (self.crashes, self.tries):
+                for index in [i for i in counts if start <= i < stop]:
+                    del counts[index]
             self.losses.forget(start, stop)
         return ranges
 

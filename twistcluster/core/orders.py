@@ -6,7 +6,7 @@ Owns: what each message of the scheduler does. Payloads pass unread. Must not kn
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twistcluster.core.bites import WorkerJob
+from twistcluster.core.bites import HeldLease, WorkerJob
 from twistcluster.core.effects import Log, Remove
 from twistcluster.core.ledger import Buffers, Ledger, Pages
 from twistcluster.core.slots import Slot
@@ -33,6 +33,7 @@ from twistcluster.wire.messages import (
     Scale,
     Step,
     Stop,
+    StopItems,
     Values,
     Welcome,
 )
@@ -65,6 +66,7 @@ class Orders:
             Freed: self._freed,
             Lease: self._lease,
             Revoke: self._revoke,
+            StopItems: self._stop_items,
             Scale: self._scale,
             RestartSlots: self._restart_slots,
             Step: self._step,
@@ -205,10 +207,27 @@ class Orders:
         if not job.spans.pending:
             self._worker.pending.pop(job.number, None)
         if message.keep == 0 and lease.left:
-            lease.wanted = True
-            for slot in self._worker.crew.slots.values():
-                if any(bite.lease is lease and bite.span.left for bite in slot.bites.values()):
-                    self._worker.taking.all_unstarted(slot)
+            self._want(lease)
+
+    def _want(self, lease: HeldLease) -> None:
+        """What slots have of a lease and haven't started shall come back."""
+        lease.wanted = True
+        for slot in self._worker.crew.slots.values():
+            if any(bite.lease is lease and bite.span.left for bite in slot.bites.values()):
+                self._worker.taking.all_unstarted(slot)
+
+    def _stop_items(self, message: StopItems, _: Buffers) -> None:
+        lease = self._worker.leases.get(message.lease)
+        if lease is None:
+            return  # all of it has met its end already
+        job = lease.job
+        lease.cancelled.add(message.start, message.stop)
+        for start, stop in job.tail(lease, 0):
+            self._worker.release(lease, start, stop)
+        if not job.spans.pending:
+            self._worker.pending.pop(job.number, None)
+        if lease.left:
+            self._want(lease)
 
     def _scale(self, message: Scale, _: Buffers) -> None:
         crew = self._worker.crew

@@ -4,7 +4,7 @@ Owns: a slot's record, its bites in flight, and what the shared page said of it.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from twistcluster.core.contexts import Binding
 from twistcluster.core.ledger import Ledger
@@ -14,13 +14,24 @@ from twistcluster.wire.messages import Context, Step
 if TYPE_CHECKING:
     from twistcluster.core.bites import HeldLease, WorkerJob
 
-__all__ = ["LONG_S", "NO_ITEM", "NO_LIMIT", "BiteRecord", "Slot"]
+__all__ = ["LONG_S", "NO_ITEM", "NO_LIMIT", "BiteRecord", "LastWords", "Slot"]
 
 NO_ITEM: Final = (1 << 64) - 1
 """The ordinal in a slot's page while no item runs."""
 NO_LIMIT: Final = (1 << 64) - 1
 LONG_S: Final = 0.018
 """An item that is met by two samples, 20 ms apart, runs long."""
+
+
+class LastWords(NamedTuple):
+    """What is known of a slot that died, beside how."""
+
+    peak_bytes: int = 0
+    """The most memory that it ever had; 0: not known."""
+    printed: str = ""
+    """The last lines that its last item printed."""
+    over_limit: bool = False
+    """It was killed because it used more than its memory limit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +44,8 @@ class BiteRecord:
     span: "LeasedSpan[Slot]"
     ordinal: int
     """Of its first item."""
+    stops: dict[int, float] = field(default_factory=dict)
+    """Items that are being stopped, and since when (stopping.py)."""
 
     def index(self, ordinal: int) -> int | None:
         """The item that has this ordinal, if it is in this bite."""

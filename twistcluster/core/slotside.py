@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.ledger import Buffers
-from twistcluster.core.slots import NO_ITEM, BiteRecord, Slot
+from twistcluster.core.slots import NO_ITEM, BiteRecord, LastWords, Slot
 from twistcluster.wire.messages import BiteDone, Crashed, Failure, Freed, Message, Printed, Ready, Report, StepDone
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class SlotSide:
         bite = slot.bites.get(message.lease)
         if bite is None:
             return
+        if message.error.why == "stopped":
+            slot.proven = True
+            self._worker.stopping.settle(bite, message.index, message.seconds, message.error.traceback)
+            return
         self._finished(slot, bite, message.index, message.index + 1, message.seconds)
         if not bite.job.ended:
             lease = bite.lease.number
@@ -98,7 +102,7 @@ class SlotSide:
         self._worker.steps.done(slot, message, buffers)
         self._worker.through(slot)
 
-    def blame(self, slot: Slot, reason: str, ordinal: int) -> None:
+    def blame(self, slot: Slot, reason: str, ordinal: int, last: LastWords) -> None:
         """Say which item a slot died on: what its page says; if it died before its first item could run, that one."""
         for bite in slot.bites.values():
             index = bite.index(ordinal)
@@ -109,8 +113,10 @@ class SlotSide:
                     " before or after its own code ran (what it loads, code of everywhere, something that it left)"
                 )
             if index is not None and index in bite.span.left:
+                if index in bite.stops or index in bite.lease.cancelled:
+                    return  # it was to die
                 bite.job.spans.report(bite.number, index, index + 1)
                 self._worker.leave(bite.lease, index, index + 1)
                 if not bite.job.ended:
-                    self._worker.up(Crashed(bite.lease.number, index, reason))
+                    self._worker.up(Crashed(bite.lease.number, index, reason, *last, not slot.proven))
                 return

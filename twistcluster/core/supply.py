@@ -134,6 +134,7 @@ class Supply:
             named=info.named,
             priority=info.priority,
             resources=info.resources,
+            time_limit=info.time_limit,
         )
         self._effects.append(Send(worker.peer, told))
 

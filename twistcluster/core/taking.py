@@ -38,6 +38,10 @@ class Taking:
         """Everything that a slot hasn't started."""
         self._limit(slot, 0)
 
+    def behind(self, slot: Slot) -> None:
+        """Everything behind the item that a slot was last seen at."""
+        self._limit(slot, slot.ordinal + 1)
+
     def drain(self, slot: Slot, then: Literal["retire", "replace"], heir: bytes = b"") -> None:
         """Let a slot finish the item that it runs, and then go or be replaced."""
         slot.draining = then

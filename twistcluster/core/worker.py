@@ -2,8 +2,8 @@
 
 Owns: the wiring of its rooms: the scheduler's messages (orders.py) and the slots' (slotside.py), jobs and bites (bites.py,
 feeding.py), what slots were sent (ledger.py), processes (crew.py), contexts (contexts.py, rebalance.py), taking back
-(taking.py), steps (worker_steps.py), memory (shortness.py), heartbeats (pulse.py), stopped slots (stillness.py), its own
-end (leaving.py). Events are methods that take `now` and return effects;
+(taking.py), stopping what runs (stopping.py), steps (worker_steps.py), memory (shortness.py), heartbeats (pulse.py),
+stopped slots (stillness.py), its own end (leaving.py). Events are methods that take `now` and return effects;
 nothing else happens. Payloads pass unread. Must not know: processes, links, clocks.
 """
 
@@ -16,9 +16,10 @@ from twistcluster.core.orders import Orders
 from twistcluster.core.pulse import Pulse
 from twistcluster.core.rebalance import Rebalance
 from twistcluster.core.shortness import Shortness
-from twistcluster.core.slots import BiteRecord, Slot
+from twistcluster.core.slots import BiteRecord, LastWords, Slot
 from twistcluster.core.slotside import SlotSide
 from twistcluster.core.stillness import Stillness
+from twistcluster.core.stopping import Stopping
 from twistcluster.core.taking import Taking
 from twistcluster.core.worker_effects import ToSlot, Up, WorkerEffect
 from twistcluster.core.worker_status import WorkerStatusTeller
@@ -50,6 +51,7 @@ class Worker:
         self.resources = Resources(resources or {})
         self.memory = Shortness()
         self.taking = Taking(self)
+        self.stopping = Stopping(self)
         self.steps = WorkerSteps(self)
         self.rebalance = Rebalance(self)
         self.status = WorkerStatusTeller(self)
@@ -112,12 +114,14 @@ class Worker:
             self._slot_side.received(slot, message, buffers)
         return [] if more else self._settle()
 
-    def slot_died(self, number: int, reason: str, ordinal: int, now: float) -> list[WorkerEffect]:
+    def slot_died(
+        self, number: int, reason: str, ordinal: int, now: float, last: LastWords | None = None
+    ) -> list[WorkerEffect]:
         """A slot's process is gone; `ordinal` is what its page says."""
         self.now = now
         slot = self.crew.get(number)
         if slot is not None:
-            self._slot_side.blame(slot, reason, ordinal)
+            self._slot_side.blame(slot, reason, ordinal, last or LastWords())
             self.lose_bites(slot)
             self.steps.slot_gone(slot, reason)
             self._forget_maker(number)
@@ -133,6 +137,7 @@ class Worker:
                 slot.ordinal, slot.since = ordinal, now
                 self.stillness.seen(slot, stopped=False)
             self.taking.relieve(slot)
+            self.stopping.look(slot)
         return self._settle()
 
     def limited(self, number: int, reached: int, now: float) -> list[WorkerEffect]:
@@ -218,6 +223,7 @@ class Worker:
 
     def lose_bites(self, slot: Slot) -> None:
         """A slot is gone: what it had not reported is pending again."""
+        self.stopping.slot_gone(slot)
         for bite in list(slot.bites.values()):
             self.give_back(bite, bite.span.start, bite.span.stop)
             self.resources.vacate(slot.number, bite.job.number)

@@ -9,7 +9,7 @@ from twistcluster.core.effects import Log, Remove
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 
-__all__ = ["Ended", "KillSlot", "LimitSlot", "StartSlot", "ToSlot", "Up", "WorkerEffect"]
+__all__ = ["Ended", "InterruptSlot", "KillSlot", "LimitSlot", "StartSlot", "ToSlot", "Up", "WorkerEffect"]
 
 
 class Up(NamedTuple):
@@ -48,10 +48,17 @@ class LimitSlot(NamedTuple):
     answer: bool = True
 
 
+class InterruptSlot(NamedTuple):
+    """Interrupt the item of this ordinal, if it is still the one that runs; if it isn't, nothing happens."""
+
+    slot: int
+    ordinal: int
+
+
 class Ended(NamedTuple):
     """The worker shall end: the scheduler said so, or it was told to leave and is through."""
 
     reason: str
 
 
-WorkerEffect = Up | ToSlot | StartSlot | KillSlot | LimitSlot | Ended | Remove | Log
+WorkerEffect = Up | ToSlot | StartSlot | KillSlot | LimitSlot | InterruptSlot | Ended | Remove | Log

@@ -5,6 +5,7 @@ Owns: what each message of a worker does to jobs. Must not know: how clients are
 
 from typing import TYPE_CHECKING
 
+from twistcluster.core import tries
 from twistcluster.core.clientside import differing
 from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
@@ -40,10 +41,7 @@ from twistcluster.wire.messages import (
 if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
 
-__all__ = ["CRASHES_AT_MOST", "WorkerSide"]
-
-CRASHES_AT_MOST = 3
-"""How often an item may be running when its slot dies."""
+__all__ = ["WorkerSide"]
 
 LONGEST_S = 1e12
 """No item takes longer: 30,000 years."""
@@ -178,6 +176,9 @@ class WorkerSide:
                 self._scheduler.remaking.missed_by_item(job, message.index, message.missing)
                 return
             job.pace.measured(1, message.seconds)
+            if message.index in job.cancelling or tries.again(job, message.index, message.error):
+                self._again(job, lease, message.index)
+                return
             self._fail(job, lease, message.index, message.error, buffers, message.definitions)
 
     def _fail(
@@ -237,17 +238,17 @@ class WorkerSide:
         if entry is None or not entry[0].spans.owns(message.lease, message.index):
             return
         job, lease = entry
-        crashes = job.crashes[message.index] = job.crashes.get(message.index, 0) + 1
-        if crashes >= CRASHES_AT_MOST:
-            text = (
-                f"it ended its slot {crashes} times, the last time by {message.reason}. "
-                "Run it alone to see why, or leave it out."
-            )
-            self._fail(job, lease, message.index, ErrorInfo("crashed", "WorkerCrashed", text))
+        error = tries.crashed(job, message)
+        if error is not None and message.index not in job.cancelling:
+            self._fail(job, lease, message.index, error)
         else:
-            back = job.spans.release(message.lease, message.index, message.index + 1)
-            self._scheduler.leasing.reported(worker, message.lease, 1)
-            self._back(job, back)
+            self._again(job, lease, message.index)
+
+    def _again(self, job: Job, lease: LeasedSpan[Worker], index: int) -> None:
+        """An item shall run again, unless it was cancelled."""
+        back = job.spans.release(lease.number, index, index + 1)
+        self._scheduler.leasing.reported(lease.holder, lease.number, 1)
+        self._back(job, back)
 
     def _back(self, job: Job, ranges: list[Range]) -> None:
         """Items are pending again, unless they were cancelled meanwhile."""

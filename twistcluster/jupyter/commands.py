@@ -152,7 +152,7 @@ def _cancel(session: Session, request: Request) -> None:
         print(f"{job.name} is over already ({job.state}). What came of it: %cluster job {job.name}")
         return
     job.cancel()
-    print(f"{job.name} is cancelled: nothing more of it starts. What is done: %cluster job {job.name}")
+    print(f"{job.name} is cancelled: what runs of it is stopped. What is done: %cluster job {job.name}")
 
 
 def _logs(session: Session, request: Request) -> None:

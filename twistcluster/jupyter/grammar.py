@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from twistcluster.client.quantities import seconds
+
 __all__ = [
     "CELLS",
     "COMMANDS",
@@ -38,7 +40,7 @@ class Option:
     help: str
     metavar: str = ""
     """What stands for its value; an option without one is a switch."""
-    kind: Literal["text", "count", "number", "variable"] = "text"
+    kind: Literal["text", "count", "number", "duration", "variable"] = "text"
 
     @property
     def key(self) -> str:
@@ -114,7 +116,11 @@ _NAME = Option(("--name",), "the job's name", "NAME")
 _OUT = Option(("-o", "--out"), "the variable to bind what is returned to", "NAME", "variable")
 _WAIT = Option(("--wait",), "wait until it is finished")
 _PRIORITY = Option(("--priority",), "a higher one goes first (0 unless given)", "NUMBER", "number")
-_WORK = (_NAME, _OUT, _WAIT, _PRIORITY)
+_RETRIES = Option(("--retries",), "how often an item that failed runs again (0 unless given)", "TIMES", "number")
+_TIME_LIMIT = Option(
+    ("--time-limit",), "how long an item may run, as 30 or 5m (any time unless given)", "TIME", "duration"
+)
+_WORK = (_NAME, _OUT, _WAIT, _PRIORITY, _RETRIES, _TIME_LIMIT)
 
 
 def _table(*commands: Command) -> Mapping[str, Command]:
@@ -151,7 +157,12 @@ COMMANDS: Mapping[str, Command] = _table(
     ),
     Command("jobs", "the jobs of this cluster, the newest first", "%cluster jobs"),
     Command("job", "find a job by its name or id, and show it live", "%cluster job thumbnail-3", ("NAME",)),
-    Command("cancel", "nothing more of this job starts", "%cluster cancel thumbnail-3", ("NAME",)),
+    Command(
+        "cancel",
+        "stop this job: what runs of it is stopped, and nothing more starts",
+        "%cluster cancel thumbnail-3",
+        ("NAME",),
+    ),
     Command("logs", "what the job's items printed, or its item I", "%cluster logs thumbnail-3 17", ("NAME", "[I]")),
     Command("errors", "the job's errors, each with its item", "%cluster errors thumbnail-3", ("NAME",)),
     Command("retry", "run the failed items of this job again", "%cluster retry thumbnail-3", ("NAME",)),
@@ -287,9 +298,21 @@ def _option_value(option: Option, name: str, text: str, command: Command) -> Val
     if option.kind == "variable" and not text.isidentifier():
         msg = f"{name} needs the name of a variable, and {text!r} isn't one.\nMore: %cluster help {command.name}"
         raise GrammarError(msg)
+    if option.kind == "duration":
+        return _duration(text, name, command)
     if option.kind in {"count", "number"}:
         return _integer(text, 1 if option.kind == "count" else None, f"{name} {option.metavar}", command)
     return text
+
+
+def _duration(text: str, name: str, command: Command) -> str:
+    try:
+        if seconds(text) > 0:
+            return text
+    except ValueError:
+        pass
+    msg = f"{name} is a time, as in {name} 30 or {name} 5m; {text!r} isn't one.\nMore: %cluster help {command.name}"
+    raise GrammarError(msg)
 
 
 def _integer(text: str, least: int | None, what: str, command: Command) -> int:

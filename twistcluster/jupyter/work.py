@@ -108,7 +108,12 @@ def _everywhere(session: Session, request: Request, typed: Typed) -> None:
 
 
 def _options(session: Session, request: Request) -> ClusterOptions:
-    return session.cluster().options(name=request.text("name") or "", priority=request.number("priority") or 0)
+    return session.cluster().options(
+        name=request.text("name") or "",
+        priority=request.number("priority") or 0,
+        retries=request.number("retries") or 0,
+        time_limit=request.text("time-limit"),
+    )
 
 
 def _out(session: Session, request: Request, value: object) -> None:

@@ -4,7 +4,7 @@ Owns: the process's wiring, its life (until its owner is gone, it was idle too l
 when it is ready. Must not know: what scheduler and worker decide.
 
 Started by client/launch.py as `python -m twistcluster.nodes.local OPTIONS`; OPTIONS is JSON: id, name, slots,
-idle_timeout, ready_fd, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER). One JSON line on
+idle_timeout, memory_limit, ready_fd, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER). One JSON line on
 `ready_fd` says how to reach it, or {"error": text}, or {"error": text, "taken": true} where the name is.
 """
 
@@ -50,6 +50,8 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     """None: one a core."""
     idle_timeout: float | None = None
     """Seconds; None: the usual ones. Of no account for an unnamed cluster."""
+    memory_limit: int | None = None
+    """Bytes that each slot may use."""
     log: str = ""
     """Where standard error goes, for who looks for it."""
 
@@ -88,6 +90,7 @@ class LocalCluster:
             folder=premises.place.folder,
             store=premises.store,
             packages=packages(),
+            memory_limit=options.memory_limit or 0,
         )
         _, lower = memory_pair(self._scheduler, self._worker, turn)
         self._worker.start(lower)
@@ -140,7 +143,11 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
     def begin() -> None:
         cluster.open()
         fields = premises.publish(
-            kind="local", slots=cluster.slots, idle_timeout=cluster.idle_timeout_s, log=options.log
+            kind="local",
+            slots=cluster.slots,
+            idle_timeout=cluster.idle_timeout_s,
+            memory_limit=options.memory_limit,
+            log=options.log,
         )
         log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
         _say(options.ready_fd, fields)

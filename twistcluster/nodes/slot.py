@@ -12,6 +12,7 @@ this at once, and if it comes out of the item it ends before it could run anothe
 """
 
 import contextlib
+import faulthandler
 import fcntl
 import mmap
 import os
@@ -20,15 +21,16 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, Final
 
 from twistcluster.errors import StoreFull
-from twistcluster.nodes.slot_bites import NO_ITEM, Biter
-from twistcluster.nodes.slot_errors import ContextError, own_frame
+from twistcluster.nodes.slot_bites import Biter
+from twistcluster.nodes.slot_errors import ContextError
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Flusher, Results, SlotLink
 from twistcluster.nodes.slot_output import Capture, catch_streams
+from twistcluster.nodes.slot_page import FILE_BYTES, NO_ITEM, TRACE_AT, PrintedTail, new_words
 from twistcluster.nodes.slot_steps import Steps
 from twistcluster.storage.values import Row, ValueStore, encode
 from twistcluster.wire.frames import Buffer
@@ -52,21 +54,20 @@ from twistcluster.wire.messages import (
 
 __all__ = ["Slot", "main"]
 
-PAGE_BYTES: Final = 24
+OOM_SCORE: Final = 800
+"""Of 1000: as if it used four fifths of the memory on top of what it uses."""
 STRAY: Final = b"a child process that an item forked came out of the item: it is ended here (end it with os._exit)\n"
 
 
 class Slot:
     """What a slot does with each message."""
 
-    def __init__(
-        self, link: SlotLink, words: memoryview, folder: pathlib.Path, values: ValueStore | None = None
-    ) -> None:
+    def __init__(self, link: SlotLink, page: mmap.mmap, folder: pathlib.Path, values: ValueStore | None = None) -> None:
         self._link = link
-        self._words = words
+        words = self._words = new_words(page)
         self._forked = False
         self._store = Store(values)
-        self._capture = Capture(self._running)
+        self._capture = Capture(self._running, PrintedTail(page))
         self._results = Results(link, self._capture, self._encode)
         self._flusher = Flusher(self._results)
         self._biter = Biter(self._store, self._results, words)
@@ -91,6 +92,7 @@ class Slot:
         catch_streams(self._capture)
         os.register_at_fork(after_in_child=self._in_child)
         self._flusher.start()
+        signal.signal(signal.SIGINT, self._biter.stops.interrupted)
         values = self._store.values
         self._say(Ready(os.getpid(), maker=b"" if values is None else values.maker))
         do = self._do
@@ -106,6 +108,7 @@ class Slot:
     def _in_child(self) -> None:
         """In a child that an item forked: nothing that it does is the slot's any more."""
         self._forked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._link.let_go()
         self._capture.let_go()
         self._words.release()  # from here on the loops over items raise before they run another
@@ -193,10 +196,17 @@ def die_with_worker(life_fd: int) -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def interrupted(signum: int, frame: FrameType | None) -> None:
-    """SIGINT: an item that is in code of the user's fails with it; between items, and in our own code, nothing happens."""
-    if frame is not None and not own_frame(frame.f_globals.get("__name__")):
-        raise KeyboardInterrupt
+def tell_last_words(page_fd: int) -> None:
+    """Have a signal that ends this process (SIGSEGV, SIGABRT …) write into the page where the code was."""
+    os.lseek(page_fd, TRACE_AT, os.SEEK_SET)  # ours alone: the worker has closed this description, and maps it
+    faulthandler.enable(page_fd, all_threads=False)
+
+
+def offer_to_be_killed() -> None:
+    """Where the machine runs out of memory the kernel shall pick a slot, not a notebook's kernel or the cluster."""
+    with contextlib.suppress(OSError, ValueError):
+        file = pathlib.Path("/proc/self/oom_score_adj")
+        file.write_text(str(max(OOM_SCORE, int(file.read_text("ascii")))), "ascii")
 
 
 def own_session() -> None:
@@ -211,15 +221,17 @@ def main(arguments: list[str]) -> int:
     link_fd, page_fd, life_fd = (int(argument) for argument in arguments[:3])
     own_session()
     die_with_worker(life_fd)
-    signal.signal(signal.SIGINT, interrupted)
+    offer_to_be_killed()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until there is an item to interrupt
     for fd in (link_fd, page_fd, life_fd):
         os.set_inheritable(fd, False)
-    words = memoryview(mmap.mmap(page_fd, mmap.PAGESIZE))[:PAGE_BYTES].cast("Q")
+    page = mmap.mmap(page_fd, FILE_BYTES)
+    tell_last_words(page_fd)
     del sys.argv[1:]
     # What items call `__main__` is theirs: this module goes on under its own name.
     sys.modules["__main__"] = ModuleType("__main__")
     values = ValueStore(arguments[4]) if arguments[4:] and arguments[4] else None
-    Slot(SlotLink(link_fd), words, pathlib.Path(arguments[3]), values).run()
+    Slot(SlotLink(link_fd), page, pathlib.Path(arguments[3]), values).run()
     return 0
 
 

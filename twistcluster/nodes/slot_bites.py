@@ -15,6 +15,8 @@ from twistcluster.nodes.slot_errors import ArgumentError, ContextError, Why, des
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Results
 from twistcluster.nodes.slot_loops import DONE, LIMIT, run_args, run_calls, run_ones
+from twistcluster.nodes.slot_page import NO_ITEM
+from twistcluster.nodes.slot_stop import Stops, end_children, without_handler
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import Row, encode, is_large
 from twistcluster.wire.frames import Buffer
@@ -23,12 +25,13 @@ from twistcluster.wire.messages import Bite, BiteDone, ErrorInfo
 from twistcluster.wire.pages import ARGS, CALL, PLAIN_TYPES
 from twistcluster.wire.values import dumps
 
-__all__ = ["NO_ITEM", "Biter", "Coroutines"]
+__all__ = ["Biter", "Coroutines"]
 
-NO_ITEM: Final = (1 << 64) - 1
-"""The ordinal in the shared page while no item runs."""
 AT_ONCE_BYTES: Final = 256 * KIB
 """A result with more in buffers leaves at once, uncopied; smaller ones are copied and wait for company."""
+
+CLEAN_UP_S: Final = 0.5
+"""For the tasks that an interrupted coroutine leaves behind."""
 
 
 class Coroutines:
@@ -44,7 +47,28 @@ class Coroutines:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
-        return self._loop.run_until_complete(coroutine)
+        try:
+            return self._loop.run_until_complete(coroutine)
+        except KeyboardInterrupt:
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """An interrupt may have met the loop at any point of its own code, so it is of no use any more.
+
+        Its tasks get a moment to clean up (one whose turn was lost never comes to that). The next item gets a new loop.
+        """
+        import asyncio
+
+        loop, self._loop = self._loop, None
+        asyncio._set_running_loop(None)  # noqa: SLF001 (asyncio's word for those who make loops)
+        with contextlib.suppress(Exception):
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=CLEAN_UP_S))
+            loop.close()
 
 
 class Biter:
@@ -53,8 +77,7 @@ class Biter:
     Args:
         store: what the slot was sent.
         results: takes what comes of the items.
-        words: the shared page: the ordinal of the item that runs, the limit, and that of the first item which the
-            slot has not been given or not got to.
+        words: of the shared page (slot_page.py).
     """
 
     def __init__(self, store: Store, results: Results, words: memoryview) -> None:
@@ -62,6 +85,7 @@ class Biter:
         self._results = results
         self._words = words
         self.coroutines = Coroutines()
+        self.stops = Stops(words, results, frozenset({Coroutines.run.__code__}))
 
     def run(self, bite: Bite, job: SlotJob, broken: ContextError | None) -> None:
         """Run a bite, and say what it reached. With `broken` none of its items can run: each fails with that."""
@@ -182,6 +206,9 @@ class Biter:
             self._results.add(row._replace(buffers=[bytes(buffer) for buffer in row.buffers]))
 
     def _failed(self, index: int, error: BaseException, why: Why, seconds: float) -> None:
+        if self.stops.was_raised(self._results.ordinal(index)):
+            self._stopped(index, error)
+            return
         if isinstance(error, ContextError):
             self._results.fail(index, error.info, seconds, error.buffers, error.definitions)
             return
@@ -198,6 +225,12 @@ class Biter:
             encoded = dumps(error, self._store.definitions, name="the exception")
             buffers, definitions = [encoded.data, *encoded.buffers], encoded.definitions
         self._results.fail(index, info, seconds, buffers, definitions)
+
+    def _stopped(self, index: int, error: BaseException) -> None:
+        """Whatever it raised: it was interrupted. What it started doesn't outlive it."""
+        seconds = time.perf_counter() - self._results.since
+        end_children(seconds)
+        self._results.fail(index, describe(without_handler(error), "stopped"), seconds, (), ())
 
     def _refuse(self, bite: Bite, broken: ContextError) -> int:
         """No item of this bite can run."""

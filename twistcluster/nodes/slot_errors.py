@@ -14,7 +14,7 @@ from twistcluster.wire.messages import ErrorInfo
 
 __all__ = ["ArgumentError", "ContextError", "Why", "describe", "own_frame", "result_info"]
 
-Why = Literal["raised", "argument", "result", "context"]
+Why = Literal["raised", "argument", "result", "context", "stopped"]
 
 MESSAGE_CHARACTERS: Final = 16_384
 TRACEBACK_CHARACTERS: Final = 65_536

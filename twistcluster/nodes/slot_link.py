@@ -149,6 +149,14 @@ class Results:
             if definitions:
                 self._definitions.update(dict.fromkeys(definitions))
 
+    def ordinal(self, index: int) -> int:
+        """Of an item of the bite at hand."""
+        return index + self._offset
+
+    def next_ordinal(self) -> int:
+        """Of the item whose result would be taken next by a loop over plain items."""
+        return self.ordinal(self._first + len(self.values))
+
     @property
     def framed(self) -> bool:
         """Whether this run's results are pickled one by one."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TextIO
 
+from twistcluster.nodes.slot_page import PrintedTail
 from twistcluster.wire.limits import OUTPUT_ITEM_BYTES
 
 __all__ = ["Capture", "Caught", "CaughtStream", "catch_streams"]
@@ -35,10 +36,12 @@ class Capture:
 
     Args:
         running: gives the ordinal of the item that runs, or None between items.
+        last: where the end of it is written, too, for who looks when this process is dead.
     """
 
-    def __init__(self, running: Callable[[], int | None]) -> None:
+    def __init__(self, running: Callable[[], int | None], last: PrintedTail | None = None) -> None:
         self._running = running
+        self._last = last
         self._lock = allocate_lock()
         self._done: list[Caught] = []
         self._ordinal = -1
@@ -62,6 +65,8 @@ class Capture:
                 self._end_item()
                 self._ordinal = ordinal
             self._keep(text)
+            if self._last is not None:
+                self._last.write(ordinal, text)
             self.waiting = True
         return True
 

@@ -8,6 +8,7 @@ import contextlib
 import mmap
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -17,20 +18,31 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from twistcluster.core.slots import LastWords
 from twistcluster.net.channel import Channel
 from twistcluster.net.link import Link
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import adopt
 from twistcluster.nodes.cores import usable_cores
+from twistcluster.nodes.slot_end import last_words, size_text, told
+from twistcluster.nodes.slot_memory import OomKills, memory_of
+from twistcluster.nodes.slot_page import (
+    FILE_BYTES,
+    LIMIT,
+    NO_ITEM,
+    REACHED,
+    RUNNING,
+    STOPPED,
+    new_words,
+)
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.limits import MIB
+from twistcluster.wire.limits import KIB, MIB
 from twistcluster.wire.messages import DropPages, DropValues, EndJob, Forget, Message, SlotToWorker
 
 __all__ = ["SlotOwner", "SlotProcess", "default_slots", "surroundings"]
 
-NO_ORDINAL: Final = (1 << 64) - 1
 LIMITED_S: Final = 0.0015
 """After which a limit that was written is seen by a slot that starts an item: a millisecond is enough on any machine."""
 LINK_S: Final = 0.25
@@ -84,7 +96,7 @@ class SlotOwner(Protocol):
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """It said something."""
 
-    def slot_died(self, number: int, reason: str, ordinal: int) -> None:
+    def slot_died(self, number: int, reason: str, ordinal: int, last: LastWords) -> None:
         """It is dead, and everything that it said has been told."""
 
     def slot_limited(self, number: int, reached: int) -> None:
@@ -105,6 +117,7 @@ class SlotProcess:
         environment: as `surroundings` made it.
         folder: in which the slot may have one of its own.
         store: the folder of the host's store; empty: there is none.
+        ooms: counts what the kernel killed for want of memory.
 
     Raises:
         OSError: it can't be started.
@@ -119,10 +132,16 @@ class SlotProcess:
         environment: Mapping[str, str],
         folder: pathlib.Path,
         store: str = "",
+        ooms: OomKills | None = None,
     ) -> None:
         self._reactor = reactor
         self._turn = turn
         self._owner = owner
+        self._ooms = ooms or OomKills()
+        self._over_limit = ""
+        self._peak_bytes = 0
+        # The kernel counts what a process had before it became another program: that was ours.
+        self._ours_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
         self._number = number
         self._folder = folder / f"slot-{number}"
         self._silent = False
@@ -130,12 +149,13 @@ class SlotProcess:
         self._timer: Timer | None = None
         self._limit_timer: Timer | None = None
         self._reason = ""
+        self._last = LastWords()
         with contextlib.ExitStack() as stack:
             page_fd = _page_file()
             stack.callback(os.close, page_fd)
-            self._map = mmap.mmap(page_fd, mmap.PAGESIZE)
-            self._words = memoryview(self._map)[:24].cast("Q")
-            self._words[0] = self._words[1] = NO_ORDINAL
+            self._map = mmap.mmap(page_fd, FILE_BYTES)
+            self._words = new_words(self._map)
+            self._words[RUNNING] = self._words[LIMIT] = self._words[STOPPED] = NO_ITEM
             ours, theirs = socket.socketpair()
             stack.callback(theirs.close)
             life_fd = -1
@@ -162,7 +182,7 @@ class SlotProcess:
     @property
     def ordinal(self) -> int:
         """Of the item that runs, as its page says."""
-        return int(self._words[0])
+        return int(self._words[RUNNING])
 
     def say(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """Tell it something; what it may forget can wait until there is something to do."""
@@ -173,10 +193,27 @@ class SlotProcess:
 
     def limit(self, ordinal: int, answer: bool) -> None:
         """Write the limit into its page; the owner hears when it holds."""
-        self._words[1] = ordinal
+        self._words[LIMIT] = ordinal
         self._limit_timer = _cancel(self._limit_timer)
         if answer:
             self._limit_timer = self._reactor.callLater(LIMITED_S, self._limited)
+
+    def interrupt(self, ordinal: int) -> None:
+        """Interrupt this item, if it still runs: the slot raises only if it does (slot_stop.py). A stopped process goes on."""
+        self._words[STOPPED] = ordinal
+        if self.ordinal == ordinal:
+            self._signal(signal.SIGINT)
+            self._signal(signal.SIGCONT)
+
+    def look_at_memory(self, limit_bytes: int) -> None:
+        """Note what it uses, and kill it if that is more than the limit (0: there is none); its owner hears of its death."""
+        used, peak = memory_of(self._process.pid)
+        self._peak_bytes = max(self._peak_bytes, peak)
+        if 0 < limit_bytes < used and not self._over_limit and not self._silent:
+            self._over_limit = (
+                f"killed for memory: it used {size_text(used)} of its slot's limit of {size_text(limit_bytes)}"
+            )
+            self._kill_group()
 
     def kill(self) -> None:
         """End it with all that belongs to it. Only `slot_reaped` is heard of it any more."""
@@ -212,8 +249,14 @@ class SlotProcess:
         self._limit_timer = None
         # Between bites the third word says what the first can't: it is written before the first one is.
         ordinal = self.ordinal
-        reached = int(self._words[2]) if ordinal == NO_ORDINAL else ordinal + 1
+        reached = int(self._words[REACHED]) if ordinal == NO_ITEM else ordinal + 1
         self._turn.run(self._owner.slot_limited, self._number, reached)
+
+    def _signal(self, number: int) -> None:
+        """To the process alone. Until it is reaped its number is its own."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def _kill_group(self) -> None:
         """Until the process is reaped its number is its own, so this meets nobody else."""
@@ -224,7 +267,14 @@ class SlotProcess:
     def _exited(self) -> None:
         """The process has ended; its group, if it left one, ends with it."""
         self._kill_group()
-        self._reason = told(self._process.wait())
+        _, status, usage = os.wait4(self._process.pid, 0)
+        code = self._process.returncode = os.waitstatus_to_exitcode(status)
+        if usage.ru_maxrss * KIB > self._ours_bytes:
+            self._peak_bytes = max(self._peak_bytes, usage.ru_maxrss * KIB)
+        by_kernel = code == -signal.SIGKILL and not self._silent and not self._over_limit and self._ooms.more()
+        self._reason = self._over_limit or told(code, by_kernel)
+        words = last_words(self._map, self.ordinal, code)
+        self._last = LastWords(self._peak_bytes, words, bool(self._over_limit))
         self._timer = _cancel(self._timer)
         if self._silent or not self._linked:
             self._dead()
@@ -248,18 +298,8 @@ class SlotProcess:
     def _tell_end(self) -> None:
         if not self._silent:
             self._silent = True
-            self._owner.slot_died(self._number, self._reason, self.ordinal)
+            self._owner.slot_died(self._number, self._reason, self.ordinal, self._last)
         self._owner.slot_reaped(self._number)
-
-
-def told(status: int) -> str:
-    """How a process ended, for people."""
-    if status >= 0:
-        return f"exit code {status}"
-    try:
-        return f"signal {-status} ({signal.Signals(-status).name})"
-    except ValueError:
-        return f"signal {-status}"
 
 
 def _start(
@@ -279,7 +319,7 @@ def _page_file() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, mmap.PAGESIZE)
+    os.ftruncate(fd, FILE_BYTES)
     return fd
 
 

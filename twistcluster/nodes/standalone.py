@@ -44,6 +44,7 @@ def run_worker(
     log_level: str = "info",
     ready: Callable[[], None] = lambda: None,
     patience_s: float = PATIENCE_S,
+    memory_limit: int = 0,
 ) -> int:
     """Run a standalone worker until its cluster ends or it is told to leave; return the exit code.
 
@@ -58,12 +59,13 @@ def run_worker(
         log_level: of the lines on standard error.
         ready: called when the scheduler has taken it.
         patience_s: how long to look for a cluster that isn't there yet, or any more.
+        memory_limit: bytes that each slot may use; 0: any.
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     exit_on_signals()
     start_logging(level=log_level)
-    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s).run()
+    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s, memory_limit).run()
 
 
 class _Standalone:
@@ -78,6 +80,7 @@ class _Standalone:
         resources: dict[str, float],
         ready: Callable[[], None],
         patience_s: float,
+        memory_limit: int,
     ) -> None:
         self._reactor = reactor
         self._join = join
@@ -99,6 +102,7 @@ class _Standalone:
             on_end=self._ended,
             on_lost=self._lost,
             on_welcome=self._welcomed,
+            memory_limit=memory_limit,
         )
         self._joining = Joining(reactor, turn, self._node, self._find, self._joined, self._gave_up, patience_s)
 

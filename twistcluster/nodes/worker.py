@@ -15,9 +15,18 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from twistcluster.core.effects import Log, Remove
-from twistcluster.core.slots import NO_ITEM
+from twistcluster.core.slots import NO_ITEM, LastWords
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.core.worker_effects import (
+    Ended,
+    InterruptSlot,
+    KillSlot,
+    LimitSlot,
+    StartSlot,
+    ToSlot,
+    Up,
+    WorkerEffect,
+)
 from twistcluster.net.channel import Channel
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
@@ -25,6 +34,7 @@ from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
+from twistcluster.nodes.slot_memory import OomKills
 from twistcluster.nodes.slots import SlotProcess, surroundings
 from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
@@ -38,6 +48,8 @@ SAMPLE_S: Final = 0.02
 """Between two looks at the pages of slots that run something."""
 STATE_S: Final = 1.0
 """Between two looks at the processes of slots whose pages don't change."""
+MEMORY_SAMPLES: Final = (25, 5)
+"""At so many of these their memory is looked at, too: twice a second, and ten times where it is limited."""
 
 
 class WorkerNode:
@@ -58,6 +70,7 @@ class WorkerNode:
         on_welcome: called when the scheduler took the worker.
         clock: seconds that never go back.
         memory: reads how much of its memory the host uses.
+        memory_limit: bytes that a slot may use; 0: any.
     """
 
     def __init__(
@@ -76,6 +89,7 @@ class WorkerNode:
         on_welcome: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         memory: Callable[[], Memory | None] = host_memory,
+        memory_limit: int = 0,
     ) -> None:
         self.machine = Worker(slots, dict(resources or {}))
         self.name = name
@@ -97,8 +111,11 @@ class WorkerNode:
         self._environment = surroundings(os.environ, slots)
         self._ticker = Ticker(reactor, self._tick, clock)
         self._memory = MemoryWatch(reactor, memory, self._memory_seen)
+        self._memory_limit = memory_limit
+        self._ooms = OomKills()
         self._sampler: Timer | None = None
         self._states_at = 0.0
+        self._samples = 0
         self._stopped: Deferred[None] | None = None
         self._started = False
         self._ending_turn = False
@@ -191,11 +208,11 @@ class WorkerNode:
             self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True)
             self._end_turn_soon()
 
-    def slot_died(self, number: int, reason: str, ordinal: int) -> None:
+    def slot_died(self, number: int, reason: str, ordinal: int, last: LastWords) -> None:
         """A slot is dead."""
         if self._stopped is None:
             self._reaping[number] = self._slots.pop(number)
-            self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now()))
+            self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now(), last))
 
     def slot_limited(self, number: int, reached: int) -> None:
         """A limit holds."""
@@ -225,6 +242,9 @@ class WorkerNode:
                 case LimitSlot(number, ordinal, answer):
                     if (slot := self._slots.get(number)) is not None:
                         slot.limit(ordinal, answer)
+                case InterruptSlot(number, ordinal):
+                    if (slot := self._slots.get(number)) is not None:
+                        slot.interrupt(ordinal)
                 case StartSlot(number, delay_s):
                     if delay_s:
                         self._starting[number] = self._reactor.callLater(delay_s, self._start_slot, number)
@@ -258,7 +278,9 @@ class WorkerNode:
     def _start_slot(self, number: int) -> None:
         self._starting.pop(number, None)
         try:
-            slot = SlotProcess(self._reactor, self._turn, self, number, self._environment, self.folder, self.store)
+            slot = SlotProcess(
+                self._reactor, self._turn, self, number, self._environment, self.folder, self.store, self._ooms
+            )
         except OSError as error:
             reason = f"it could not be started: {error}"
             self._turn.soon(lambda: self._never_started(number, reason))
@@ -298,9 +320,13 @@ class WorkerNode:
 
     def _look_at_pages(self) -> None:
         now = self._ticker.now()
+        self._samples += 1
+        look_at_memory = self._samples % MEMORY_SAMPLES[self._memory_limit > 0] == 0
         for number in self.machine.sampling:
             slot = self._slots.get(number)
             if slot is not None and self._stopped is None:
+                if look_at_memory:
+                    slot.look_at_memory(self._memory_limit)
                 self._apply(self.machine.sampled(number, slot.ordinal, now))
         if now >= self._states_at + STATE_S:
             self._states_at = now

@@ -85,6 +85,8 @@ class SimulatedClient:
         priority: int = 0,
         resources: dict[str, float] | None = None,
         inputs: dict[int, list[tuple[SimulatedJob | None, int]]] | None = None,
+        retries: int = 0,
+        time_limit: float = 0.0,
     ) -> SimulatedJob:
         """Open a job of `count` items, its pages and all.
 
@@ -96,6 +98,8 @@ class SimulatedClient:
             resources: what an item needs.
             inputs: by item, what it waits for: items of jobs of this client (None: of this one), or with index -1 all
                 of a job.
+            retries: how often an item that failed runs again.
+            time_limit: seconds that an item may run; 0: any.
         """
         number = len(self.jobs) + 1
         job = self.jobs[number] = SimulatedJob(number, count)
@@ -108,6 +112,8 @@ class SimulatedClient:
                 count=None if lazy else count,
                 priority=priority,
                 resources=resources or {},
+                retries=retries,
+                time_limit=time_limit,
             )
         )
         for first in range(0, count, page_items):
@@ -132,7 +138,7 @@ class SimulatedClient:
         return job
 
     def cancel(self, job: SimulatedJob, start: int = 0, stop: int | None = None) -> None:
-        """Ask that items don't start."""
+        """Ask that items don't start, and stop."""
         self.say(Cancel(job.number, start, stop))
 
     def retry(self, job: SimulatedJob) -> None:

@@ -278,6 +278,7 @@ class SimulatedWorker(Seat, Protocol):
     stalls: Stalls
     fails: Callable[[int, int], bool]
     crashes: Callable[[int, int], bool]
+    deaf: Callable[[int, int], bool]
 
     def die(self) -> None:
         """The process is killed."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from twistcluster.core.worker import Worker
-from twistcluster.core.worker_effects import KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
+from twistcluster.core.worker_effects import InterruptSlot, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.testing.clock import Timer
 from twistcluster.testing.inputs import Inputs
 from twistcluster.testing.network import SimulatedLink
@@ -77,12 +77,28 @@ class SimulatedSlot:
         self._unsaid = 0
         self._unsaid_since = 0.0
         self._seconds = 0.0
+        self._began = 0.0
+        self._turn = 0
+        """Counts items, so that the end of one that was interrupted is not heard."""
         self.worker.later(START_S, self.stalls.happen, self._up)
 
     def said(self, message: Message) -> None:
         """The worker said something."""
         self._inbox.append(message)
         self.stalls.happen(self._go_on)
+
+    def interrupted(self, ordinal: int) -> None:
+        """A signal came, which means the item of this ordinal."""
+        bite, index = self._bite, self._index
+        if not self.alive or bite is None or self.ordinal != ordinal or self.worker.deaf(bite.job, index):
+            return
+        self._turn += 1
+        self._report(bite)
+        error = ErrorInfo("stopped", "KeyboardInterrupt", "stopped")
+        self._say(Failure(bite.bite, index, self.worker.now - self._began, error))
+        self._unsaid = self._index = index + 1
+        self._next()
+        self._go_on()
 
     def die(self, reason: str) -> None:
         """The process is gone; what it said before still arrives first."""
@@ -138,10 +154,12 @@ class SimulatedSlot:
         self.reached = ordinal + 1
         self._inputs.check(bite.job, self._index)
         seconds = self.worker.begin(self, bite.job, self._index)
-        self.worker.later(seconds, self.stalls.happen, self._ended, bite, seconds)
+        self._turn += 1
+        self._began = self.worker.now
+        self.worker.later(seconds, self.stalls.happen, self._ended, bite, seconds, self._turn)
 
-    def _ended(self, bite: Bite, seconds: float) -> None:
-        if not self.alive:
+    def _ended(self, bite: Bite, seconds: float, turn: int) -> None:
+        if not self.alive or turn != self._turn:
             return
         worker, index = self.worker, self._index
         if worker.crashes(bite.job, index):
@@ -173,7 +191,7 @@ class SimulatedSlot:
 class MachineWorker:
     """The real worker's machine in a simulated cluster.
 
-    Items fail where `fails(job, index)` says so, and end their slot where `crashes` does.
+    Items fail where `fails(job, index)` says so, end their slot where `crashes` does, and don't stop where `deaf` does.
     """
 
     link: "SimulatedLink"
@@ -184,6 +202,7 @@ class MachineWorker:
         self.stalls = Stalls(cluster.clock)
         self.links = 0
         """Lost so far."""
+        self.deaf: Callable[[int, int], bool] = lambda _job, _index: False
         self.alive = True
         self.runs: list[tuple[int, int]] = []
         """Items that ended in a slot: (job, index)."""
@@ -302,6 +321,9 @@ class MachineWorker:
                     slot = self._slots.pop(number, None)
                     if slot is not None:
                         slot.alive = False
+                case InterruptSlot(number, ordinal):
+                    if number in self._slots:
+                        self.later(HOP_S, self._slots[number].interrupted, ordinal)
                 case LimitSlot(number, ordinal, answer):
                     if number in self._slots:
                         self._slots[number].limit = ordinal

@@ -25,6 +25,7 @@ from twistcluster.wire.messages import (
     Revoke,
     Scale,
     SlotsChanged,
+    StopItems,
     Stored,
     Welcome,
 )
@@ -53,7 +54,7 @@ class HeldLease:
 class LeaseWorker:
     """A worker without processes: each slot runs an item for as long as the cluster says it takes.
 
-    Items fail where `fails(job, index)` says so, and end their slot where `crashes` does.
+    Items fail where `fails(job, index)` says so, end their slot where `crashes` does, and don't stop where `deaf` does.
     """
 
     link: "SimulatedLink"
@@ -69,6 +70,9 @@ class LeaseWorker:
         self.queue: deque[HeldLease] = deque()
         self.alive = True
         self.inputs = Inputs()
+        self.deaf: Callable[[int, int], bool] = lambda _job, _index: False
+        self.running: dict[tuple[int, int], int] = {}
+        """Items in slots, by lease and index: their job."""
         self.runs: list[tuple[int, int]] = []
         """Items that were started: (job, index)."""
         self.fails: Callable[[int, int], bool] = lambda _job, _index: False
@@ -90,6 +94,8 @@ class LeaseWorker:
                 self._start()
             case Revoke(lease=number, keep=keep):
                 self._give_back(number, keep)
+            case StopItems(lease=number, start=start, stop=stop):
+                self._stop(number, start, stop)
             case Scale(slots=slots):
                 self.scale(slots)
             case Welcome():
@@ -142,13 +148,15 @@ class LeaseWorker:
             if lease.next == lease.stop:
                 self.queue.popleft()
             self.free -= 1
+            self.running[lease.number, index] = lease.job
             self.inputs.check(lease.job, index)
             seconds = seconds_of(lease.job, index)
             clock.at(clock.now + seconds, self.stalls.happen, self._finish, self.links, lease, index, seconds)
 
     def _finish(self, links: int, lease: HeldLease, index: int, seconds: float) -> None:
-        if not self.alive or links != self.links:
+        if not self.alive or links != self.links or (lease.number, index) not in self.running:
             return
+        del self.running[lease.number, index]
         self.free += 1
         if self.crashes(lease.job, index):
             self.link.send(False, Crashed(lease.number, index, "signal 9 (SIGKILL)"))
@@ -162,6 +170,19 @@ class LeaseWorker:
             objects = [Stored(0, name, size)] if size else []
             self.link.send(False, Report(lease.number, index, 1, 0, seconds, objects=objects), (value,))
         self.runs.append((lease.job, index))
+        self._start()
+
+    def _stop(self, number: int, start: int, stop: int) -> None:
+        """Items were cancelled: give back what runs of them, and all of the lease that doesn't."""
+        lease = next((held for held in self.queue if held.number == number), None)
+        if lease is not None:
+            self._give_back(number, 0)
+        cancelled = [(key, job) for key, job in self.running.items() if key[0] == number and start <= key[1] < stop]
+        for (_, index), job in cancelled:
+            if not self.deaf(job, index):
+                del self.running[number, index]
+                self.free += 1
+                self.link.send(False, Released(number, index, index + 1))
         self._start()
 
     def _give_back(self, number: int, keep: int) -> None:

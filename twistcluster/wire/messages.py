@@ -76,6 +76,7 @@ __all__ = [
     "StepDone",
     "Stop",
     "StopCluster",
+    "StopItems",
     "Stopping",
     "Stored",
     "Values",
@@ -281,6 +282,12 @@ class OpenJob(Message, tag=True):
     resources: dict[str, float] = {}
     source: int = 0
     """Another job of this client: item i's only argument is the result of its item i. No pages follow."""
+    retries: int = 0
+    """How often an item runs again after an exception or a time-out."""
+    time_limit: float = 0.0
+    """Seconds that an item may run; 0: any."""
+    max_crashes: int = 3
+    """An item fails when its slot died on it so often."""
 
 
 class Page(Message, tag=True):
@@ -311,7 +318,7 @@ class CloseJob(Message, tag=True):
 
 
 class Cancel(Message, tag=True):
-    """Items `start` to `stop` shall not start; `stop` None: nor any that are still to come."""
+    """Items `start` to `stop` shall not start, and stop if they run; `stop` None: nor any that are still to come."""
 
     job: int
     start: int = 0
@@ -411,9 +418,10 @@ class Report(Message, tag=True):
 class ErrorInfo(Message):
     """What is known of an error without unpickling anything."""
 
-    why: Literal["raised", "argument", "result", "crashed", "lost", "context", "input", "gone"]
+    why: Literal["raised", "argument", "result", "crashed", "lost", "context", "input", "gone", "timeout", "stopped"]
     """`argument`: could not be unpickled; `result`: could not be pickled; `context`: its slot could not be prepared;
-    `input`: what it waits for failed; `gone`: a value that it needs is in no store any more and can't be made again."""
+    `input`: what it waits for failed; `gone`: a value that it needs is in no store any more and can't be made again;
+    `timeout`: it ran longer than its `time_limit`; `stopped`: a slot's word for an item that its worker interrupted."""
     type: str
     message: str
     traceback: str = ""
@@ -465,7 +473,7 @@ class Failed(Message, tag=True):
 
 
 class Cancelled(Message, tag=True):
-    """These ranges were cancelled before they started."""
+    """These ranges were cancelled: they did not start, or were stopped while they ran."""
 
     job: int
     ranges: list[tuple[int, int]]
@@ -631,8 +639,19 @@ class Revoke(Message, tag=True):
     keep: int = 0
 
 
+class StopItems(Message, tag=True):
+    """Items `start` to `stop` of a lease are cancelled: what runs of them is stopped, the rest doesn't start.
+
+    Each is answered: by `Released`, or by the `Report` of one that succeeded before it could be stopped.
+    """
+
+    lease: int
+    start: int
+    stop: int
+
+
 class Released(Message, tag=True):
-    """Items `start` to `stop` of the lease were not started and are the sender's no more (none, if equal)."""
+    """Items `start` to `stop` of the lease were not started, or were stopped, and are the sender's no more (none, if equal)."""
 
     lease: int
     start: int
@@ -646,6 +665,14 @@ class Crashed(Message, tag=True):
     index: int
     reason: str
     """"signal 9 (SIGKILL)", "exit code 3": for people."""
+    peak_bytes: int = 0
+    """The most memory that the slot's process ever had; 0: not known."""
+    printed: str = ""
+    """The last lines that the item printed, and where its code was if the slot could still say that."""
+    over_limit: bool = False
+    """The worker killed it: it used more than the memory limit of a slot."""
+    first: bool = False
+    """No other item had ended in that slot."""
 
 
 class Running(Message, tag=True):
@@ -761,6 +788,7 @@ SchedulerToWorker = (
     | Freed
     | Lease
     | Revoke
+    | StopItems
     | Scale
     | RestartSlots
     | Step
