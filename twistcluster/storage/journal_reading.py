@@ -1,0 +1,138 @@
+"""How rows come back.
+
+Owns: the questions that are asked of a journal. Must not know: threads, who asks.
+"""
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+
+from twistcluster.storage.journal_rows import (
+    ClientRow,
+    ContextRow,
+    EntryHead,
+    EntryRow,
+    JobRow,
+    JobSize,
+    PageHead,
+    PageRow,
+    StateRow,
+    StoredRow,
+    TallyRow,
+)
+
+__all__ = ["Reading", "read_blob", "read_log", "read_page", "read_sizes"]
+
+
+def _split(sizes: bytes | None, body: bytes) -> tuple[bytes | memoryview, ...]:
+    if sizes is None:
+        return (body,)
+    view = memoryview(body)
+    buffers = []
+    at = 0
+    for length in struct.unpack(f"<{len(sizes) // 8}Q", sizes):
+        buffers.append(view[at : at + length])
+        at += length
+    return tuple(buffers)
+
+
+class Reading:
+    """All that a journal holds, for a scheduler that comes back. Everything is read when it is asked for.
+
+    It can be used until the first `Journal.record`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def clients(self) -> Iterator[ClientRow]:
+        """Clients and the highest contiguous sequence seen of each."""
+        return map(ClientRow._make, self._connection.execute("SELECT id, sequence FROM clients"))
+
+    def jobs(self) -> Iterator[tuple[JobRow, StateRow | None]]:
+        """Jobs and their last states, in the order of their keys. `blobs` is empty: see `names`."""
+        query = (
+            "SELECT key, client, number, label, named, header, created, context, job, items, input_error, state, ended "
+            "FROM jobs LEFT JOIN states ON job = key ORDER BY key"
+        )
+        for row in self._connection.execute(query):
+            key, client, number, label, named, header, created, context = row[:8]
+            state = None if row[8] is None else StateRow._make(row[8:])
+            yield JobRow(key, client, number, label, bool(named), header, created, context), state
+
+    def contexts(self) -> Iterator[ContextRow]:
+        """Contexts. `blobs` is empty: the message names them."""
+        return (ContextRow(*row) for row in self._connection.execute("SELECT digest, header FROM contexts"))
+
+    def blobs(self) -> Iterator[tuple[bytes, int]]:
+        """Digest and length of each blob."""
+        return iter(self._connection.execute("SELECT digest, length(data) FROM blobs"))
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """A blob's bytes."""
+        return read_blob(self._connection, digest)
+
+    def names(self, job: int) -> list[bytes]:
+        """The digests that a job names: its context's, functions', and those of its pages and results."""
+        return [digest for (digest,) in self._connection.execute("SELECT digest FROM names WHERE holder = ?", (job,))]
+
+    def pages(self) -> Iterator[PageHead]:
+        """All pages, by job and first item, without their buffers."""
+        query = "SELECT job, first, items, header, length(body) FROM pages ORDER BY job, first"
+        return map(PageHead._make, self._connection.execute(query))
+
+    def page(self, job: int, first: int) -> PageRow | None:
+        """One page with its buffers."""
+        return read_page(self._connection, job, first)
+
+    def entries(self) -> Iterator[EntryHead]:
+        """All entries of all logs, by job and position, without their buffers."""
+        query = "SELECT job, position, kind, first, items, header, length(body) FROM entries ORDER BY job, position"
+        return map(EntryHead._make, self._connection.execute(query))
+
+    def tallies(self) -> Iterator[TallyRow]:
+        """What counts against items."""
+        query = "SELECT job, item, kind, n FROM tallies WHERE n > 0 ORDER BY job, item"
+        return map(TallyRow._make, self._connection.execute(query))
+
+    def objects(self) -> Iterator[StoredRow]:
+        """Objects that the cluster owns."""
+        return map(StoredRow._make, self._connection.execute("SELECT id, nbytes, place FROM objects"))
+
+
+def read_blob(connection: sqlite3.Connection, digest: bytes) -> bytes | None:
+    """A blob's bytes; None: there is none."""
+    row = connection.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def read_page(connection: sqlite3.Connection, job: int, first: int) -> PageRow | None:
+    """One page; None: there is none."""
+    row = connection.execute(
+        "SELECT items, header, sizes, body FROM pages WHERE job = ? AND first = ?", (job, first)
+    ).fetchone()
+    return None if row is None else PageRow(job, first, row[0], row[1], _split(row[2], row[3]))
+
+
+def read_log(connection: sqlite3.Connection, job: int, position: int, limit_bytes: int) -> list[EntryRow]:
+    """Entries from a position on, in order: at least one if there is one, and no more than `limit_bytes` otherwise."""
+    found: list[EntryRow] = []
+    cursor = connection.execute(
+        "SELECT position, kind, first, items, header, sizes, body FROM entries WHERE job = ? AND position >= ? "
+        "ORDER BY position",
+        (job, position),
+    )
+    total = 0
+    for at, kind, first, items, header, sizes, body in cursor:
+        total += len(header) + len(body)
+        if found and total > limit_bytes:
+            break
+        found.append(EntryRow(job, at, kind, first, items, header, _split(sizes, body)))
+    cursor.close()
+    return found
+
+
+def read_sizes(connection: sqlite3.Connection) -> list[JobSize]:
+    """The jobs that ended, the oldest end first."""
+    query = "SELECT job, nbytes, ended FROM states WHERE ended IS NOT NULL ORDER BY ended"
+    return [*map(JobSize._make, connection.execute(query))]

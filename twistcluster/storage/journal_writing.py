@@ -1,0 +1,231 @@
+"""How rows become statements: few of them, whatever the number of rows.
+
+Owns: the order in which a commit's rows are written, statements that take many rows at once. Each step of a statement
+lets go of the interpreter and takes it again, which can wait for milliseconds while the owner's thread is busy: so a
+statement takes up to 64 rows, not one. Must not know: threads, when a commit is made.
+"""
+
+import sqlite3
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from twistcluster.storage.journal_rows import (
+    BlobRow,
+    Change,
+    ClientRow,
+    ContextRow,
+    EntryRow,
+    JobRow,
+    JobsGone,
+    ObjectsGone,
+    PageRow,
+    PagesGone,
+    StateRow,
+    StoredRow,
+    TallyRow,
+)
+from twistcluster.wire.frames import Buffer
+
+__all__ = ["commit"]
+
+ROWS: Final = (64, 8, 1)
+"""So many rows go into one statement."""
+
+
+class Table(NamedTuple):
+    """How rows get into a table."""
+
+    begin: str
+    columns: int
+    end: str = ""
+
+
+Row = Sequence[Any]
+Step = tuple[Table, list[Row]]
+
+_NAMES: Final = Table("INSERT OR IGNORE INTO names VALUES", 2)
+_CLIENTS: Final = Table(
+    "INSERT INTO clients VALUES", 2, " ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)"
+)
+_BLOBS: Final = Table("INSERT OR IGNORE INTO blobs VALUES", 2)
+_CONTEXTS: Final = Table("INSERT OR IGNORE INTO contexts VALUES", 2)
+_JOBS: Final = Table("INSERT OR REPLACE INTO jobs VALUES", 8)
+_STATES: Final = Table("INSERT OR REPLACE INTO states (job, items, input_error, state, ended) VALUES", 5)
+_PAGES: Final = Table("INSERT OR REPLACE INTO pages VALUES", 6)
+_PAGES_GONE: Final = Table("DELETE FROM pages WHERE (job, first) IN (VALUES", 2, ")")
+_ENTRIES: Final = Table("INSERT OR REPLACE INTO entries VALUES", 8)
+_TALLIES: Final = Table("INSERT OR REPLACE INTO tallies VALUES", 4)
+_OBJECTS: Final = Table("INSERT OR REPLACE INTO objects VALUES", 3)
+_OBJECTS_GONE: Final = Table("DELETE FROM objects WHERE id IN (VALUES", 1, ")")
+_SIZE: Final = """
+UPDATE states SET nbytes =
+  (SELECT coalesce(sum(length(header) + length(body)), 0) FROM entries WHERE job = ?1)
+  + (SELECT coalesce(sum(length(header) + length(body)), 0) FROM pages WHERE job = ?1)
+WHERE job = ?1
+"""
+
+_FORGET_JOB: Final = (
+    "INSERT OR IGNORE INTO going SELECT digest FROM names WHERE holder = ?",
+    "DELETE FROM names WHERE holder = ?",
+    "DELETE FROM jobs WHERE key = ?",
+    "DELETE FROM states WHERE job = ?",
+    "DELETE FROM pages WHERE job = ?",
+    "DELETE FROM entries WHERE job = ?",
+    "DELETE FROM tallies WHERE job = ?",
+)
+_FORGET_UNNAMED: Final = (
+    # First contexts, then the blobs that only those named.
+    "DELETE FROM contexts WHERE digest IN (SELECT digest FROM going)"
+    " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = contexts.digest)",
+    "INSERT OR IGNORE INTO going SELECT digest FROM names WHERE holder IN (SELECT digest FROM going)"
+    " AND holder NOT IN (SELECT digest FROM contexts)",
+    "DELETE FROM names WHERE holder IN (SELECT digest FROM going) AND holder NOT IN (SELECT digest FROM contexts)",
+    "DELETE FROM blobs WHERE digest IN (SELECT digest FROM going)"
+    " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = blobs.digest)",
+)
+
+
+def _context(row: ContextRow, names: list[Row]) -> Iterable[Row]:
+    names += [(row.digest, blob) for blob in row.blobs]
+    return ((row.digest, row.header),)
+
+
+def _job(row: JobRow, names: list[Row]) -> Iterable[Row]:
+    key, client, number, label, named, header, created, context, blobs = row
+    names += [(key, blob) for blob in blobs]
+    names.append((key, context))
+    return ((key, client, number, label, named, created, context, header),)
+
+
+def _page(row: PageRow, names: list[Row]) -> Iterable[Row]:
+    job, first, items, header, buffers, blobs = row
+    if blobs:
+        names += [(job, blob) for blob in blobs]
+    return ((job, first, items, header, *_joined(buffers)),)
+
+
+def _entry(row: EntryRow, names: list[Row]) -> Iterable[Row]:
+    job, position, kind, first, items, header, buffers, blobs = row
+    if blobs:
+        names += [(job, blob) for blob in blobs]
+    return ((job, position, kind, first, items, header, *_joined(buffers)),)
+
+
+def _pages_gone(row: PagesGone, names: list[Row]) -> Iterable[Row]:
+    return [(row.job, first) for first in row.firsts]
+
+
+def _objects_gone(row: ObjectsGone, names: list[Row]) -> Iterable[Row]:
+    return [(each,) for each in row.ids]
+
+
+def _as_it_is(row: Row, names: list[Row]) -> Iterable[Row]:
+    return (row,)
+
+
+def _joined(buffers: tuple[Buffer, ...]) -> tuple[bytes | None, Buffer]:
+    if len(buffers) == 1:
+        return None, buffers[0]
+    lengths = [memoryview(buffer).nbytes for buffer in buffers]
+    return struct.pack(f"<{len(lengths)}Q", *lengths), b"".join(buffers)
+
+
+_WAYS: Final[dict[type, tuple[str, Table, Callable[[Any, list[Row]], Iterable[Row]]]]] = {
+    ClientRow: ("clients", _CLIENTS, _as_it_is),
+    BlobRow: ("blobs", _BLOBS, _as_it_is),
+    ContextRow: ("contexts", _CONTEXTS, _context),
+    JobRow: ("jobs", _JOBS, _job),
+    StateRow: ("states", _STATES, _as_it_is),
+    PageRow: ("pages", _PAGES, _page),
+    PagesGone: ("pages", _PAGES_GONE, _pages_gone),
+    EntryRow: ("entries", _ENTRIES, _entry),
+    TallyRow: ("tallies", _TALLIES, _as_it_is),
+    StoredRow: ("objects", _OBJECTS, _as_it_is),
+    ObjectsGone: ("objects", _OBJECTS_GONE, _objects_gone),
+}
+
+
+def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Write all of it, or nothing.
+
+    Raises:
+        sqlite3.Error: nothing was written.
+    """
+    run = connection.execute
+    run("BEGIN IMMEDIATE")
+    try:
+        for part in _parts(changes):
+            if isinstance(part, JobsGone):
+                _forget(connection, part.jobs)
+            else:
+                for table, rows in _steps(part):
+                    _write(connection, table, rows)
+                for change in part:
+                    if type(change) is StateRow and change.ended is not None:
+                        run(_SIZE, (change.job,))
+        run("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            run("ROLLBACK")
+        raise
+
+
+def _parts(changes: Sequence[Change]) -> Iterable[Sequence[Change] | JobsGone]:
+    """What is forgotten may have come just before it."""
+    begin = 0
+    for at, change in enumerate(changes):
+        if type(change) is JobsGone:
+            yield changes[begin:at]
+            yield change
+            begin = at + 1
+    yield changes[begin:] if begin else changes
+
+
+def _steps(changes: Sequence[Change]) -> list[Step]:
+    """Rows of one table in their order; between tables the order makes no difference."""
+    steps: list[Step] = []
+    names: list[Row] = []
+    current: dict[str, Step] = {}
+    for change in changes:
+        place, table, rows_of = _WAYS[type(change)]
+        step = current.get(place)
+        if step is None or step[0] is not table:
+            step = current[place] = (table, [])
+            steps.append(step)
+        step[1].extend(rows_of(change, names))
+    if names:
+        steps.append((_NAMES, names))
+    return steps
+
+
+_statements: dict[tuple[Table, int], str] = {}
+
+
+def _statement(table: Table, rows: int) -> str:
+    statement = _statements.get((table, rows))
+    if statement is None:
+        row = f"({','.join('?' * table.columns)})"
+        statement = _statements[table, rows] = f"{table.begin} {','.join([row] * rows)}{table.end}"
+    return statement
+
+
+def _write(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> None:
+    at, left = 0, len(rows)
+    for size in ROWS:
+        while left >= size:
+            connection.execute(_statement(table, size), list(chain.from_iterable(rows[at : at + size])))
+            at += size
+            left -= size
+
+
+def _forget(connection: sqlite3.Connection, jobs: Sequence[int]) -> None:
+    run = connection.execute
+    run("CREATE TEMP TABLE IF NOT EXISTS going (digest BLOB PRIMARY KEY)")
+    run("DELETE FROM going")
+    for job in jobs:
+        for statement in _FORGET_JOB:
+            run(statement, (job,))
+    for statement in _FORGET_UNNAMED:
+        run(statement)
