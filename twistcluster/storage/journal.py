@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from twistcluster.core.rows import Change, EntryRow, JobsGone, JobSize, PageRow
 from twistcluster.errors import JournalLost, TwistclusterError
 from twistcluster.storage import journal_reading
 from twistcluster.storage.journal_file import JournalFile, passes
 from twistcluster.storage.journal_reading import Reading
-from twistcluster.storage.journal_rows import Change, EntryRow, JobsGone, JobSize, PageRow
 from twistcluster.storage.journal_writing import commit
 
 __all__ = ["Call", "Done", "Journal"]
@@ -42,7 +42,7 @@ class Journal:
 
     Example:
         >>> import queue, tempfile
-        >>> from twistcluster.storage.journal_rows import ClientRow
+        >>> from twistcluster.core.rows import ClientRow
         >>> calls = queue.SimpleQueue()
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     journal = Journal(f"{folder}/lab/journal.db", calls.put)

@@ -7,7 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 
-from twistcluster.storage.journal_rows import (
+from twistcluster.core.rows import (
     ClientRow,
     ContextRow,
     EntryHead,

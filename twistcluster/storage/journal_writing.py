@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from twistcluster.storage.journal_rows import (
+from twistcluster.core.rows import (
     BlobRow,
     Change,
     ClientRow,

@@ -44,6 +44,7 @@ __all__ = [
     "JobProgress",
     "JobStatus",
     "Keep",
+    "Kept",
     "Lease",
     "ListJobs",
     "Message",
@@ -459,6 +460,15 @@ class Failed(Message, tag=True):
     definitions: list[bytes] = []
 
 
+class Kept(Message, tag=True):
+    """The job, its first `items` items and all that was told of it are in the cluster's journal."""
+
+    job: int
+    items: int
+    over: bool
+    """With what became of all of them."""
+
+
 class Cancelled(Message, tag=True):
     """These ranges were cancelled before they started."""
 
@@ -722,6 +732,7 @@ SchedulerToClient = (
     | Cancelled
     | Output
     | CloseJob
+    | Kept
     | JobProgress
     | Wanted
     | Freed
