@@ -30,8 +30,8 @@ Call = Callable[[Callable[[], object]], object]
 """Runs a function on the owner's thread, soon: a reactor's `callFromThread`."""
 Done = Callable[[TwistclusterError | None], object]
 
-PACE_S: Final = 0.002
-"""From the begin of one commit to the next, at least."""
+PACE_S: Final = 0.005
+"""From the begin of one commit to the next, at least. (The first after a pause is made at once.)"""
 RETRY_S: Final = 1.0
 VACUUM_PAGES: Final = 256
 """Given back to the file system at a time: 1 MiB."""
@@ -107,7 +107,7 @@ class Journal:
     def load(self) -> Reading:
         """What the journal holds, to be read before anything is recorded."""
         assert self._thread is None, "reading goes through the writer once it runs"
-        return Reading(self._file.connection)
+        return Reading(self._file)
 
     # ---- on the owner's thread -------------------------------------------------------------------------------------
 

@@ -56,13 +56,13 @@ class JournalFile:
                 path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
             )
         except sqlite3.Error as error:
-            raise self._unopened(error) from error
+            raise self._unopened(error) from None
         try:
             self._begin(writer)
         except BaseException as error:
             self.connection.close()
             if isinstance(error, sqlite3.Error):
-                raise self._unopened(error) from error
+                raise self._unopened(error) from None
             raise
         self._identities = self._look()
 

@@ -5,8 +5,10 @@ Owns: the questions that are asked of a journal. Must not know: threads, who ask
 
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from twistcluster.storage.journal_file import JournalFile
 from twistcluster.storage.journal_rows import (
     ClientRow,
     ContextRow,
@@ -22,6 +24,9 @@ from twistcluster.storage.journal_rows import (
 )
 
 __all__ = ["Reading", "read_blob", "read_log", "read_page", "read_sizes"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _split(sizes: bytes | None, body: bytes) -> tuple[bytes | memoryview, ...]:
@@ -40,14 +45,29 @@ class Reading:
     """All that a journal holds, for a scheduler that comes back. Everything is read when it is asked for.
 
     It can be used until the first `Journal.record`.
+
+    Raises:
+        JournalDamaged: from any of its methods, where a part is reached that is broken.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._file.connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise self._file.explain(error) from None
+
+    def _one(self, read: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(self._file.connection, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise self._file.explain(error) from None
 
     def clients(self) -> Iterator[ClientRow]:
         """Clients and the highest contiguous sequence seen of each."""
-        return map(ClientRow._make, self._connection.execute("SELECT id, sequence FROM clients"))
+        return map(ClientRow._make, self._rows("SELECT id, sequence FROM clients"))
 
     def jobs(self) -> Iterator[tuple[JobRow, StateRow | None]]:
         """Jobs and their last states, in the order of their keys. `blobs` is empty: see `names`."""
@@ -55,49 +75,49 @@ class Reading:
             "SELECT key, client, number, label, named, header, created, context, job, items, input_error, state, ended "
             "FROM jobs LEFT JOIN states ON job = key ORDER BY key"
         )
-        for row in self._connection.execute(query):
+        for row in self._rows(query):
             key, client, number, label, named, header, created, context = row[:8]
             state = None if row[8] is None else StateRow._make(row[8:])
             yield JobRow(key, client, number, label, bool(named), header, created, context), state
 
     def contexts(self) -> Iterator[ContextRow]:
         """Contexts. `blobs` is empty: the message names them."""
-        return (ContextRow(*row) for row in self._connection.execute("SELECT digest, header FROM contexts"))
+        return (ContextRow(*row) for row in self._rows("SELECT digest, header FROM contexts"))
 
     def blobs(self) -> Iterator[tuple[bytes, int]]:
         """Digest and length of each blob."""
-        return iter(self._connection.execute("SELECT digest, length(data) FROM blobs"))
+        return ((digest, length) for digest, length in self._rows("SELECT digest, length(data) FROM blobs"))
 
     def blob(self, digest: bytes) -> bytes | None:
         """A blob's bytes."""
-        return read_blob(self._connection, digest)
+        return self._one(read_blob, digest)
 
     def names(self, job: int) -> list[bytes]:
         """The digests that a job names: its context's, functions', and those of its pages and results."""
-        return [digest for (digest,) in self._connection.execute("SELECT digest FROM names WHERE holder = ?", (job,))]
+        return [digest for (digest,) in self._rows("SELECT digest FROM names WHERE holder = ?", (job,))]
 
     def pages(self) -> Iterator[PageHead]:
         """All pages, by job and first item, without their buffers."""
         query = "SELECT job, first, items, header, length(body) FROM pages ORDER BY job, first"
-        return map(PageHead._make, self._connection.execute(query))
+        return map(PageHead._make, self._rows(query))
 
     def page(self, job: int, first: int) -> PageRow | None:
         """One page with its buffers."""
-        return read_page(self._connection, job, first)
+        return self._one(read_page, job, first)
 
     def entries(self) -> Iterator[EntryHead]:
         """All entries of all logs, by job and position, without their buffers."""
         query = "SELECT job, position, kind, first, items, header, length(body) FROM entries ORDER BY job, position"
-        return map(EntryHead._make, self._connection.execute(query))
+        return map(EntryHead._make, self._rows(query))
 
     def tallies(self) -> Iterator[TallyRow]:
         """What counts against items."""
         query = "SELECT job, item, kind, n FROM tallies WHERE n > 0 ORDER BY job, item"
-        return map(TallyRow._make, self._connection.execute(query))
+        return map(TallyRow._make, self._rows(query))
 
     def objects(self) -> Iterator[StoredRow]:
         """Objects that the cluster owns."""
-        return map(StoredRow._make, self._connection.execute("SELECT id, nbytes, place FROM objects"))
+        return map(StoredRow._make, self._rows("SELECT id, nbytes, place FROM objects"))
 
 
 def read_blob(connection: sqlite3.Connection, digest: bytes) -> bytes | None:

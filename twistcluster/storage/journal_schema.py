@@ -85,7 +85,7 @@ def prepare(
 
 def _bring_up(connection: sqlite3.Connection, path: str, migrations: Mapping[int, Sequence[str]]) -> None:
     version = _number(connection, "user_version")
-    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    found = _tables(connection)
     application = _number(connection, "application_id")
     if not (found or application or version):
         _run(connection, (f"PRAGMA application_id = {APPLICATION}", *SCHEMA))
@@ -100,6 +100,8 @@ def _bring_up(connection: sqlite3.Connection, path: str, migrations: Mapping[int
         )
     else:
         for step in range(version, VERSION):
+            if step not in migrations:
+                raise JournalDamaged(f"the journal {path} has a format ({step}) that no version wrote: move it away")
             _run(connection, migrations[step])
     if version != VERSION:
         connection.execute(f"PRAGMA user_version = {VERSION}")

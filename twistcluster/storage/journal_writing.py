@@ -77,13 +77,19 @@ _FORGET_JOB: Final = (
 )
 _FORGET_UNNAMED: Final = (
     # First contexts, then the blobs that only those named.
-    "DELETE FROM contexts WHERE digest IN (SELECT digest FROM going)"
-    " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = contexts.digest)",
-    "INSERT OR IGNORE INTO going SELECT digest FROM names WHERE holder IN (SELECT digest FROM going)"
-    " AND holder NOT IN (SELECT digest FROM contexts)",
+    (
+        "DELETE FROM contexts WHERE digest IN (SELECT digest FROM going)"
+        " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = contexts.digest)"
+    ),
+    (
+        "INSERT OR IGNORE INTO going SELECT digest FROM names WHERE holder IN (SELECT digest FROM going)"
+        " AND holder NOT IN (SELECT digest FROM contexts)"
+    ),
     "DELETE FROM names WHERE holder IN (SELECT digest FROM going) AND holder NOT IN (SELECT digest FROM contexts)",
-    "DELETE FROM blobs WHERE digest IN (SELECT digest FROM going)"
-    " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = blobs.digest)",
+    (
+        "DELETE FROM blobs WHERE digest IN (SELECT digest FROM going)"
+        " AND NOT EXISTS (SELECT 1 FROM names WHERE names.digest = blobs.digest)"
+    ),
 )
 
 
