@@ -1,5 +1,6 @@
 """What tests of the journal share: an owner with a thread of its own choice, and what a journal should hold."""
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Iterable
@@ -45,6 +46,14 @@ class Owner:
         deadline = time.monotonic() + WAIT_SECONDS
         while not until():
             self.calls.get(timeout=max(0.0, deadline - time.monotonic()))()
+
+    def pump_until(self, condition: Callable[[], object]) -> None:
+        """As `pump`, for what nobody calls about."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            with contextlib.suppress(queue.Empty):
+                self.calls.get(timeout=0.02)()
 
     def record(self, journal: Journal, *changes: Change) -> Any:
         """What `done` was called with."""

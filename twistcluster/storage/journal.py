@@ -230,7 +230,7 @@ class Journal:
         except sqlite3.Error as error:
             return self._file.explain(error)
         except Exception as error:  # a row that is none: our bug, which must not end this thread in silence
-            return JournalLost(f"the journal {self.path} can't take what it was told ({error!r})")
+            return self._file.explain(error)
         self._slack = self._slack or any(type(change) is JobsGone for change in changes)
         return self._file.lost()
 

@@ -100,8 +100,8 @@ class JournalFile:
         states = [os.stat(self.path), os.stat(f"{self.path}-wal")]
         return [(state.st_dev, state.st_ino) for state in states]
 
-    def explain(self, error: sqlite3.Error) -> TwistclusterError:
-        """Our error for one of SQLite's, once the journal is open."""
+    def explain(self, error: Exception) -> TwistclusterError:
+        """Our error for one of SQLite's, or for one of ours, once the journal is open."""
         code = _code(error)
         if code in _DAMAGED:
             return self._damaged(str(error))
@@ -137,5 +137,5 @@ def passes(error: TwistclusterError) -> bool:
     return isinstance(error, JournalFull)
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -158,12 +158,16 @@ def _check(path: str, is_kind: object, kind: str, remedy: str) -> None:
     assert callable(is_kind)
     if not is_kind(state.st_mode):
         raise AccessDenied(f"{path} is not {kind} (or a link to one): remove it, or name another folder with store=")
-    if state.st_uid != os.geteuid():
+    if state.st_uid != _user():
         raise AccessDenied(
             f"{path} belongs to the user with id {state.st_uid}, not to you: name a folder of your own with store="
         )
     if state.st_mode & 0o077:
         raise AccessDenied(f"{path} is open to other users (mode {state.st_mode & 0o777:o}): run `{remedy} {path}`")
+
+
+def _user() -> int:
+    return os.geteuid()
 
 
 def in_use(path: str) -> JournalInUse:
