@@ -239,7 +239,9 @@ def test_this_process_has_it(owner, path, child):
     journal = owner.open(path)
     refused(owner, path, JournalInUse, "this process")
     # The attempt must not have dropped the first one's lock.
-    told = child(f"try:\n    exec({HOLD!r})\nexcept Exception as e:\n    print('ready')\n    print(type(e).__name__)", str(path))
+    told = child(
+        f"try:\n    exec({HOLD!r})\nexcept Exception as e:\n    print('ready')\n    print(type(e).__name__)", str(path)
+    )
     assert told.stdout.readline().strip() == "JournalInUse"
     journal.close()
 

@@ -117,10 +117,14 @@ class Journal:
         `done(None)` is called once they are on the disk, `done(error)` when they will never be.
         """
         with self._lock:
-            self._changes.extend(changes)
-            if done is not None:
-                self._dones.append(done)
-            self._ring()
+            if not self._closing:
+                self._changes.extend(changes)
+                if done is not None:
+                    self._dones.append(done)
+                self._ring()
+                return
+        if done is not None:
+            self._answer_all([done], self._closed())
 
     def read_log(
         self, job: int, position: int, limit_bytes: int, done: Callable[[list[EntryRow] | TwistclusterError], object]
@@ -145,15 +149,21 @@ class Journal:
         with self._lock:
             self._closing = True
             self._ring()
-        if self._thread is not None:
-            self._thread.join()
-        else:
+        if self._thread is None:
             self._file.close()
+        else:
+            self._thread.join()
 
     def _ask(self, read: Callable[[], T], done: Callable[[T | TwistclusterError], object]) -> None:
         with self._lock:
-            self._reads.append(partial(self._answer, read, done))
-            self._ring()
+            if not self._closing:
+                self._reads.append(partial(self._answer, read, done))
+                self._ring()
+                return
+        self._call(partial(done, self._closed()))
+
+    def _closed(self) -> TwistclusterError:
+        return self._broken or JournalLost(f"the journal {self.path} is closed: start the cluster again")
 
     def _ring(self) -> None:
         if self._thread is None and not self._closing:
@@ -169,7 +179,7 @@ class Journal:
         while not self._turn():
             pass
         if self._late[1]:
-            error = self._broken or self._trouble or JournalLost(f"the journal {self.path} was closed")
+            error = self._trouble or self._closed()
             self._answer_all(self._late[1], error)
         self._file.close()
 

@@ -33,6 +33,7 @@ _SETTINGS: Final = (
     "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA secure_delete = OFF",
+    "PRAGMA recursive_triggers = ON",  # a row that is replaced is deleted with its rest
 )
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})

@@ -6,7 +6,7 @@ Owns: the questions that are asked of a journal. Must not know: threads, who ask
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from twistcluster.storage.journal_file import JournalFile
 from twistcluster.storage.journal_rows import (
@@ -22,11 +22,31 @@ from twistcluster.storage.journal_rows import (
     StoredRow,
     TallyRow,
 )
+from twistcluster.storage.journal_schema import CHUNK_BYTES
 
 __all__ = ["Reading", "read_blob", "read_log", "read_page", "read_sizes"]
 
+_LENGTHS: Final = {
+    "blobs": "SELECT digest, length(data) + iif(length(data) < {chunk}, 0,"
+    " (SELECT coalesce(sum(length(rest.data)), 0) FROM rest WHERE place = 'blobs' AND a = digest)) FROM blobs",
+    "pages": "SELECT job, first, items, header, length(body) + iif(length(body) < {chunk}, 0,"
+    " (SELECT coalesce(sum(length(data)), 0) FROM rest WHERE place = 'pages' AND a = job AND b = first))"
+    " FROM pages ORDER BY job, first",
+    "entries": "SELECT job, position, kind, first, items, header, length(body) + iif(length(body) < {chunk}, 0,"
+    " (SELECT coalesce(sum(length(data)), 0) FROM rest WHERE place = 'entries' AND a = job AND b = position))"
+    " FROM entries ORDER BY job, position",
+}
+"""All rows with the lengths of what is left out."""
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _whole(connection: sqlite3.Connection, place: str, a: int | bytes, b: int, data: bytes) -> bytes:
+    """What is longer than a chunk goes on elsewhere."""
+    if len(data) < CHUNK_BYTES:
+        return data
+    query = "SELECT data FROM rest WHERE place = ? AND a = ? AND b = ? ORDER BY at"
+    return b"".join((data, *(part for (part,) in connection.execute(query, (place, a, b)))))
 
 
 def _split(sizes: bytes | None, body: bytes) -> tuple[bytes | memoryview, ...]:
@@ -86,7 +106,7 @@ class Reading:
 
     def blobs(self) -> Iterator[tuple[bytes, int]]:
         """Digest and length of each blob."""
-        return ((digest, length) for digest, length in self._rows("SELECT digest, length(data) FROM blobs"))
+        return ((digest, length) for digest, length in self._rows(_LENGTHS["blobs"].format(chunk=CHUNK_BYTES)))
 
     def blob(self, digest: bytes) -> bytes | None:
         """A blob's bytes."""
@@ -98,7 +118,7 @@ class Reading:
 
     def pages(self) -> Iterator[PageHead]:
         """All pages, by job and first item, without their buffers."""
-        query = "SELECT job, first, items, header, length(body) FROM pages ORDER BY job, first"
+        query = _LENGTHS["pages"].format(chunk=CHUNK_BYTES)
         return map(PageHead._make, self._rows(query))
 
     def page(self, job: int, first: int) -> PageRow | None:
@@ -107,7 +127,7 @@ class Reading:
 
     def entries(self) -> Iterator[EntryHead]:
         """All entries of all logs, by job and position, without their buffers."""
-        query = "SELECT job, position, kind, first, items, header, length(body) FROM entries ORDER BY job, position"
+        query = _LENGTHS["entries"].format(chunk=CHUNK_BYTES)
         return map(EntryHead._make, self._rows(query))
 
     def tallies(self) -> Iterator[TallyRow]:
@@ -123,7 +143,7 @@ class Reading:
 def read_blob(connection: sqlite3.Connection, digest: bytes) -> bytes | None:
     """A blob's bytes; None: there is none."""
     row = connection.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else bytes(row[0])
+    return None if row is None else _whole(connection, "blobs", digest, 0, row[0])
 
 
 def read_page(connection: sqlite3.Connection, job: int, first: int) -> PageRow | None:
@@ -131,7 +151,10 @@ def read_page(connection: sqlite3.Connection, job: int, first: int) -> PageRow |
     row = connection.execute(
         "SELECT items, header, sizes, body FROM pages WHERE job = ? AND first = ?", (job, first)
     ).fetchone()
-    return None if row is None else PageRow(job, first, row[0], row[1], _split(row[2], row[3]))
+    if row is None:
+        return None
+    items, header, sizes, body = row
+    return PageRow(job, first, items, header, _split(sizes, _whole(connection, "pages", job, first, body)))
 
 
 def read_log(connection: sqlite3.Connection, job: int, position: int, limit_bytes: int) -> list[EntryRow]:
@@ -143,7 +166,10 @@ def read_log(connection: sqlite3.Connection, job: int, position: int, limit_byte
         (job, position),
     )
     total = 0
-    for at, kind, first, items, header, sizes, body in cursor:
+    for at, kind, first, items, header, sizes, begin in cursor:
+        if found and total + len(begin) > limit_bytes:
+            break
+        body = _whole(connection, "entries", job, at, begin)
         total += len(header) + len(body)
         if found and total > limit_bytes:
             break
