@@ -210,6 +210,17 @@ def test_another_user(owner, filled, what, monkeypatch):
     refused(owner, filled, AccessDenied, f"belongs to the user with id {os.geteuid()}", "store=")
 
 
+def test_a_temporary_place_that_somebody_else_could_change(owner, network, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(network / "with space"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(network))
+    path = Path(journal_path("lab").path)
+    path.parent.parent.mkdir()
+    path.parent.parent.chmod(0o777)
+    refused(owner, path, AccessDenied, f"chmod 700 {path.parent.parent}")
+    path.parent.parent.chmod(0o700)
+    owner.open(path).close()
+
+
 def test_a_place_that_cannot_be_made(owner, tmp_path):
     (tmp_path / "file").write_text("")
     refused(owner, tmp_path / "file" / "lab" / "journal.db", JournalUnusable, "store=")
