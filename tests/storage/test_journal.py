@@ -234,6 +234,30 @@ def test_many_changes_are_few_statements(owner, path):
     journal.close()
 
 
+def test_no_statement_looks_at_a_whole_table(owner, path):
+    """What a commit costs must not grow with the journal."""
+    journal, statements = owner.open(path), set()
+    journal._file.connection.set_trace_callback(statements.add)
+    rows = [entry(1, number) for number in range(40)] + [PageRow(1, number, 1, b"", (b"",)) for number in range(40)]
+    owner.record(
+        journal, BlobRow(F, b"f"), ContextRow(C, b"", (G,)), job(1, F, context=C), ClientRow("kernel", 1), *rows
+    )
+    owner.record(journal, PagesGone(1, tuple(range(40))), TallyRow(1, 0, "try", 1), StateRow(1, 40, "", "done", 1.0))
+    owner.record(journal, StoredRow(F, 1, "store"), ObjectsGone((F,)), JobsGone((1,)))
+    for question in (lambda done: journal.read_log(1, 0, 1, done), lambda done: journal.read_page(1, 0, done)):
+        owner.ask(question)
+    until(lambda: not journal._slack, what="the vacuum to end")
+    journal._file.connection.set_trace_callback(None)
+    asked = [each for each in statements if each.startswith(("DELETE FROM", "SELECT", "UPDATE", "INSERT"))]
+    assert len(asked) > 25
+    for statement in asked:
+        if statement.startswith("DELETE FROM going"):
+            continue  # what this very commit forgets
+        for *_, detail in journal._file.connection.execute(f"EXPLAIN QUERY PLAN {statement}"):
+            assert "SCAN" not in detail or "CONSTANT" in detail or "SCAN going" in detail, (statement, detail)
+    journal.close()
+
+
 # ---- any history -----------------------------------------------------------------------------------------------------
 
 small = st.integers(0, 3)

@@ -42,6 +42,9 @@ class Table(NamedTuple):
     begin: str
     columns: int
     end: str = ""
+    row: str = ""
+    """What stands for each row, where it isn't a list of values."""
+    between: str = ","
 
 
 Row = Sequence[Any]
@@ -69,7 +72,8 @@ _CONTEXTS: Final = Table("INSERT OR IGNORE INTO contexts VALUES", 2)
 _JOBS: Final = Table("INSERT OR REPLACE INTO jobs VALUES", 8)
 _STATES: Final = Table("INSERT OR REPLACE INTO states (job, items, input_error, state, ended) VALUES", 5)
 _PAGES: Final = Table("INSERT OR REPLACE INTO pages VALUES", 6)
-_PAGES_GONE: Final = Table("DELETE FROM pages WHERE (job, first) IN (VALUES", 2, ")")
+# By (job, first) IN (VALUES …) SQLite would look at all pages.
+_PAGES_GONE: Final = Table("DELETE FROM pages WHERE", 2, row="(job = ? AND first = ?)", between=" OR ")
 _ENTRIES: Final = Table("INSERT OR REPLACE INTO entries VALUES", 8)
 _TALLIES: Final = Table("INSERT OR REPLACE INTO tallies VALUES", 4)
 _OBJECTS: Final = Table("INSERT OR REPLACE INTO objects VALUES", 3)
@@ -255,8 +259,8 @@ _statements: dict[tuple[Table, int], str] = {}
 def _statement(table: Table, rows: int) -> str:
     statement = _statements.get((table, rows))
     if statement is None:
-        row = f"({','.join('?' * table.columns)})"
-        statement = _statements[table, rows] = f"{table.begin} {','.join([row] * rows)}{table.end}"
+        row = table.row or f"({','.join('?' * table.columns)})"
+        statement = _statements[table, rows] = f"{table.begin} {table.between.join([row] * rows)}{table.end}"
     return statement
 
 
