@@ -58,6 +58,8 @@ class Cluster(Executor):
         name: What `tc.connect(name)` finds it by.
         slots: How many; by default one for each core that this process may use.
         idle_timeout: Of a named one: seconds, or "10m"; ten minutes by default.
+        store: Folder in which a named one keeps its journal: what it accepted it finishes and can still hand out,
+            whatever dies. The usual place if not given; None: nothing is kept.
 
     Example:
         >>> with tc.Cluster(slots=2) as cluster:             # doctest: +SKIP
@@ -66,7 +68,11 @@ class Cluster(Executor):
     """
 
     def __init__(
-        self, name: str | None = None, slots: int | None = None, idle_timeout: float | str | None = None
+        self,
+        name: str | None = None,
+        slots: int | None = None,
+        idle_timeout: float | str | None = None,
+        store: str | None = "",
     ) -> None:
         _refuse_inside_item("a cluster")
         if slots is not None:
@@ -74,7 +80,9 @@ class Cluster(Executor):
         if idle_timeout is not None and not name:
             raise ValueError("an unnamed cluster ends with its process; for idle_timeout give it a name, too")
         timeout = None if idle_timeout is None else seconds(idle_timeout, "idle_timeout")
-        running = start_local(name or "", slots, timeout)
+        if store and not name:
+            raise ValueError("an unnamed cluster keeps nothing; for store give it a name, too")
+        running = start_local(name or "", slots, timeout, store=store)
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:

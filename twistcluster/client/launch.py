@@ -9,6 +9,7 @@ All of it blocks, with a deadline, and touches neither Twisted nor threads' stat
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import secrets
@@ -20,9 +21,11 @@ import time
 import uuid
 from typing import Any, Final
 
-from twistcluster.errors import ClusterUnreachable, OptionsDiffer
+from twistcluster.errors import ClusterUnreachable, OptionsDiffer, TwistclusterError
 from twistcluster.net import connections
 from twistcluster.net.places import check_name, clear_place, open_log
+from twistcluster.nodes.durability import last_of
+from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
 
 __all__ = ["Connection", "Running", "find", "running_clusters", "start_local"]
@@ -31,6 +34,7 @@ START_SECONDS: Final = 30.0
 LOG_LINES: Final = 5
 """How many of its last lines an error shows."""
 POLL_SECONDS: Final = 0.02
+_log = logging.getLogger("twistcluster")
 _UNWANTED: Final = ("JPY_", "PYDEVD_")
 """Variables of the notebook's kernel that its children must not see."""
 
@@ -60,6 +64,8 @@ class Connection:
     store: str
     """Folder of this host's store of large values; empty where there is none."""
     connection_file: str
+    journal: str = ""
+    """Path of its journal; empty where nothing is kept."""
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Connection":
@@ -95,7 +101,24 @@ def find(target: str) -> Connection:
         ClusterUnreachable: there is none; it says how to start one.
         AccessDenied: the connection file is somebody else's.
     """
-    return Connection.from_fields(connections.find(target))
+    try:
+        return Connection.from_fields(connections.find(target))
+    except ClusterUnreachable:
+        back = _come_back(target)
+        if back is None:
+            raise
+        return back
+
+
+def _come_back(name: str) -> Connection | None:
+    """A local cluster that didn't end, but died, is started again as it was."""
+    try:
+        last = last_of(check_name(name))
+    except (ValueError, TwistclusterError):
+        return None
+    if last is None or last.ended or last.kind != "local":
+        return None
+    return start_local(name, last.slots, last.idle_timeout).connection
 
 
 def running_clusters() -> list[Connection]:
@@ -108,6 +131,7 @@ def start_local(
     slots: int | None = None,
     idle_timeout: float | None = None,
     timeout: float = START_SECONDS,
+    store: str | None = "",
 ) -> Running:
     """Start a local cluster, or find the one that has the name already.
 
@@ -116,6 +140,7 @@ def start_local(
         slots: of its worker; one a core if not given.
         idle_timeout: seconds without client and open job after which a named one ends; 10 minutes if not given.
         timeout: seconds until it must take connections.
+        store: folder of a named one's journal; empty: the usual place; None: nothing is kept.
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
@@ -126,15 +151,18 @@ def start_local(
     if slots is not None and not 0 <= slots <= SLOTS:
         raise ValueError(f"a worker has 0 to {SLOTS:,} slots, not {slots:,}: twistcluster-worker joins more workers")
     if not name:
-        return _launch("", slots, None, deadline)
+        return _launch("", slots, None, deadline, "")
     check_name(name)
+    place = None if store is None else journal_path(name, store or None)
     while True:
         found = _named(name)
         if found is not None:
-            _compare(found, slots, idle_timeout)
+            _compare(found, slots, idle_timeout, None if not store else place)
             return Running(found)
         try:
-            return _launch(name, slots, idle_timeout, deadline)
+            if place is not None and place.note:
+                _log.warning("%s", place.note)
+            return _launch(name, slots, idle_timeout, deadline, "" if place is None else place.path)
         except _NameTaken as error:
             # Another start won the name: wait until its cluster can be found, or has given the name back.
             if time.monotonic() > deadline:
@@ -153,9 +181,10 @@ def _named(name: str) -> Connection | None:
     return next((each for each in running_clusters() if each.name == name), None)
 
 
-def _compare(found: Connection, slots: int | None, idle_timeout: float | None) -> None:
-    asked = {"slots": slots, "idle_timeout": idle_timeout}
-    has = {"slots": found.slots, "idle_timeout": found.idle_timeout}
+def _compare(found: Connection, slots: int | None, idle_timeout: float | None, place: JournalPlace | None) -> None:
+    journal = None if place is None else place.path
+    asked = {"slots": slots, "idle_timeout": idle_timeout, "store": journal}
+    has = {"slots": found.slots, "idle_timeout": found.idle_timeout, "store": found.journal}
     differ = [option for option, value in asked.items() if value is not None and value != has[option]]
     if differ:
         what = " and ".join(f"{option}={has[option]} (you asked for {asked[option]})" for option in differ)
@@ -165,7 +194,9 @@ def _compare(found: Connection, slots: int | None, idle_timeout: float | None) -
         )
 
 
-def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: float) -> Running:
+def _launch(
+    name: str, slots: int | None, idle_timeout: float | None, deadline: float, journal: str
+) -> Running:
     cluster = uuid.uuid4().hex[:8]
     owner = "" if name else secrets.token_hex(16)
     log_fd, log = open_log(cluster, name)
@@ -177,6 +208,7 @@ def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: 
             "slots": slots,
             "idle_timeout": idle_timeout,
             "ready_fd": ready_there,
+            "journal": journal,
             "log": log,
         }
         process = subprocess.Popen(

@@ -24,7 +24,7 @@ from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
 from twistcluster.errors import Cancelled, Detached, InputEnded
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import ErrorInfo
+from twistcluster.wire.messages import ErrorInfo, Kept
 from twistcluster.wire.pages import Packed
 
 __all__ = ["JobRecord"]
@@ -190,6 +190,8 @@ class JobRecord:
         with self.condition:
             return self.fates.of(index)
 
+    kept: Kept | None = None
+    """What the cluster's journal has of it."""
     can_retry = True
     """Whether its failed items may be run again."""
 

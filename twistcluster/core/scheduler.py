@@ -252,6 +252,15 @@ class Scheduler:
                 self.leasing.look_again()
         return self._turn()
 
+    def journal_trouble(self, text: str, now: float) -> list[Effect]:
+        """The journal can't be written, in words; empty: it can again."""
+        self.now = now
+        if text:
+            self.notify("warning", f"{text}. Work goes on, and what is new is kept once there is room.")
+        else:
+            self.notify("info", "The cluster's journal can be written again; nothing was lost.")
+        return self._turn()
+
     def read(self, job: Job, rows: list[EntryRow], now: float) -> list[Effect]:
         """What `ReadLog` asked for is here."""
         self.now = now

@@ -11,11 +11,14 @@ import platform
 import uuid
 from typing import Any
 
+import msgspec
+
 from twistcluster.core.scheduler import Identity
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.durability import Last, last_at, write_last
 from twistcluster.nodes.packages import packages
 from twistcluster.storage.folder import StoreFolder, clear_dead
 
@@ -32,14 +35,16 @@ class Premises:
     Args:
         cluster: its id.
         name: empty for one that has none.
+        journal: path of its journal; empty: it has none.
 
     Raises:
         NameTaken: another process has the name.
     """
 
-    def __init__(self, cluster: str, name: str) -> None:
+    def __init__(self, cluster: str, name: str, journal: str = "") -> None:
         self.cluster = cluster
         self.name = name
+        self.journal = journal
         self._lock = lock_name(name) if name else None
         if name and self._lock is None:
             raise NameTaken(f"a cluster named {name!r} runs already: `twistcluster list` shows it")
@@ -49,11 +54,12 @@ class Premises:
             self._release_name()
             raise
         self._connection: Lock | None = None
+        self._last: Last | None = None
         self._store: StoreFolder | None = None
         if os.environ.get("TWISTCLUSTER_STORE") != "off":
             try:
                 clear_dead()
-                self._store = StoreFolder.create(cluster)
+                self._store = self._adopted() or StoreFolder.create(cluster, journal)
             except BaseException:
                 self.release()
                 raise
@@ -75,6 +81,7 @@ class Premises:
             "name": self.name,
             "socket": self.socket,
             "store": self.store,
+            "journal": self.journal,
             "pid": os.getpid(),
             "python": python_version(),
             "version": VERSION,
@@ -83,16 +90,34 @@ class Premises:
             **more,
         }
         self._connection = publish(fields)
+        self._last = Last(fields.get("kind", ""), fields.get("slots"), fields.get("idle_timeout"), self.store)
+        if self.journal:
+            write_last(self.journal, self._last)
         return {**fields, "connection_file": str(self._connection.path)}
+
+    def give_up(self) -> None:
+        """The start failed before anything was done: what was there stays as it was."""
+        self._last = None
+        if self._store is not None and self.journal:
+            self._store.leave()
+            self._store = None
+        self.release()
 
     def release(self) -> None:
         """Give all of it back: first what others find it by, last its name."""
         if self._connection is not None:
             self._connection.release()
         self.place.remove()
+        if self.journal and self._last is not None:
+            with contextlib.suppress(OSError):
+                write_last(self.journal, msgspec.structs.replace(self._last, ended=True, folder=""))
         if self._store is not None:
             self._store.remove()
         self._release_name()
+
+    def _adopted(self) -> StoreFolder | None:
+        last = last_at(self.journal) if self.journal else None
+        return StoreFolder.adopt(last.folder, self.journal) if last is not None and last.folder else None
 
     def _release_name(self) -> None:
         if self._lock is not None:

@@ -12,14 +12,12 @@ import contextlib
 import json
 import os
 import sys
-import time
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 
-from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.memory import memory_pair
 from twistcluster.net.turn import Turn
@@ -28,7 +26,7 @@ from twistcluster.nodes.hosting import NameTaken, Premises, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
-from twistcluster.nodes.scheduler import SchedulerNode
+from twistcluster.nodes.scheduler import SchedulerNode, Troubles, open_journal, scheduler_of
 from twistcluster.nodes.worker import WorkerNode
 
 __all__ = ["LocalCluster", "Options", "main"]
@@ -50,6 +48,8 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     """None: one a core."""
     idle_timeout: float | None = None
     """Seconds; None: the usual ones. Of no account for an unnamed cluster."""
+    journal: str = ""
+    """Path; empty: nothing is kept."""
     log: str = ""
     """Where standard error goes, for who looks for it."""
 
@@ -73,10 +73,12 @@ class LocalCluster:
         if not owner:
             self.idle_timeout_s = IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
         turn = Turn(reactor)
-        machine = Scheduler(
-            new_identity(options.id, options.name, owner), now=time.monotonic(), idle_timeout_s=self.idle_timeout_s
+        troubles = Troubles()
+        self.journal = open_journal(reactor, premises.journal, troubles)
+        machine = scheduler_of(new_identity(options.id, options.name, owner), self.journal, self.idle_timeout_s)
+        self._scheduler = troubles.node = SchedulerNode(
+            reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store, journal=self.journal
         )
-        self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store)
         self._worker = WorkerNode(
             reactor,
             turn,
@@ -113,7 +115,7 @@ def main(arguments: list[str]) -> int:
     owner = os.environ.pop("TWISTCLUSTER_OWNER", "")
     start_logging(limit_bytes=LOG_BYTES if options.log else None)
     try:
-        premises = Premises(options.id, options.name)
+        premises = Premises(options.id, options.name, options.journal)
     except NameTaken as error:
         _say(options.ready_fd, {"error": str(error), "taken": True})
         return EXIT_FAILED
@@ -142,7 +144,11 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
         log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
         _say(options.ready_fd, fields)
 
-    run_until_ended(reactor, begin, cluster.end)
+    try:
+        run_until_ended(reactor, begin, cluster.end)
+    finally:
+        if cluster.journal is not None:
+            cluster.journal.close()
 
 
 def _failed(ready_fd: int, error: Exception) -> int:

@@ -30,8 +30,8 @@ Call = Callable[[Callable[[], object]], object]
 """Runs a function on the owner's thread, soon: a reactor's `callFromThread`."""
 Done = Callable[[TwistclusterError | None], object]
 
-PACE_S: Final = 0.002
-"""From the begin of one commit to the next, at least."""
+PACE_S: Final = 0.005
+"""From the begin of one commit to the next, at least. (The first after a pause is made at once.)"""
 RETRY_S: Final = 1.0
 VACUUM_PAGES: Final = 256
 """Given back to the file system at a time: 1 MiB."""
@@ -107,7 +107,7 @@ class Journal:
     def load(self) -> Reading:
         """What the journal holds, to be read before anything is recorded."""
         assert self._thread is None, "reading goes through the writer once it runs"
-        return Reading(self._file.connection)
+        return Reading(self._file)
 
     # ---- on the owner's thread -------------------------------------------------------------------------------------
 
@@ -117,10 +117,14 @@ class Journal:
         `done(None)` is called once they are on the disk, `done(error)` when they will never be.
         """
         with self._lock:
-            self._changes.extend(changes)
-            if done is not None:
-                self._dones.append(done)
-            self._ring()
+            if not self._closing:
+                self._changes.extend(changes)
+                if done is not None:
+                    self._dones.append(done)
+                self._ring()
+                return
+        if done is not None:
+            self._answer_all([done], self._closed())
 
     def read_log(
         self, job: int, position: int, limit_bytes: int, done: Callable[[list[EntryRow] | TwistclusterError], object]
@@ -145,15 +149,21 @@ class Journal:
         with self._lock:
             self._closing = True
             self._ring()
-        if self._thread is not None:
-            self._thread.join()
-        else:
+        if self._thread is None:
             self._file.close()
+        else:
+            self._thread.join()
 
     def _ask(self, read: Callable[[], T], done: Callable[[T | TwistclusterError], object]) -> None:
         with self._lock:
-            self._reads.append(partial(self._answer, read, done))
-            self._ring()
+            if not self._closing:
+                self._reads.append(partial(self._answer, read, done))
+                self._ring()
+                return
+        self._call(partial(done, self._closed()))
+
+    def _closed(self) -> TwistclusterError:
+        return self._broken or JournalLost(f"the journal {self.path} is closed: start the cluster again")
 
     def _ring(self) -> None:
         if self._thread is None and not self._closing:
@@ -169,7 +179,7 @@ class Journal:
         while not self._turn():
             pass
         if self._late[1]:
-            error = self._broken or self._trouble or JournalLost(f"the journal {self.path} was closed")
+            error = self._trouble or self._closed()
             self._answer_all(self._late[1], error)
         self._file.close()
 
@@ -230,7 +240,7 @@ class Journal:
         except sqlite3.Error as error:
             return self._file.explain(error)
         except Exception as error:  # a row that is none: our bug, which must not end this thread in silence
-            return JournalLost(f"the journal {self.path} can't take what it was told ({error!r})")
+            return self._file.explain(error)
         self._slack = self._slack or any(type(change) is JobsGone for change in changes)
         return self._file.lost()
 

@@ -33,6 +33,7 @@ _SETTINGS: Final = (
     "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA secure_delete = OFF",
+    "PRAGMA recursive_triggers = ON",  # a row that is replaced is deleted with its rest
 )
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -56,13 +57,13 @@ class JournalFile:
                 path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
             )
         except sqlite3.Error as error:
-            raise self._unopened(error) from error
+            raise self._unopened(error) from None
         try:
             self._begin(writer)
         except BaseException as error:
             self.connection.close()
             if isinstance(error, sqlite3.Error):
-                raise self._unopened(error) from error
+                raise self._unopened(error) from None
             raise
         self._identities = self._look()
 
@@ -100,8 +101,8 @@ class JournalFile:
         states = [os.stat(self.path), os.stat(f"{self.path}-wal")]
         return [(state.st_dev, state.st_ino) for state in states]
 
-    def explain(self, error: sqlite3.Error) -> TwistclusterError:
-        """Our error for one of SQLite's, once the journal is open."""
+    def explain(self, error: Exception) -> TwistclusterError:
+        """Our error for one of SQLite's, or for one of ours, once the journal is open."""
         code = _code(error)
         if code in _DAMAGED:
             return self._damaged(str(error))
@@ -137,5 +138,5 @@ def passes(error: TwistclusterError) -> bool:
     return isinstance(error, JournalFull)
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

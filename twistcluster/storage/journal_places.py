@@ -86,7 +86,7 @@ def journal_path(name: str, store: str | None = None) -> JournalPlace:
     path = os.path.join(base, "twistcluster", name, _FILE)
     if not is_network_file_system(path):
         return JournalPlace(path)
-    there = os.path.join(tempfile.gettempdir(), f"twistcluster-state-{os.geteuid()}", name, _FILE)
+    there = os.path.join(tempfile.gettempdir(), _temporary(), name, _FILE)
     return JournalPlace(
         there,
         f"{base} is on a network file system, so the cluster's journal is {there}: it may not outlive a reboot. Name a "
@@ -126,7 +126,9 @@ def make_file(path: str) -> None:
     folder = os.path.dirname(path)
     try:
         _make_folder(folder)
-        _check(folder, stat.S_ISDIR, "a folder", "chmod 700")
+        above = os.path.dirname(folder)
+        for each in (above, folder) if os.path.basename(above) == _temporary() else (folder,):
+            _check(each, stat.S_ISDIR, "a folder", "chmod 700")
         with contextlib.suppress(FileExistsError):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             os.fchmod(fd, 0o600)  # a umask may have taken our own rights away
@@ -158,12 +160,21 @@ def _check(path: str, is_kind: object, kind: str, remedy: str) -> None:
     assert callable(is_kind)
     if not is_kind(state.st_mode):
         raise AccessDenied(f"{path} is not {kind} (or a link to one): remove it, or name another folder with store=")
-    if state.st_uid != os.geteuid():
+    if state.st_uid != _user():
         raise AccessDenied(
             f"{path} belongs to the user with id {state.st_uid}, not to you: name a folder of your own with store="
         )
     if state.st_mode & 0o077:
         raise AccessDenied(f"{path} is open to other users (mode {state.st_mode & 0o777:o}): run `{remedy} {path}`")
+
+
+def _temporary() -> str:
+    """Where everybody may make folders, ours may have been made by somebody else."""
+    return f"twistcluster-state-{os.geteuid()}"
+
+
+def _user() -> int:
+    return os.geteuid()
 
 
 def in_use(path: str) -> JournalInUse:

@@ -5,7 +5,8 @@ not know: who opens the file, what is written into it.
 
 The tables have no row ids: a job's pages and entries lie side by side, so that they are read and forgotten as ranges.
 What is long comes last in a row, so that all before it is read without it. `sizes` is NULL for one buffer; else it is
-the buffers' lengths (u64, little endian), and `body` is all of them joined.
+the buffers' lengths (u64, little endian), and `body` is all of them joined. What is longer than `CHUNK_BYTES` goes on in
+`rest`: SQLite takes no value of a gigabyte, and copies each with the interpreter held.
 """
 
 import sqlite3
@@ -14,11 +15,22 @@ from typing import Final
 
 from twistcluster.errors import JournalDamaged, VersionMismatch
 
-__all__ = ["APPLICATION", "MIGRATIONS", "SCHEMA", "VERSION", "prepare"]
+__all__ = ["APPLICATION", "CHUNK_BYTES", "MIGRATIONS", "SCHEMA", "VERSION", "prepare"]
 
 APPLICATION: Final = 0x74776A6C
 """Says whose file it is: "twjl"."""
 VERSION: Final = 1
+CHUNK_BYTES: Final = 8 * 1024 * 1024
+"""A body or blob of just this length may go on in `rest`. Part of the format."""
+
+
+def _drop_rest(place: str, body: str, a: str, b: str) -> str:
+    drop = f"DELETE FROM rest WHERE place = '{place}' AND a = {a} AND b = {b}"  # noqa: S608  (our own constants)
+    return (
+        f"CREATE TRIGGER {place}_gone AFTER DELETE ON {place} WHEN length(old.{body}) = {CHUNK_BYTES} BEGIN {drop}; END"
+    )
+
+
 SCHEMA: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE clients (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID",
@@ -49,6 +61,13 @@ SCHEMA: Final = (
         " PRIMARY KEY (job, item, kind)) WITHOUT ROWID"
     ),
     "CREATE TABLE objects (id BLOB PRIMARY KEY, nbytes INTEGER NOT NULL, place TEXT NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE rest (place TEXT NOT NULL, a NOT NULL, b INTEGER NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL,"
+        " PRIMARY KEY (place, a, b, at)) WITHOUT ROWID"
+    ),
+    _drop_rest("pages", "body", "old.job", "old.first"),
+    _drop_rest("entries", "body", "old.job", "old.position"),
+    _drop_rest("blobs", "data", "old.digest", "0"),
 )
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
 """By version: the statements that make it the next one."""
@@ -85,7 +104,7 @@ def prepare(
 
 def _bring_up(connection: sqlite3.Connection, path: str, migrations: Mapping[int, Sequence[str]]) -> None:
     version = _number(connection, "user_version")
-    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    found = _tables(connection)
     application = _number(connection, "application_id")
     if not (found or application or version):
         _run(connection, (f"PRAGMA application_id = {APPLICATION}", *SCHEMA))
@@ -100,6 +119,8 @@ def _bring_up(connection: sqlite3.Connection, path: str, migrations: Mapping[int
         )
     else:
         for step in range(version, VERSION):
+            if step not in migrations:
+                raise JournalDamaged(f"the journal {path} has a format ({step}) that no version wrote: move it away")
             _run(connection, migrations[step])
     if version != VERSION:
         connection.execute(f"PRAGMA user_version = {VERSION}")
