@@ -111,6 +111,14 @@ def test_each_measure_is_selected_by_its_name(monkeypatch, key):
     assert selected == [key]
 
 
+def test_what_takes_minutes_is_taken_only_where_it_is_named(monkeypatch):
+    selected = []
+    monkeypatch.setattr(command, "run", lambda measures, engines, *_: selected.extend(measures) or [])
+    assert run("--only", "twistcluster").exit_code == 0
+    assert "map" in selected and "hostile" not in selected
+    assert "hostile, which takes minutes" in " ".join(run("--help").output.split())
+
+
 def test_a_childs_error_names_what_happened():
     with Child("pool", 1) as child:
         with pytest.raises(RuntimeError, match="only of this cluster"):
@@ -129,7 +137,8 @@ def test_an_engine_that_is_not_installed_is_left_out_with_a_line_that_says_so(mo
 
 @pytest.mark.slow
 def test_all_measures_for_real_in_small():
-    answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", "twistcluster,unstored,pool,tuned")
+    names = ",".join([*MEASURES, "twistcluster", "unstored", "pool", "tuned"])
+    answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", names)
     assert answer.exit_code == 0, answer.output
     measures = {measure["key"]: measure for measure in json.loads(answer.stdout)["measures"]}
     assert set(measures) == set(MEASURES)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.core.desk import CONTEXT, FUNCTION, Desk
 from twistcluster.wire import messages as m
+from twistcluster.wire.limits import SLOTS
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,16 @@ def test_differing_packages_are_told():
         [text] = [notice.text for notice in client.got(m.Notice) if notice.level == "warning"]
         assert "numpy 2.0 (here 1.26)" in text
         assert "pillow" not in text
+
+
+def test_a_worker_has_so_many_slots_and_no_more():
+    desk = Desk()
+    boaster, worker = desk.worker(SLOTS + 1), desk.worker(SLOTS)
+    assert f"can't have {SLOTS + 1} slots" in boaster.got(m.Refused)[0].message and boaster.closed
+    worker.say(m.SlotsChanged(SLOTS, SLOTS, 0, 0))
+    assert not worker.closed
+    worker.say(m.SlotsChanged(SLOTS + 1, 0, 0, 0))
+    assert f"0 to {SLOTS:,} slots" in worker.got(m.Refused)[0].message and worker.closed
 
 
 @pytest.mark.parametrize(

@@ -561,6 +561,12 @@ def test_it_ends_when_told(message: object) -> None:
     assert driver.ended
 
 
+def test_a_full_house_does_not_end_it() -> None:
+    driver = Driver()
+    driver.hear(Refused("limit", "4,096 connections are open"))
+    assert not driver.ended
+
+
 # ---- contexts -------------------------------------------------------------------------------------------------------
 
 

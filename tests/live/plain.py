@@ -6,6 +6,7 @@ import socket
 import time
 import uuid
 
+from tests.tools import until
 from twistcluster.wire import limits
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import FrameDecoder
@@ -36,11 +37,23 @@ class Plain:
     def __init__(self, path: str, timeout: float = 10.0) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
-        self.sock.connect(str(path))
+        try:
+            until(lambda: self.connects(str(path)), timeout, "a connection")
+        except BaseException:
+            self.sock.close()
+            raise
         self.decoder = FrameDecoder(limits.FRAME_BYTES)
         self.waiting = []
         self.timeout = timeout
         self.requests = 0
+
+    def connects(self, path):
+        """Whether it is connected now; False: the listener's queue is full."""
+        try:
+            self.sock.connect(path)
+        except BlockingIOError:
+            return False
+        return True
 
     def __enter__(self):
         return self

@@ -268,8 +268,9 @@ def test_half_a_frame_and_then_the_end(server):
     server.steps.until(lambda: len(server.owner.lost) == 2)
 
 
-def test_those_who_never_say_hello_make_room_for_those_who_do(server, monkeypatch):
+def test_those_who_never_say_hello_make_room_for_those_who_do(steps, make_owner, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "UNWELCOMED_CONNECTIONS", 4)
+    server = Server(steps, make_owner, tmp_path)
     silent = [server.raw() for _ in range(12)]
     assert is_served(server)
     (said,) = silent[0].heard()
@@ -278,13 +279,17 @@ def test_those_who_never_say_hello_make_room_for_those_who_do(server, monkeypatc
         peer.sock.close()
 
 
-def test_there_is_a_limit_on_all_connections(server, monkeypatch):
+def test_there_is_a_limit_on_all_connections(steps, make_owner, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "CONNECTIONS", 2)
-    first, _ = server.client()
-    server.client()
-    assert server.raw().heard() == []
+    server = Server(steps, make_owner, tmp_path)
+    first, owner = server.client()
+    silent = server.raw()
+    server.client()  # the silent one made room
+    assert "have not said Hello" in silent.heard()[0].message
+    (said,) = server.raw().heard()
+    assert said.code == "limit" and "2 connections are open" in said.message
     first.close()
-    server.steps.until(lambda: server.owner.lost)
+    server.steps.until(lambda: owner.lost and len(server.owner.lost) == 3)
     assert is_served(server)
 
 

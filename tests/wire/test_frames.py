@@ -1,6 +1,7 @@
 """Frames survive any chunking; any other bytes wait or raise ProtocolError, without allocating what they claim."""
 
 import contextlib
+import errno
 import struct
 import tracemalloc
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire import frames, limits
+from twistcluster.wire.budget import Budget
 from twistcluster.wire.frames import FrameDecoder, encode_frame, frame_bytes
 
 SMALL = st.binary(max_size=300)
@@ -133,11 +135,65 @@ def test_a_claim_within_the_limit_uses_memory_only_as_it_fills():
         tracemalloc.stop()
 
 
-def test_a_block_above_the_lazy_limit_arrives_whole(monkeypatch):
-    monkeypatch.setattr(frames, "LAZY_BYTES", 100_000)
+def test_a_block_beyond_the_budget_arrives_whole():
     body = bytes(range(256)) * 800
-    ((_, (buffer,)),) = FrameDecoder(limits.FRAME_BYTES).feed(joined(b"h", [body]))
-    assert buffer == body and not buffer.readonly
+    for buffers in ([body], [b"", body], [body, b"end"], []):
+        head = b"h" * (0 if buffers else 100_000)
+        ((back, received),) = FrameDecoder(limits.FRAME_BYTES, Budget(100, 100)).feed(joined(head, buffers))
+        assert as_bytes([(back, received)]) == [(head, buffers)]
+        assert not any(buffer.readonly for buffer in received)
+
+
+def test_where_nothing_more_can_be_mapped_frames_that_are_not_huge_still_come(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(frames.mmap, "mmap", full)
+    body = b"x" * limits.MIB
+    decoder = FrameDecoder(limits.FRAME_BYTES, Budget(100, 100))
+    assert as_bytes(decoder.feed(joined(b"h", [body]))) == [(b"h", [body])]
+    with pytest.raises(ProtocolError, match="no memory for a frame of 1,073,741,824 bytes"):
+        decoder.feed(struct.pack("<IIQ", 1, 1, limits.GIB))
+
+
+def test_many_claims_take_what_the_budget_allows_and_the_rest_only_as_they_fill():
+    budget = Budget(link_bytes=limits.MIB, total_bytes=3 * limits.MIB)
+    claim = struct.pack("<IIQ", 1, 1, limits.MIB - 100) + b"hx"
+    decoders = [FrameDecoder(limits.FRAME_BYTES, budget) for _ in range(200)]
+    tracemalloc.start()
+    try:
+        for decoder in decoders:
+            assert decoder.feed(claim) == []
+        assert tracemalloc.get_traced_memory()[0] < 3.5 * limits.MIB
+    finally:
+        tracemalloc.stop()
+    assert 2 * limits.MIB < budget.taken <= 3 * limits.MIB
+    for decoder in decoders[:100]:
+        decoder.close()
+    assert budget.taken == 0
+    for decoder in decoders[100:]:
+        ((head, (buffer,)),) = decoder.feed(b"y" * (limits.MIB - 101))
+        assert head == b"h" and len(buffer) == limits.MIB - 100 and buffer[0] == ord("x") and buffer[-1] == ord("y")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 150_000), st.integers(1, 200_000)), max_size=30),
+    st.integers(0, 300_000),
+)
+def test_the_budget_counts_exactly_what_is_half_received(steps, total):
+    budget = Budget(link_bytes=140_000, total_bytes=total)
+    decoders = [FrameDecoder(limits.FRAME_BYTES, budget) for _ in range(5)]
+    streams = [b""] * 5
+    for number, size, count in steps:
+        if not streams[number]:
+            streams[number] = joined(b"head", [bytes(size)])
+        fed, streams[number] = streams[number][:count], streams[number][count:]
+        assert len(decoders[number].feed(fed)) == (not streams[number])
+        assert 0 <= budget.taken <= total
+    for decoder, stream in zip(decoders, streams, strict=True):
+        if stream:
+            assert len(decoder.feed(stream)) == 1
+    assert budget.taken == 0
 
 
 @given(st.lists(st.binary(max_size=200), max_size=10))

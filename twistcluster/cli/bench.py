@@ -21,7 +21,8 @@ __all__ = ["bench"]
 
 PACKAGES: Final = ("twistcluster", "joblib", "distributed", "ray", "numpy", "pillow")
 NAMES: Final = (
-    f"Some measures ({', '.join(MEASURES)}) or engines ({', '.join(ENGINES)}), with commas between; all if not given."
+    f"Some measures ({', '.join(MEASURES)}) or engines ({', '.join(ENGINES)}), with commas between; all if not given, "
+    f"but for {' and '.join(key for key, measure in MEASURES.items() if measure.by_name)}, which takes minutes."
 )
 
 
@@ -32,7 +33,8 @@ def chosen(context: click.Context, parameter: click.Parameter, value: str) -> tu
     if unknown:
         known = f"measures: {', '.join(MEASURES)}; engines: {', '.join(ENGINES)}"
         raise click.BadParameter(f"{', '.join(unknown)}: unknown. {known}")
-    measures = [key for key in MEASURES if key in names] or list(MEASURES)
+    usual = [key for key, measure in MEASURES.items() if not measure.by_name]
+    measures = [key for key in MEASURES if key in names] or usual
     engines = [key for key in ENGINES if key in names] or list(ENGINES)
     return measures, engines
 

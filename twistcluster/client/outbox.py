@@ -6,7 +6,7 @@ On the reactor's thread. Owns: the order of things on the link. Must not know: w
 from collections.abc import Mapping
 
 from twistcluster.client.ledger import Ledger
-from twistcluster.net.link import Channel
+from twistcluster.net.channel import Channel
 from twistcluster.wire.messages import Blob, Cancel, Context, Forget, Message, OpenJob, Page, Values
 from twistcluster.wire.pages import PLAIN, Packed, kind_of
 from twistcluster.wire.values import Definitions

@@ -41,7 +41,8 @@ from twistcluster.errors import (
     TwistclusterError,
     VersionMismatch,
 )
-from twistcluster.net.link import Channel, Link
+from twistcluster.net.channel import Channel
+from twistcluster.net.link import Link
 from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.net.version import VERSION

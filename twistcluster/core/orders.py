@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.bites import WorkerJob
-from twistcluster.core.effects import Remove
+from twistcluster.core.effects import Log, Remove
 from twistcluster.core.ledger import Buffers, Ledger, Pages
 from twistcluster.core.slots import Slot
 from twistcluster.core.worker_effects import Ended, ToSlot
@@ -85,7 +85,10 @@ class Orders:
         self._worker.status.forget()
 
     def _refused(self, message: Refused, _: Buffers) -> None:
-        self._worker.effects.append(Ended(message.message))
+        if message.code == "limit":  # for now: the link goes, and another is tried
+            self._worker.effects.append(Log("warning", "the scheduler took no connection", {"reason": message.message}))
+        else:
+            self._worker.effects.append(Ended(message.message))
 
     def _stop(self, _message: Stop, _: Buffers) -> None:
         self._worker.effects.append(Ended("the scheduler ended it"))

@@ -33,7 +33,7 @@ from twistcluster.core.wanted import Fetching
 from twistcluster.core.workerside import WorkerSide
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.limits import RESULTS_HELD_BYTES
+from twistcluster.wire.limits import RESULTS_HELD_BYTES, SLOTS
 from twistcluster.wire.messages import (
     PROTOCOL,
     ClusterStatus,
@@ -412,7 +412,7 @@ class Scheduler:
                 f"This cluster runs Python {me.python}, you run {hello.python}: code can't travel between them. "
                 f"Start one of the two with the other's Python.",
             )
-        if hello.slots < 0 or not all(0 <= amount < math.inf for amount in hello.resources.values()):
+        if not 0 <= hello.slots <= SLOTS or not all(0 <= amount < math.inf for amount in hello.resources.values()):
             return Refused("malformed", f"A worker can't have {hello.slots} slots and {hello.resources}.")
         return None
 

@@ -15,6 +15,7 @@ from twistcluster.core.spans import LeasedSpan
 from twistcluster.core.workers import Worker
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
@@ -288,8 +289,8 @@ class WorkerSide:
         worker.running = running
 
     def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
-        if min(message.slots, message.ready, message.busy, message.crashes) < 0:
-            raise ProtocolError("a worker has no negative number of slots")
+        if min(message.slots, message.ready, message.busy, message.crashes) < 0 or message.slots > SLOTS:
+            raise ProtocolError(f"a worker has 0 to {SLOTS:,} slots")
         if message.slots != worker.slots:
             self._scheduler.leasing.resize(worker, message.slots)
         worker.ready, worker.busy, worker.crashes = message.ready, message.busy, message.crashes

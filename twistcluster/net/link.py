@@ -13,9 +13,10 @@ The transport is Twisted's, but reading and writing its socket is done here, in 
 
 import collections
 import itertools
+import math
 import socket
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -24,14 +25,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistcluster.errors import ProtocolError
+from twistcluster.net.channel import LinkOwner
+from twistcluster.net.pieces import PIECES, send_pieces
 from twistcluster.net.states import LinkEvent, LinkState, next_state
 from twistcluster.net.turn import Timer, Timers, Turn
 from twistcluster.wire import limits
+from twistcluster.wire.budget import Budget
 from twistcluster.wire.codec import Codec
-from twistcluster.wire.frames import Buffer, FrameDecoder
+from twistcluster.wire.frames import Buffer, Frame, FrameDecoder
 from twistcluster.wire.messages import ClientToScheduler, Hello, Message, Refused, Welcome, WorkerToScheduler
 
-__all__ = ["CLOSING_SECONDS", "Channel", "Link", "LinkOwner"]
+__all__ = ["CLOSING_SECONDS", "Link"]
 
 CLOSING_SECONDS: Final = 5.0
 """How long what was sent may take to leave a link that is being closed."""
@@ -40,47 +44,14 @@ PAUSE_BYTES: Final = 4 * limits.MIB
 """Unsent bytes at which the owner hears that the peer reads slowly; at a quarter of it, that it has caught up."""
 READ_BYTES: Final = (64 * limits.KIB, limits.MIB)
 """One read: at first, and at most, once reads come back full."""
-PIECES: Final = 512
-"""For one `sendmsg`; the system's limit is 1024."""
+READ_LEAST_BYTES: Final = 4 * limits.KIB
+"""One read of a link that says more messages in each than are handled at once."""
 
 _log = Logger()
 _OPEN: Final = LinkState.OPEN
 _UP: Final[dict[str, Codec]] = {"client": Codec(ClientToScheduler), "worker": Codec(WorkerToScheduler)}
 _HELLO: Final[Codec] = Codec(Hello)
 _EVENTS: Final[dict[type[Message], LinkEvent]] = {Hello: LinkEvent.HELLO, Welcome: LinkEvent.WELCOME}
-
-
-class Channel(Protocol):
-    """What a node holds of a peer: a link over a socket, or one in memory."""
-
-    state: LinkState
-    local: bool
-    """Both ends are in this process."""
-
-    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
-        """Say something: it leaves at the end of this turn. After a close it is dropped."""
-
-    def flush(self) -> None:
-        """Let what was sent leave now."""
-
-    def close(self, reason: str = "closed") -> None:
-        """End the link once what was sent has left. `on_lost` follows, once, in any case."""
-
-
-class LinkOwner(Protocol):
-    """Who hears of a link."""
-
-    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
-        """The peer said something."""
-
-    def on_lost(self, link: Channel, reason: str) -> None:
-        """The link is gone: said once, for whatever reason, and nothing after it."""
-
-    def on_paused(self, link: Channel) -> None:
-        """The peer reads slowly: send what must be sent, hold back the rest."""
-
-    def on_resumed(self, link: Channel) -> None:
-        """The peer has caught up."""
 
 
 class Link(TwistedProtocol):
@@ -96,6 +67,7 @@ class Link(TwistedProtocol):
         reactor: for time-outs.
         incoming: the codec of what comes; without it this end listens.
         state: the state to begin in.
+        budget: for half-received frames, shared with other links; one of its own if not given.
     """
 
     local = False
@@ -107,6 +79,7 @@ class Link(TwistedProtocol):
         reactor: Timers,
         incoming: Codec | None = None,
         state: LinkState = LinkState.OPENING,
+        budget: Budget | None = None,
     ) -> None:
         self.state = state
         self._owner = owner
@@ -115,8 +88,10 @@ class Link(TwistedProtocol):
         self._listens = incoming is None
         self._codec = incoming or _HELLO
         self._decoder = FrameDecoder(
-            limits.FRAME_BYTES if state is LinkState.OPEN else limits.OPENING_FRAME_BYTES,
+            limits.FRAME_BYTES if state is LinkState.OPEN else limits.OPENING_FRAME_BYTES, budget
         )
+        self._rest: collections.deque[Frame] = collections.deque()  # read, and to be handled in its turns
+        self._many = False  # the last read held more messages than are handled at once
         self._wire: Any = None
         self._socket: socket.socket | None = None
         self._shut = False  # closing or closed: asked for every message, where the state itself would be slow to hash
@@ -129,6 +104,7 @@ class Link(TwistedProtocol):
         self._draining = False
         self._paused = False
         self._queued = 0  # messages since it was paused
+        self._most_bytes = math.inf  # of the backlog: more, and the link is cut
         self._deadline: Timer | None = None
         self._reason = ""
 
@@ -153,8 +129,7 @@ class Link(TwistedProtocol):
         if self._paused and self._listens:
             self._queued += 1
             if self._queued > limits.QUEUED_MESSAGES:
-                _log.warn("a peer that doesn't read is cut off: {count} messages wait for it", count=self._queued)
-                self.abort("it reads too slowly")
+                self._cut_off()
 
     def send_later(self, message: Message) -> None:
         """Say something that can wait: it leaves with what is sent next, or after `LATER_SECONDS`.
@@ -176,7 +151,7 @@ class Link(TwistedProtocol):
         self._pieces, self._bulky = [], False
         if not bulky and len(pieces) > 1:
             pieces = [b"".join(pieces)]
-        rest = pieces if self._draining else self._send_now(pieces)
+        rest = pieces if self._draining or self._socket is None else send_pieces(self._socket, pieces)
         if rest:
             self._hold(rest)
 
@@ -225,6 +200,8 @@ class Link(TwistedProtocol):
 
     def _read(self) -> Failure | Exception | None:
         """In place of the transport's `doRead`."""
+        if self._rest:
+            return None
         try:
             data = self._socket.recv(self._wire.bufferSize)  # type: ignore[union-attr]
         except (BlockingIOError, InterruptedError):
@@ -251,6 +228,8 @@ class Link(TwistedProtocol):
         self._pass(LinkEvent.LOST)
         self._pieces = []
         self._backlog.clear()
+        self._rest.clear()
+        self._decoder.close()
         # Twisted's own words are those of a network; here a process ended.
         self._turn.run(self._owner.on_lost, self, self._reason or "the other side is gone")
 
@@ -258,19 +237,59 @@ class Link(TwistedProtocol):
 
     def _received(self, data: bytes) -> None:
         try:
-            for frame in self._decoder.feed(data):
-                if self._shut:
-                    return
-                message, buffers = self._codec.decode(frame)
-                if self.state is not _OPEN or type(message) in _EVENTS:
-                    self._check(message)
-                self._owner.on_message(self, message, buffers)
+            frames = self._decoder.feed(data)
         except ProtocolError as error:
-            _log.warn("malformed input: {error}", error=str(error), link=self)
-            self.refuse("malformed", f"the link is closed: {error}")
+            self._malformed(error)
+            return
+        if len(frames) == 1:  # as of nearly every read
+            self._handle(frames[0])
+        elif frames:
+            self._rest.extend(frames)
+            self._take_turns(len(frames) > limits.MESSAGES_PER_READ)
+
+    def _take_turns(self, many: bool) -> None:
+        """Handle what was read: of many messages a part at once, and none if the read before held many too.
+
+        The next read is a short one then: cutting a megabyte into messages of twenty bytes takes a tenth of a second.
+        """
+        if many:
+            self._wire.bufferSize = max(READ_LEAST_BYTES, self._wire.bufferSize // 4)
+        if (many and self._many) or self.handle_some(limits.MESSAGES_PER_READ):
+            self._turn.behind(self)
+        self._many = many
+
+    def handle_some(self, count: int) -> bool:
+        """Handle so many of the messages that wait, or as many as there is time for; whether more of them do.
+
+        Until none does, nothing is read.
+        """
+        seconds = self._reactor.seconds
+        end = seconds() + limits.HANDLING_SECONDS
+        for _ in range(min(count, len(self._rest))):
+            self._handle(self._rest.popleft())
+            if seconds() > end:
+                break
+        if self._shut:
+            self._rest.clear()
+        return bool(self._rest)
+
+    def _handle(self, frame: Frame) -> None:
+        if self._shut:
+            return
+        try:
+            message, buffers = self._codec.decode(frame)
+            if self.state is not _OPEN or type(message) in _EVENTS:
+                self._check(message)
+            self._owner.on_message(self, message, buffers)
+        except ProtocolError as error:
+            self._malformed(error)
         except Exception:
             _log.failure("a message could not be handled: its link is closed", link=self)
             self.refuse("malformed", "the link is closed: the cluster failed to handle a message (its log says more)")
+
+    def _malformed(self, error: ProtocolError) -> None:
+        _log.warn("malformed input: {error}", error=str(error), link=self)
+        self.refuse("malformed", f"the link is closed: {error}")
 
     def _check(self, message: Message) -> None:
         event = _EVENTS.get(type(message))
@@ -298,23 +317,6 @@ class Link(TwistedProtocol):
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
-    def _send_now(self, pieces: list[Buffer]) -> Sequence[Buffer]:
-        """Give the socket what it takes; return what it doesn't."""
-        if self._socket is None:
-            return pieces
-        for at in range(0, len(pieces), PIECES):
-            batch = pieces[at : at + PIECES] if at or len(pieces) > PIECES else pieces
-            size = sum(map(_nbytes, batch)) if len(batch) > 1 else _nbytes(batch[0])
-            try:
-                sent = self._socket.sendmsg(batch) if len(batch) > 1 else self._socket.send(batch[0])
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                return ()  # the reader meets the end, after what the peer said last (why it refused, perhaps)
-            if sent < size:
-                return [*_after(batch, sent), *pieces[at + PIECES :]]
-        return ()
-
     def _leave(self) -> None:
         self._later = None
         self.flush()
@@ -331,6 +333,8 @@ class Link(TwistedProtocol):
         if not self._draining:
             self._draining = True
             self._wire.startWriting()
+        if self._backlog_bytes > self._most_bytes:
+            self._cut_off()
 
     def _write(self) -> Exception | None:
         """In place of the transport's `doWrite`: the socket takes more."""
@@ -370,22 +374,21 @@ class Link(TwistedProtocol):
         return True
 
     def _tell_paused(self) -> None:
-        if self.state is not LinkState.OPEN:
+        if self.state is not _OPEN:
             return
-        if self._paused:
-            self._owner.on_paused(self)
-        else:
+        if not self._paused:
+            self._most_bytes = math.inf
             self._owner.on_resumed(self)
+            return
+        if self._codec is _UP["client"]:
+            # From now on it is sent no results, whatever waits for it already; workers are sent what they lease.
+            self._most_bytes = self._backlog_bytes + limits.QUEUED_BYTES
+        self._owner.on_paused(self)
 
-
-def _nbytes(buffer: Buffer) -> int:
-    return buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
-
-
-def _after(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
-    """What is left of the pieces after the first `sent` bytes."""
-    for number, end in enumerate(itertools.accumulate(map(_nbytes, pieces))):
-        if end > sent:
-            part = memoryview(pieces[number]).cast("B")
-            return [part[len(part) - (end - sent) :], *pieces[number + 1 :]]
-    return []
+    def _cut_off(self) -> None:
+        _log.warn(
+            "a peer that doesn't read is cut off: {count:,} messages and {size:,} bytes wait for it",
+            count=self._queued,
+            size=self._backlog_bytes,
+        )
+        self.abort("it reads too slowly")

@@ -11,7 +11,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from twistcluster.errors import ProtocolError
-from twistcluster.net.link import Channel, LinkOwner
+from twistcluster.net.channel import Channel, LinkOwner
 from twistcluster.net.states import LinkEvent, LinkState, next_state
 from twistcluster.net.turn import Turn
 from twistcluster.wire.frames import Buffer

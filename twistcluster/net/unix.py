@@ -1,85 +1,31 @@
 """Unix sockets: listening, connecting, and whose process is at the other end.
 
-Owns: the socket's mode (0600 from the first instant), the check of the peer's uid on both sides, and the limits on
-connections. Must not know: where sockets lie (net/places.py), what is said on them.
+Owns: the socket's mode (0600 from the first instant), and the check of who listens. Must not know: where sockets lie
+(net/places.py), who is let in (net/door.py), what is said on links.
 """
 
 import os
+import resource
 import socket
-import struct
 from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable
-from twistcluster.net.link import Link, LinkOwner
-from twistcluster.net.states import LinkState
+from twistcluster.net.channel import LinkOwner
+from twistcluster.net.door import Door, peer_uid
+from twistcluster.net.gate import Gate
+from twistcluster.net.link import Link
 from twistcluster.net.turn import Timers, Turn
 from twistcluster.wire import limits
 
-__all__ = ["Door", "adopt", "connect", "connect_link", "listen", "peer_uid"]
+__all__ = ["adopt", "connect", "connect_link", "listen"]
 
 BACKLOG: Final = 128
 RETRY_SECONDS: Final = 0.01
-
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
-_log = Logger()
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """The user whose process is at the other end (as it was when it connected or began to listen)."""
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(data)[1])
-
-
-class _GuardedLink(Link):
-    """A listening end that turns away other users before they can say anything."""
-
-    uid = 0
-
-    def connectionMade(self) -> None:  # noqa: N802
-        super().connectionMade()
-        uid = peer_uid(self.transport.getHandle())  # type: ignore[union-attr]
-        if uid != self.uid:
-            _log.warn("a process of another user was turned away", uid=uid)
-            self.refuse("access", f"this cluster belongs to the user with id {self.uid}, not to id {uid}")
-
-
-class Door(Factory):
-    """Makes a link of each connection, and keeps strangers from filling the house.
-
-    At the limit of connections that haven't said `Hello`, the oldest of them makes room: who means well has said it
-    within milliseconds.
-    """
-
-    noisy = False
-
-    def __init__(self, owner: LinkOwner, turn: Turn, reactor: Timers, uid: int) -> None:
-        self._owner = owner
-        self._turn = turn
-        self._reactor = reactor
-        self._uid = uid
-        self._waiting: list[Link] = []
-        self.links: set[Link] = set()
-
-    def buildProtocol(self, addr: IAddress) -> Link | None:  # type: ignore[override] # noqa: N802
-        """A connection came."""
-        self.links = {link for link in self.links if link.state is not LinkState.CLOSED}
-        if len(self.links) >= limits.CONNECTIONS:
-            _log.warn("a connection was turned away: there are {count} already", count=len(self.links))
-            return None
-        self._waiting = [link for link in self._waiting if link.state is LinkState.OPENING]
-        if len(self._waiting) >= limits.UNWELCOMED_CONNECTIONS:
-            self._waiting.pop(0).refuse("limit", "too many connections that have not said Hello")
-        link = _GuardedLink(self._owner, self._turn, self._reactor)
-        link.uid = self._uid
-        self.links.add(link)
-        self._waiting.append(link)
-        return link
 
 
 def listen(reactor: Any, path: str, owner: LinkOwner, turn: Turn, uid: int | None = None) -> IListeningPort:
@@ -95,13 +41,21 @@ def listen(reactor: Any, path: str, owner: LinkOwner, turn: Turn, uid: int | Non
     Raises:
         twisted.internet.error.CannotListenError: the path is taken, too long, or can't be written.
     """
-    door = Door(owner, turn, reactor, os.geteuid() if uid is None else uid)
+    gate: Gate[Link] = Gate(min(limits.CONNECTIONS, _files() // 2), limits.UNWELCOMED_CONNECTIONS)
+    door = Door(owner, turn, reactor, os.geteuid() if uid is None else uid, gate)
     before = os.umask(0o177)  # Twisted sets the mode after bind; in between it would be what the umask allows
     try:
         port: IListeningPort = reactor.listenUNIX(path, door, backlog=BACKLOG, mode=0o600)
     finally:
         os.umask(before)
+    door.accept_from(port)
     return port
+
+
+def _files() -> int:
+    """How many this process may open. Slots, stores and logs need some too: connections get half."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2 * limits.CONNECTIONS if soft == resource.RLIM_INFINITY else soft
 
 
 def adopt(reactor: Any, sock: socket.socket, link: Link) -> Link:

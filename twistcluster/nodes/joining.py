@@ -10,7 +10,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError
-from twistcluster.net.link import Channel, Link, LinkOwner
+from twistcluster.net.channel import Channel, LinkOwner
+from twistcluster.net.link import Link
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.nodes.logging import log_event

@@ -1,8 +1,9 @@
 """Structured logs of a node: one line an event, with its fields.
 
 Owns: the lines' format and the observer that writes them. A log that can't be written (a full disk) never stops a
-node: its lines are dropped and counted, and the first line that can be written again says how many. Must not know:
-what is logged.
+node: its lines are dropped and counted, and the first line that can be written again says how many. Lines that come
+by the thousand and are alike are counted too (nodes/sparing.py), so that nobody fills a disk by making mistakes. Must
+not know: what is logged.
 
 A line: `2026-05-01T12:00:00.000Z info worker joined name=local slots=4`; a traceback follows, indented.
 """
@@ -12,10 +13,13 @@ import datetime as dt
 import os
 import select
 import stat
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogBeginner
+
+from twistcluster.nodes.sparing import Sparing
 
 __all__ = ["LOG_BYTES", "LineLog", "log_event", "start_logging"]
 
@@ -23,6 +27,7 @@ LOG_BYTES: Final = 16 * 1024 * 1024
 """Of a log file that is ours alone."""
 LINE_CHARACTERS: Final = 8192
 """A longer text is cut: what a peer said must not fill the disk."""
+KIND_CHARACTERS: Final = 200
 _LEVELS: Final = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn, "error": LogLevel.error}
 _WRITTEN: Final = {
     LogLevel.debug: "debug",
@@ -37,7 +42,15 @@ _logger = Logger(namespace="twistcluster")
 class LineLog:
     """An observer of Twisted's logger that writes lines to a file descriptor, those of `level` and above."""
 
-    def __init__(self, fd: int, level: str = "info", limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        level: str = "info",
+        limit_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._sparing = Sparing()
         self._fd = fd
         self._least = _LEVELS[level]
         self._limit_bytes = limit_bytes
@@ -54,7 +67,11 @@ class LineLog:
             return
         if event.get("log_level", LogLevel.info) < self._least:
             return
-        self._write(_line(level, event))
+        now = self._clock()
+        for kind, count in self._sparing.over(now):
+            self._write(f"{_now()} warning {count:,} more lines like this were not written: {kind}\n")
+        if self._sparing.admits(_kind(event), now):
+            self._write(_line(level, event))
 
     def _write(self, text: str) -> None:
         data = text.encode(errors="backslashreplace")
@@ -105,6 +122,13 @@ def start_logging(fd: int = 2, level: str = "info", limit_bytes: int | None = No
 def log_event(level: str, event: str, fields: Mapping[str, object]) -> None:
     """Log what a machine or a node says: a short text, and its fields by name."""
     _logger.emit(_LEVELS[level], "{event}", event=event, fields=fields)
+
+
+def _kind(event: Mapping[str, Any]) -> str:
+    """What lines are alike in: their text without its fields."""
+    return str(event.get("event") or event.get("log_format") or event.get("log_namespace"))[:KIND_CHARACTERS].replace(
+        "\n", " "
+    )
 
 
 def _line(level: str, event: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from twistcluster.core.restoring import restore
 from twistcluster.core.rows import Change, EntryRow
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.errors import ProtocolError, TwistclusterError
-from twistcluster.net.link import Channel
+from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.net.version import VERSION

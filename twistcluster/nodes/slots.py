@@ -17,7 +17,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from twistcluster.net.link import Channel, Link
+from twistcluster.net.channel import Channel
+from twistcluster.net.link import Link
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import adopt

@@ -20,8 +20,8 @@ from twistcluster.core.slots import NO_ITEM
 from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import Ended, KillSlot, LimitSlot, StartSlot, ToSlot, Up, WorkerEffect
 from twistcluster.errors import TwistclusterError
+from twistcluster.net.channel import Channel
 from twistcluster.net.connections import find
-from twistcluster.net.link import Channel
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION

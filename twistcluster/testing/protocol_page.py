@@ -1,7 +1,7 @@
 """Writes docs/protocol.md from the tables that the code runs by: `python -m twistcluster.testing.protocol_page [--check]`.
 
-Owns: how the page is laid out. What stands in it comes from the messages' own docstrings and fields, from the limits,
-and from every `TRANSITIONS` table listed here. Must not know: what any of it means.
+Owns: how the page is laid out. What stands in it comes from the messages' own docstrings and fields, and
+from every `TRANSITIONS` table listed here. Must not know: what any of it means.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import msgspec
 
-from twistcluster.wire import frames, limits, messages, pages
+from twistcluster.wire import frames, messages, pages
 
-__all__ = ["PAGE", "main", "protocol_page"]
+__all__ = ["PAGE", "attribute_docs", "main", "one_line", "protocol_page", "table", "write_page"]
 
 PAGE: Final = "docs/protocol.md"
 
@@ -51,8 +51,7 @@ def protocol_page() -> str:
         HEAD.format(protocol=messages.PROTOCOL),
         *section("Frames", module_text(frames)),
         *section("Packed values", module_text(pages)),
-        *section("Limits", "Named in `wire/limits.py`; what is over a limit ends that one link."),
-        *limit_table(),
+        *section("Limits", "What is over a limit ends that one link at most: [limits.md](limits.md)."),
         *section("Who says what", "Before its first message anybody who connects says `Hello`."),
         *direction_table(),
         *section("States", "An event that a table doesn't list for a state is an error and changes nothing."),
@@ -83,15 +82,6 @@ def module_text(module: types.ModuleType) -> str:
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
-
-
-def limit_table() -> Iterator[str]:
-    """Every limit, by name."""
-    docs = attribute_docs(limits)[""]
-    yield table(
-        ["limit", "value", "of what"],
-        [[f"`{name}`", quantity(name, getattr(limits, name)), one_line(docs.get(name, ""))] for name in limits.__all__],
-    )
 
 
 def direction_table() -> Iterator[str]:
@@ -201,16 +191,6 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return "" if field.default_factory is msgspec.NODEFAULT else " = empty"
 
 
-def quantity(name: str, value: float) -> str:
-    """A limit as people read it."""
-    if not name.endswith("BYTES"):
-        return f"{value:g} s" if name.endswith("SECONDS") else f"{value:,}"
-    for unit, size in (("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB)):
-        if value >= size:
-            return f"{value / size:g} {unit}"
-    return f"{value} bytes"
-
-
 def link(message: type) -> str:
     """A link to a message's own part of the page."""
     return f"[{message.__name__}](#{message.__name__.lower()})"
@@ -228,15 +208,20 @@ def one_line(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; with `--check` only say whether it is current (exit code 1 if not)."""
-    parser = argparse.ArgumentParser(prog="python -m twistcluster.testing.protocol_page", description=main.__doc__)
+    return write_page("protocol_page", PAGE, protocol_page(), arguments)
+
+
+def write_page(module: str, page: str, text: str, arguments: list[str] | None) -> int:
+    """The command of a module that makes a page."""
+    command = f"python -m twistcluster.testing.{module}"
+    parser = argparse.ArgumentParser(prog=command, description=main.__doc__)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("page", nargs="?", type=Path, default=Path(PAGE))
+    parser.add_argument("page", nargs="?", type=Path, default=Path(page))
     options = parser.parse_args(arguments)
-    text = protocol_page()
     if not options.check:
         options.page.write_text(text, encoding="utf-8")
     elif not options.page.exists() or options.page.read_text(encoding="utf-8") != text:
-        print(f"{options.page} is not what the tables say. Run: python -m twistcluster.testing.protocol_page")
+        print(f"{options.page} is not what the tables say. Run: {command}")
         return 1
     return 0
 

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire import limits
+from twistcluster.wire.budget import Budget
 
 __all__ = ["Buffer", "Frame", "FrameDecoder", "encode_frame", "frame_bytes"]
 
@@ -25,8 +26,6 @@ JOIN_BYTES: Final = 16 * limits.KIB
 """Pieces up to this size are copied together into one write; longer ones are written as they are."""
 ALIGN: Final = 64
 """Buffers of a large frame begin at a multiple of this in their block, so that arrays in them are aligned."""
-LAZY_BYTES: Final = 64 * limits.MIB
-"""Longer blocks are mapped, so that memory is used as it fills, not as a length claims (a bytearray is zeroed first)."""
 
 
 def frame_bytes(head: bytes, buffers: Sequence[Buffer] = ()) -> int:
@@ -71,10 +70,15 @@ class FrameDecoder:
     `limit_bytes` may be set at any time. A frame that is too long for it, but comes right behind others that may raise
     it (a `Welcome`), is looked at again with the next chunk. After a `ProtocolError` the decoder stays broken: its
     stream can't be cut any more.
+
+    Args:
+        limit_bytes: of one frame.
+        budget: for the blocks of long frames, shared with other decoders; one of its own if not given.
     """
 
-    def __init__(self, limit_bytes: int = limits.OPENING_FRAME_BYTES) -> None:
+    def __init__(self, limit_bytes: int = limits.OPENING_FRAME_BYTES, budget: Budget | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self._budget = budget or Budget()
         self._tail = bytearray()
         self._need = PREFIX.size
         self._large: _LargeFrame | None = None
@@ -107,6 +111,13 @@ class FrameDecoder:
             raise
         return frames
 
+    def close(self) -> None:
+        """No more will come: a frame that is half received is let go."""
+        if self._large is not None:
+            self._large.let_go()
+            self._large = None
+        self._tail.clear()
+
     def _cut(self, data: bytes, at: int, frames: list[Frame]) -> None:
         """Append the frames of `data` from `at` on; keep what is left, and how much is needed to go on."""
         size = len(data)
@@ -129,7 +140,7 @@ class FrameDecoder:
                     break
                 self._check(head_bytes, buffer_count, total)
             if total >= limits.PREALLOCATE_BYTES:
-                self._large = _LargeFrame(head_bytes, lengths)
+                self._large = _LargeFrame(head_bytes, lengths, self._budget)
                 at = self._large.fill(data, table_end)
                 if self._large.missing:
                     return
@@ -164,16 +175,23 @@ class FrameDecoder:
 
 
 class _LargeFrame:
-    """A frame that is being received: its head, and one block for its buffers."""
+    """A frame that is being received: its head, and one block for its buffers.
 
-    def __init__(self, head_bytes: int, lengths: tuple[int, ...]) -> None:
-        self._head = bytearray(head_bytes)
+    Both are mapped where the budget doesn't allow to allocate them: then memory is used as they fill, not as a length
+    claims (a bytearray is zeroed first).
+    """
+
+    def __init__(self, head_bytes: int, lengths: tuple[int, ...], budget: Budget) -> None:
+        self._budget = budget
         starts = []
         end = 0
         for length in lengths:
             starts.append(end)
             end += -(-length // ALIGN) * ALIGN
-        block = memoryview(_allocate(end))
+        self._taken = head_bytes + end if budget.take(head_bytes + end) else 0
+        allocate = bytearray if self._taken else _map
+        self._head: bytearray | mmap.mmap = allocate(head_bytes)
+        block = memoryview(allocate(end))
         self._buffers = [block[start : start + length] for start, length in zip(starts, lengths, strict=True)]
         # What is still to be filled, the next one last.
         self._targets = [*reversed([memoryview(self._head), *self._buffers])]
@@ -196,17 +214,25 @@ class _LargeFrame:
                 self._filled = 0
         return end
 
+    def let_go(self) -> None:
+        """What the budget counts is filled, or dropped."""
+        self._budget.give_back(self._taken)
+        self._taken = 0
+
     def frame(self) -> Frame:
+        self.let_go()
         self._targets.clear()
         return bytes(self._head), [*self._buffers]
 
 
-def _allocate(size: int) -> bytearray | mmap.mmap:
-    if size <= LAZY_BYTES:
-        return bytearray(size)
+def _map(size: int) -> bytearray | mmap.mmap:
+    if not size:
+        return bytearray()  # nothing can't be mapped
     try:
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, ValueError, OverflowError) as error:
+        if size <= limits.ALLOCATED_LINK_BYTES:
+            return bytearray(size)  # there are only so many maps: 65,530 if nobody has changed it
         raise ProtocolError(f"no memory for a frame of {size:,} bytes: {error}") from error
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twistcluster.cli.benchmark import values, work
+from twistcluster.cli.benchmark import hostile, values, work
 from twistcluster.cli.benchmark.engines import OURS, Engine, TunedPool, Twistcluster, Unstored
 from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
@@ -49,6 +49,8 @@ class Measure:
     """Warmed up by all of it rather than a part: what large values lie in is used again."""
     fresh: bool = False
     """Taken in a process of its own, which starts the engine within the measure."""
+    by_name: bool = False
+    """Taken only where it is named: it takes minutes."""
 
     def count(self, engine: str, scale: float) -> int:
         """How many items this engine gets."""
@@ -224,6 +226,10 @@ MEASURES: Final[dict[str, Measure]] = {
         Measure(
             "peak_back", "memory while arrays of 8 MiB pass a lazy map and come back", "MB above the start", "less",
             512, values.peak_back, engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "hostile", "round trips beside malformed connections, p99", "of the p99 without", "less", 10_000,
+            hostile.hostile, engines=frozenset({OURS}), by_name=True,
         ),
     )
 }  # fmt: skip
