@@ -14,7 +14,7 @@ from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import seconds
 from twistcluster.errors import ClusterUnreachable
 
-__all__ = ["DEFAULT_NAME", "DURATION", "announce", "cluster_option", "example", "meant", "title"]
+__all__ = ["DEFAULT_NAME", "DURATION", "STORE", "announce", "cluster_option", "example", "meant", "store_of", "title"]
 
 DEFAULT_NAME = "default"
 
@@ -32,6 +32,19 @@ class _Duration(click.ParamType):  # type: ignore[type-arg] # generic since clic
 
 
 DURATION = _Duration()
+
+STORE = click.option(
+    "--store",
+    metavar="PATH",
+    default="",
+    help="Folder for its journal, or none to keep nothing; the state folder if not given.",
+)
+""""none" is nothing; empty: the usual place."""
+
+
+def store_of(text: str) -> str | None:
+    """What `--store` says, as `start_local` takes it."""
+    return None if text == "none" else text
 
 
 def announce(text: str) -> None:

@@ -21,7 +21,16 @@ import time
 import uuid
 from typing import Any, Final
 
-from twistcluster.errors import ClusterUnreachable, OptionsDiffer, TwistclusterError
+from twistcluster.errors import (
+    ClusterUnreachable,
+    JournalDamaged,
+    JournalFull,
+    JournalInUse,
+    JournalUnusable,
+    OptionsDiffer,
+    TwistclusterError,
+    VersionMismatch,
+)
 from twistcluster.net import connections
 from twistcluster.net.places import check_name, clear_place, open_log
 from twistcluster.nodes.durability import last_of
@@ -37,6 +46,11 @@ POLL_SECONDS: Final = 0.02
 _log = logging.getLogger("twistcluster")
 _UNWANTED: Final = ("JPY_", "PYDEVD_")
 """Variables of the notebook's kernel that its children must not see."""
+
+_JOURNAL_ERRORS: Final[dict[str, type[TwistclusterError]]] = {
+    kind.__name__: kind for kind in (JournalDamaged, JournalFull, JournalInUse, JournalUnusable, VersionMismatch)
+}
+"""What the process that is started says of a journal that it can't use."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,6 +158,8 @@ def start_local(
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
+        JournalInUse, JournalDamaged, JournalUnusable, JournalFull, VersionMismatch: its journal can't be used; what is
+            there stays as it is.
         OptionsDiffer: one of this name runs with other options.
         ValueError: no cluster can have this name, or so many slots.
     """
@@ -194,9 +210,7 @@ def _compare(found: Connection, slots: int | None, idle_timeout: float | None, p
         )
 
 
-def _launch(
-    name: str, slots: int | None, idle_timeout: float | None, deadline: float, journal: str
-) -> Running:
+def _launch(name: str, slots: int | None, idle_timeout: float | None, deadline: float, journal: str) -> Running:
     cluster = uuid.uuid4().hex[:8]
     owner = "" if name else secrets.token_hex(16)
     log_fd, log = open_log(cluster, name)
@@ -274,7 +288,7 @@ def _connection(answer: bytes | None, log: str) -> Connection:
     if said.get("taken"):
         raise _NameTaken
     if "error" in said:
-        raise ClusterUnreachable(f"the cluster could not start: {said['error']}")
+        raise _JOURNAL_ERRORS.get(said.get("kind"), ClusterUnreachable)(f"the cluster could not start: {said['error']}")
     return Connection.from_fields(said)
 
 

@@ -192,6 +192,15 @@ class JobRecord:
 
     kept: Kept | None = None
     """What the cluster's journal has of it."""
+
+    @property
+    def is_kept(self) -> bool:
+        """As `job.kept`."""
+        kept = self.kept
+        if kept is None or self.is_over:
+            return kept is not None and kept.over
+        return self.count is not None and kept.items >= self.count
+
     can_retry = True
     """Whether its failed items may be run again."""
 

@@ -28,6 +28,7 @@ from twistcluster.wire.messages import (
     Goodbye,
     Hello,
     Keep,
+    Kept,
     ListJobs,
     Message,
     Notice,
@@ -312,6 +313,8 @@ class ClientSide:
             return
         client.highest = message.job
         scheduler.send(_peer(client), Answer(message.request, jobs=[job.status(client, scheduler.now)]))
+        if job.kept is not None:
+            scheduler.send(_peer(client), Kept(message.job, job.kept, job.kept_whole))
         scheduler.telling.watch(client, message.job, job)
 
     # ---- values in stores ----

@@ -211,6 +211,8 @@ class Job:
     """How many entries the journal was given of its log."""
     recorded: int = 0
     """Up to which place it has them."""
+    kept: int | None = None
+    """How many of its items the journal has; None: it doesn't know the job."""
     reading: bool = False
     """Entries are on their way back from the journal."""
     ended: float | None = None
@@ -263,6 +265,11 @@ class Job:
     def over(self) -> bool:
         """Done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def kept_whole(self) -> bool:
+        """It is over, and the journal has all that was told of it."""
+        return self.over and self.recorded == self.places
 
     def advance(self, event: Event) -> None:
         """Move along the state table."""

@@ -182,7 +182,10 @@ class _Restoring:
             return
         message = decode_message(head.header)
         job.places = job.recorded = head.position + 1
-        self._replay[type(message)](job, head, message)
+        replay = self._replay.get(type(message))
+        if replay is None:
+            raise ProtocolError(f"{job.title}: {type(message).__name__} isn't told of a job")
+        replay(job, head, message)
 
     def _told(self, job: Job, head: EntryHead, message: object) -> None:
         assert isinstance(message, Results | Failed | Cancelled | Output | CloseJob)
@@ -239,6 +242,7 @@ class _Restoring:
         """Its ranges, its pages' counts and its state."""
         scheduler = self._scheduler
         scheduler.telling.came_back(job)
+        job.kept = job.arrived
         over = state is not None and state.state in ("done", "failed", "cancelled")
         if over:
             assert state is not None

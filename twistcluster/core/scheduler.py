@@ -244,10 +244,11 @@ class Scheduler:
         self.now = now
         for job, (items, places) in marks.items():
             job.recorded = max(job.recorded, places)
-            owner = job.owner
-            if owner.peer is not None and job.number in owner.jobs:
-                self.send(owner.peer, Kept(job.number, items, job.over))
-            if owner.blocked or self.telling.over:
+            job.kept = items
+            for client, watching in job.watchers.items():
+                if client.peer is not None:
+                    self.send(client.peer, Kept(watching[0], items, job.kept_whole))
+            if job.owner.blocked or self.telling.over:
                 self.telling.put_away(job)
                 self.leasing.look_again()
         return self._turn()

@@ -56,10 +56,15 @@ class Premises:
         self._connection: Lock | None = None
         self._last: Last | None = None
         self._store: StoreFolder | None = None
+        self._taken_over = False
+        """The store is that of a cluster that died: values of its jobs are in it."""
         if os.environ.get("TWISTCLUSTER_STORE") != "off":
             try:
                 clear_dead()
-                self._store = self._adopted() or StoreFolder.create(cluster, journal)
+                self._store = self._adopted()
+                self._taken_over = self._store is not None
+                if self._store is None:
+                    self._store = StoreFolder.create(cluster, journal)
             except BaseException:
                 self.release()
                 raise
@@ -90,28 +95,26 @@ class Premises:
             **more,
         }
         self._connection = publish(fields)
-        self._last = Last(fields.get("kind", ""), fields.get("slots"), fields.get("idle_timeout"), self.store)
+        last = Last(fields.get("kind", ""), fields.get("slots"), fields.get("idle_timeout"), self.store)
         if self.journal:
-            write_last(self.journal, self._last)
+            write_last(self.journal, last)
+        self._last = last
         return {**fields, "connection_file": str(self._connection.path)}
 
-    def give_up(self) -> None:
-        """The start failed before anything was done: what was there stays as it was."""
-        self._last = None
-        if self._store is not None and self.journal:
-            self._store.leave()
-            self._store = None
-        self.release()
-
     def release(self) -> None:
-        """Give all of it back: first what others find it by, last its name."""
+        """Give all of it back: first what others find it by, last its name.
+
+        If the start failed, what was there before stays as it was.
+        """
         if self._connection is not None:
             self._connection.release()
         self.place.remove()
         if self.journal and self._last is not None:
             with contextlib.suppress(OSError):
                 write_last(self.journal, msgspec.structs.replace(self._last, ended=True, folder=""))
-        if self._store is not None:
+        if self._store is not None and self._taken_over and self._last is None:
+            self._store.leave()
+        elif self._store is not None:
             self._store.remove()
         self._release_name()
 

@@ -5,7 +5,8 @@ when it is ready. Must not know: what scheduler and worker decide.
 
 Started by client/launch.py as `python -m twistcluster.nodes.local OPTIONS`; OPTIONS is JSON: id, name, slots,
 idle_timeout, ready_fd, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER). One JSON line on
-`ready_fd` says how to reach it, or {"error": text}, or {"error": text, "taken": true} where the name is.
+`ready_fd` says how to reach it, or {"error": text, "kind": the error's class}, or {"error": text, "taken": true} where
+the name is.
 """
 
 import contextlib
@@ -153,7 +154,7 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
 
 def _failed(ready_fd: int, error: Exception) -> int:
     log_event("error", f"the cluster could not start: {error}", {})
-    _say(ready_fd, {"error": str(error)})
+    _say(ready_fd, {"error": str(error), "kind": type(error).__name__})
     return EXIT_FAILED
 
 

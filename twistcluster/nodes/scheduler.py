@@ -18,7 +18,7 @@ from twistcluster.core.jobs import Job
 from twistcluster.core.restoring import restore
 from twistcluster.core.rows import Change, EntryRow
 from twistcluster.core.scheduler import Identity, Scheduler
-from twistcluster.errors import ProtocolError, TwistclusterError
+from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
@@ -312,13 +312,23 @@ def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
 
 
 def scheduler_of(identity: Identity, journal: Journal | None, idle_timeout_s: float | None) -> Scheduler:
-    """A scheduler that knows what its journal holds."""
+    """A scheduler that knows what its journal holds.
+
+    Raises:
+        JournalDamaged: That can't be read, or makes no sense.
+    """
     now = time.monotonic()
     machine = Scheduler(
         identity, now=now, idle_timeout_s=idle_timeout_s, journal=journal is not None, wall=time.time() - now
     )
     if journal is not None:
-        restore(machine, journal.load())
+        try:
+            restore(machine, journal.load())
+        except ProtocolError as error:
+            raise JournalDamaged(
+                f"what the journal {journal.path} holds makes no sense: {error}. Move it away, or name another folder "
+                "with store="
+            ) from error
     return machine
 
 
@@ -346,7 +356,7 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None], 
         journal = open_journal(reactor, premises.journal, troubles)
         machine = scheduler_of(new_identity(cluster, name), journal, idle_timeout_s)
     except TwistclusterError as error:
-        premises.give_up()
+        premises.release()
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
     node = troubles.node = SchedulerNode(
