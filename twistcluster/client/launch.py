@@ -22,6 +22,7 @@ import uuid
 from typing import Any, Final
 
 from twistcluster.errors import (
+    AccessDenied,
     ClusterUnreachable,
     JournalDamaged,
     JournalFull,
@@ -48,7 +49,8 @@ _UNWANTED: Final = ("JPY_", "PYDEVD_")
 """Variables of the notebook's kernel that its children must not see."""
 
 _JOURNAL_ERRORS: Final[dict[str, type[TwistclusterError]]] = {
-    kind.__name__: kind for kind in (JournalDamaged, JournalFull, JournalInUse, JournalUnusable, VersionMismatch)
+    kind.__name__: kind
+    for kind in (AccessDenied, JournalDamaged, JournalFull, JournalInUse, JournalUnusable, VersionMismatch)
 }
 """What the process that is started says of a journal that it can't use."""
 
@@ -158,7 +160,7 @@ def start_local(
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
-        JournalInUse, JournalDamaged, JournalUnusable, JournalFull, VersionMismatch: its journal can't be used; what is
+        JournalInUse, JournalDamaged, JournalUnusable, JournalFull, AccessDenied, VersionMismatch: its journal can't be used; what is
             there stays as it is.
         OptionsDiffer: one of this name runs with other options.
         ValueError: no cluster can have this name, or so many slots.

@@ -5,7 +5,7 @@ when it is ready. Must not know: what scheduler and worker decide.
 
 Started by client/launch.py as `python -m twistcluster.nodes.local OPTIONS`; OPTIONS is JSON: id, name, slots,
 idle_timeout, ready_fd, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER). One JSON line on
-`ready_fd` says how to reach it, or {"error": text, "kind": the error's class}, or {"error": text, "taken": true} where
+`ready_fd` says how to reach it, or {"error": text, "kind": the class of a journal's error}, or {"error": text, "taken": true} where
 the name is.
 """
 
@@ -121,11 +121,11 @@ def main(arguments: list[str]) -> int:
         _say(options.ready_fd, {"error": str(error), "taken": True})
         return EXIT_FAILED
     except (TwistclusterError, OSError, ValueError) as error:
-        return _failed(options.ready_fd, error)
+        return _failed(options.ready_fd, error, "")
     try:
         _run(options, owner, premises)
     except (TwistclusterError, CannotListenError, OSError, ValueError) as error:
-        return _failed(options.ready_fd, error)
+        return _failed(options.ready_fd, error, type(error).__name__)
     finally:
         premises.release()
     log_event("info", "cluster has ended", {"name": options.name, "id": options.id})
@@ -152,9 +152,9 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
             cluster.journal.close()
 
 
-def _failed(ready_fd: int, error: Exception) -> int:
+def _failed(ready_fd: int, error: Exception, kind: str) -> int:
     log_event("error", f"the cluster could not start: {error}", {})
-    _say(ready_fd, {"error": str(error), "kind": type(error).__name__})
+    _say(ready_fd, {"error": str(error), "kind": kind})
     return EXIT_FAILED
 
 
