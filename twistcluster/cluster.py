@@ -60,6 +60,8 @@ class Cluster(Executor):
         slots: How many; by default one for each core that this process may use.
         idle_timeout: Of a named one: seconds, or "10m"; ten minutes by default.
         memory_limit: Of each slot: bytes, or "2GiB"; an item that uses more fails with `WorkerCrashed`. None by default.
+        store: Folder in which a named one keeps its journal: what it accepted it finishes and can still hand out,
+            whatever dies. The usual place if not given; None: nothing is kept.
 
     Example:
         >>> with tc.Cluster(slots=2) as cluster:             # doctest: +SKIP
@@ -74,6 +76,7 @@ class Cluster(Executor):
         idle_timeout: float | str | None = None,
         *,
         memory_limit: float | str | None = None,
+        store: str | None = "",
     ) -> None:
         _refuse_inside_item("a cluster")
         if slots is not None:
@@ -81,8 +84,10 @@ class Cluster(Executor):
         if idle_timeout is not None and not name:
             raise ValueError("an unnamed cluster ends with its process; for idle_timeout give it a name, too")
         timeout = None if idle_timeout is None else seconds(idle_timeout, "idle_timeout")
+        if store and not name:
+            raise ValueError("an unnamed cluster keeps nothing; for store give it a name, too")
         limit_bytes = None if memory_limit is None else memory_limit_bytes(memory_limit)
-        running = start_local(name or "", slots, timeout, memory_limit=limit_bytes)
+        running = start_local(name or "", slots, timeout, memory_limit=limit_bytes, store=store)
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:

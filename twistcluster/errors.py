@@ -16,6 +16,11 @@ __all__ = [
     "InputEnded",
     "InsideItem",
     "JobNotFound",
+    "JournalDamaged",
+    "JournalFull",
+    "JournalInUse",
+    "JournalLost",
+    "JournalUnusable",
     "NotPicklable",
     "ObjectLost",
     "OptionsDiffer",
@@ -49,7 +54,7 @@ class AccessDenied(TwistclusterError, PermissionError):
 
 
 class VersionMismatch(TwistclusterError):
-    """The peer speaks another protocol, or runs another minor version of Python."""
+    """The peer speaks another protocol, or runs another minor version of Python; a newer version wrote the journal."""
 
 
 class ProtocolError(TwistclusterError):
@@ -106,6 +111,26 @@ class ObjectLost(TwistclusterError, LookupError):
 
 class StoreFull(TwistclusterError, OSError):
     """A large value fits neither into shared memory nor onto the disk."""
+
+
+class JournalDamaged(TwistclusterError):
+    """What lies in a journal's place is none, or parts of it are broken."""
+
+
+class JournalInUse(TwistclusterError):
+    """Another scheduler that lives has this journal."""
+
+
+class JournalUnusable(TwistclusterError, OSError):
+    """A journal can't be where it should: on a network file system, or where nothing can be written."""
+
+
+class JournalFull(TwistclusterError, OSError):
+    """The journal can't be written just now, mostly because a disk is full. What waits for it is not lost."""
+
+
+class JournalLost(TwistclusterError, OSError):
+    """The journal's file is gone while its cluster runs: nothing is kept any more."""
 
 
 class RemoteError(TwistclusterError):

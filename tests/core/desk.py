@@ -1,6 +1,7 @@
 """A scheduler on a desk: peers say things to it, and what it says to each is laid out beside it."""
 
-from twistcluster.core.effects import Close, EndCluster, Send
+from twistcluster.core.effects import Close, EndCluster, ReadLog, Record, Send
+from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.testing.invariants import check_scheduler
 from twistcluster.wire import messages as m
@@ -72,12 +73,19 @@ class Peer:
 
 
 class Desk:
-    def __init__(self, name="", **options):
+    def __init__(self, name="", paper=None, **options):
         self.now = 0.0
+        self.paper = paper
+        """Its journal."""
+        self.unwritten = []
+        """What it was told and hasn't written down."""
         self.ended = ""
         self.peers = {}
         identity = Identity(epoch="e", cluster="c", python="3.11", version="1", pid=1, name=name, owner="secret")
-        self.scheduler = Scheduler(identity, now=0.0, **options)
+        self.scheduler = Scheduler(identity, now=0.0, journal=paper is not None, **options)
+        if paper is not None:
+            restore(self.scheduler, paper)
+            self.carry_out(self.scheduler.end_turn(self.now))
 
     def carry_out(self, effects):
         for effect in effects:
@@ -87,7 +95,26 @@ class Desk:
                 self.peers[effect.peer].closed = effect.reason
             elif isinstance(effect, EndCluster):
                 self.ended = effect.reason
+            elif isinstance(effect, Record):
+                self.unwritten.append(effect)
+            elif isinstance(effect, ReadLog):
+                self.write()
+                rows = self.paper.read_log(effect.job.key, effect.place)
+                self.carry_out(self.scheduler.read(effect.job, rows[: self.rows_at_once], self.now))
         check_scheduler(self.scheduler)
+
+    rows_at_once = 3
+
+    def write(self):
+        """Write down what it was told."""
+        unwritten, self.unwritten = self.unwritten, []
+        for effect in unwritten:
+            self.paper.record(effect.changes)
+            self.carry_out(self.scheduler.recorded(effect.marks, self.now))
+
+    def again(self):
+        """The scheduler died: another one, from what was written down."""
+        return Desk(self.scheduler.identity.name, self.paper)
 
     def connect(self, role, *, local=False, **fields):
         number = len(self.peers) + 1

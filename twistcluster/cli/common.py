@@ -14,7 +14,18 @@ from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import memory_limit_bytes, seconds
 from twistcluster.errors import ClusterUnreachable
 
-__all__ = ["DEFAULT_NAME", "DURATION", "MEMORY", "announce", "cluster_option", "example", "meant", "title"]
+__all__ = [
+    "DEFAULT_NAME",
+    "DURATION",
+    "MEMORY",
+    "STORE",
+    "announce",
+    "cluster_option",
+    "example",
+    "meant",
+    "store_of",
+    "title",
+]
 
 DEFAULT_NAME = "default"
 
@@ -32,6 +43,19 @@ class _Duration(click.ParamType):  # type: ignore[type-arg] # generic since clic
 
 
 DURATION = _Duration()
+
+STORE = click.option(
+    "--store",
+    metavar="PATH",
+    default="",
+    help="Folder for its journal, or none to keep nothing; the state folder if not given.",
+)
+""""none" is nothing; empty: the usual place."""
+
+
+def store_of(text: str) -> str | None:
+    """What `--store` says, as `start_local` takes it."""
+    return None if text == "none" else text
 
 
 class _MemoryLimit(click.ParamType):  # type: ignore[type-arg]

@@ -4,9 +4,10 @@ import sys
 
 import click
 
-from twistcluster.cli.common import DEFAULT_NAME, DURATION, announce, example
+from twistcluster.cli.common import DEFAULT_NAME, DURATION, STORE, announce, example, store_of
 from twistcluster.net.places import check_name
 from twistcluster.nodes.scheduler import main
+from twistcluster.storage.journal_places import journal_path
 
 __all__ = ["command"]
 
@@ -19,8 +20,12 @@ __all__ = ["command"]
 )
 @click.option("--name", default=DEFAULT_NAME, show_default=True, help="Of the cluster.")
 @click.option("--idle-timeout", type=DURATION, help="End it when unused for so long; it stays if not given.")
-def command(name: str, idle_timeout: float | None) -> None:
-    """Run a scheduler in the foreground, until Ctrl-C or SIGTERM. Workers join it."""
+@STORE
+def command(name: str, idle_timeout: float | None, store: str) -> None:
+    """Run a scheduler in the foreground, until Ctrl-C or SIGTERM. Workers join it.
+
+    Started again under the same name, it still has its jobs and goes on with them.
+    """
 
     def ready(_connection_file: str) -> None:
         announce(f"Scheduler {name!r} is ready. Join it:  twistcluster-worker --join {name}    End it: Ctrl-C")
@@ -29,4 +34,8 @@ def command(name: str, idle_timeout: float | None) -> None:
         check_name(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    sys.exit(main(name, idle_timeout, ready))
+    where = store_of(store)
+    place = None if where is None else journal_path(name, where or None)
+    if place is not None and place.note:
+        announce(place.note)
+    sys.exit(main(name, idle_timeout, ready, "" if place is None else place.path))

@@ -2,7 +2,7 @@
 
 import click
 
-from twistcluster.cli.common import DEFAULT_NAME, DURATION, MEMORY, example
+from twistcluster.cli.common import DEFAULT_NAME, DURATION, MEMORY, STORE, example, store_of
 from twistcluster.client.launch import start_local
 from twistcluster.net.places import check_name
 from twistcluster.wire.limits import SLOTS
@@ -15,16 +15,17 @@ __all__ = ["command"]
 @click.option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
 @click.option("--idle-timeout", type=DURATION, help="End it when unused for so long; 10m if not given.")
 @click.option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
-def command(name: str, slots: int | None, idle_timeout: float | None, memory_limit: int | None) -> None:
+@STORE
+def command(name: str, slots: int | None, idle_timeout: float | None, memory_limit: int | None, store: str) -> None:
     """Start a cluster named NAME on this machine, or find it if it runs.
 
-    It ends when it was unused for ten minutes, or by `twistcluster stop NAME`.
+    It ends when it was unused for ten minutes, or by `twistcluster stop NAME`. Started again, it still has its jobs.
     """
     try:
         check_name(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    running = start_local(name, slots, idle_timeout, memory_limit=memory_limit)
+    running = start_local(name, slots, idle_timeout, memory_limit=memory_limit, store=store_of(store))
     found = running.connection
     done = "is ready" if running.started else "runs already"
     slots_text = f"{found.slots} slot{'' if found.slots == 1 else 's'}, " if found.kind == "local" else ""

@@ -20,6 +20,7 @@ from twistcluster.wire.messages import (
     Failed,
     Freed,
     JobProgress,
+    Kept,
     Message,
     Notice,
     Output,
@@ -71,6 +72,7 @@ class Inbox:
             CloseJob: self._input_ended,
             Notice: self._notice,
             Wanted: self._wanted,
+            Kept: self._kept,
         }
         """By the type of message."""
 
@@ -120,6 +122,11 @@ class Inbox:
         record = self._shelf.get(message.job)
         if record is not None:
             record.input_ended(message.count, message.error)
+
+    def _kept(self, message: Kept, _: list[Buffer]) -> None:
+        record = self._shelf.get(message.job)
+        if record is not None:
+            record.kept = message
 
     def _wanted(self, message: Wanted, _: list[Buffer]) -> None:
         """Items wait for results that came here: they go back, whole pages of them; those not held are named, too."""

@@ -94,6 +94,14 @@ class Job(Generic[T]):
         """ "pending", "running", "done", "failed" or "cancelled"."""
         return self._record.state
 
+    @property
+    def kept(self) -> bool:
+        """Whether the cluster has it in its journal: all its items, and once it is over, all their results too.
+
+        From then on it survives the death of any process. An unnamed cluster, and one with `store=None`, keeps nothing.
+        """
+        return self._record.is_kept
+
     def __repr__(self) -> str:
         progress = self._record.progress()
         count = f"/{progress.count:,}" if progress.count is not None else ""

@@ -9,6 +9,7 @@ All of it blocks, with a deadline, and touches neither Twisted nor threads' stat
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import secrets
@@ -21,9 +22,21 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from twistcluster.errors import ClusterUnreachable, OptionsDiffer
+from twistcluster.errors import (
+    AccessDenied,
+    ClusterUnreachable,
+    JournalDamaged,
+    JournalFull,
+    JournalInUse,
+    JournalUnusable,
+    OptionsDiffer,
+    TwistclusterError,
+    VersionMismatch,
+)
 from twistcluster.net import connections
 from twistcluster.net.places import check_name, clear_place, open_log
+from twistcluster.nodes.durability import last_of
+from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
 
 __all__ = ["Connection", "Running", "find", "running_clusters", "start_local"]
@@ -32,8 +45,17 @@ START_SECONDS: Final = 30.0
 LOG_LINES: Final = 5
 """How many of its last lines an error shows."""
 POLL_SECONDS: Final = 0.02
+_log = logging.getLogger("twistcluster")
+_FIELDS: Final = {"store": "journal"}
+"""Options whose values stand under another name in a connection file."""
 _UNWANTED: Final = ("JPY_", "PYDEVD_")
 """Variables of the notebook's kernel that its children must not see."""
+
+_JOURNAL_ERRORS: Final[dict[str, type[TwistclusterError]]] = {
+    kind.__name__: kind
+    for kind in (AccessDenied, JournalDamaged, JournalFull, JournalInUse, JournalUnusable, VersionMismatch)
+}
+"""What the process that is started says of a journal that it can't use."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +85,8 @@ class Connection:
     store: str
     """Folder of this host's store of large values; empty where there is none."""
     connection_file: str
+    journal: str = ""
+    """Path of its journal; empty where nothing is kept."""
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Connection":
@@ -98,7 +122,24 @@ def find(target: str) -> Connection:
         ClusterUnreachable: there is none; it says how to start one.
         AccessDenied: the connection file is somebody else's.
     """
-    return Connection.from_fields(connections.find(target))
+    try:
+        return Connection.from_fields(connections.find(target))
+    except ClusterUnreachable:
+        back = _come_back(target)
+        if back is None:
+            raise
+        return back
+
+
+def _come_back(name: str) -> Connection | None:
+    """A local cluster that didn't end, but died, is started again as it was."""
+    try:
+        last = last_of(check_name(name))
+    except (ValueError, TwistclusterError):
+        return None
+    if last is None or last.ended or last.kind != "local":
+        return None
+    return start_local(name, last.slots, last.idle_timeout, memory_limit=last.memory_limit).connection
 
 
 def running_clusters() -> list[Connection]:
@@ -113,6 +154,7 @@ def start_local(
     timeout: float = START_SECONDS,
     *,
     memory_limit: int | None = None,
+    store: str | None = "",
 ) -> Running:
     """Start a local cluster, or find the one that has the name already.
 
@@ -122,9 +164,12 @@ def start_local(
         idle_timeout: seconds without client and open job after which a named one ends; 10 minutes if not given.
         timeout: seconds until it must take connections.
         memory_limit: bytes that each slot may use; any if not given.
+        store: folder of a named one's journal; empty: the usual place; None: nothing is kept.
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
+        JournalInUse, JournalDamaged, JournalUnusable, JournalFull, AccessDenied, VersionMismatch: its journal can't be used; what is
+            there stays as it is.
         OptionsDiffer: one of this name runs with other options.
         ValueError: no cluster can have this name, or so many slots.
     """
@@ -132,15 +177,20 @@ def start_local(
     if slots is not None and not 0 <= slots <= SLOTS:
         raise ValueError(f"a worker has 0 to {SLOTS:,} slots, not {slots:,}: twistcluster-worker joins more workers")
     if not name:
-        return _launch("", slots, None, memory_limit, deadline)
+        return _launch("", slots, None, memory_limit, deadline, "")
     check_name(name)
+    place = None if store is None else journal_path(name, store or None)
     while True:
         found = _named(name)
         if found is not None:
-            _compare(found, {"slots": slots, "idle_timeout": idle_timeout, "memory_limit": memory_limit})
+            asked = {"slots": slots, "idle_timeout": idle_timeout, "memory_limit": memory_limit}
+            _compare(found, asked, None if not store else place)
             return Running(found)
         try:
-            return _launch(name, slots, idle_timeout, memory_limit, deadline)
+            if place is not None and place.note:
+                _log.warning("%s", place.note)
+            journal = "" if place is None else place.path
+            return _launch(name, slots, idle_timeout, memory_limit, deadline, journal)
         except _NameTaken as error:
             # Another start won the name: wait until its cluster can be found, or has given the name back.
             if time.monotonic() > deadline:
@@ -159,8 +209,9 @@ def _named(name: str) -> Connection | None:
     return next((each for each in running_clusters() if each.name == name), None)
 
 
-def _compare(found: Connection, asked: Mapping[str, float | None]) -> None:
-    has = {option: getattr(found, option) for option in asked}
+def _compare(found: Connection, asked: Mapping[str, object], place: JournalPlace | None) -> None:
+    asked = {**asked, "store": None if place is None else place.path}
+    has = {option: getattr(found, _FIELDS.get(option, option)) for option in asked}
     differ = [option for option, value in asked.items() if value is not None and value != has[option]]
     if differ:
         what = " and ".join(f"{option}={has[option]} (you asked for {asked[option]})" for option in differ)
@@ -171,7 +222,12 @@ def _compare(found: Connection, asked: Mapping[str, float | None]) -> None:
 
 
 def _launch(
-    name: str, slots: int | None, idle_timeout: float | None, memory_limit: int | None, deadline: float
+    name: str,
+    slots: int | None,
+    idle_timeout: float | None,
+    memory_limit: int | None,
+    deadline: float,
+    journal: str,
 ) -> Running:
     cluster = uuid.uuid4().hex[:8]
     owner = "" if name else secrets.token_hex(16)
@@ -185,6 +241,7 @@ def _launch(
             "idle_timeout": idle_timeout,
             "memory_limit": memory_limit,
             "ready_fd": ready_there,
+            "journal": journal,
             "log": log,
         }
         process = subprocess.Popen(
@@ -250,7 +307,7 @@ def _connection(answer: bytes | None, log: str) -> Connection:
     if said.get("taken"):
         raise _NameTaken
     if "error" in said:
-        raise ClusterUnreachable(f"the cluster could not start: {said['error']}")
+        raise _JOURNAL_ERRORS.get(said.get("kind"), ClusterUnreachable)(f"the cluster could not start: {said['error']}")
     return Connection.from_fields(said)
 
 

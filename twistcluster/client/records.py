@@ -24,7 +24,7 @@ from twistcluster.client.views import JobListener, JobState, Progress
 from twistcluster.core.ranges import Range
 from twistcluster.errors import Cancelled, Detached, InputEnded
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import ErrorInfo
+from twistcluster.wire.messages import ErrorInfo, Kept
 from twistcluster.wire.pages import Packed
 
 __all__ = ["JobRecord"]
@@ -189,6 +189,17 @@ class JobRecord:
         """What became of an item: None if it isn't known yet, or never will be."""
         with self.condition:
             return self.fates.of(index)
+
+    kept: Kept | None = None
+    """What the cluster's journal has of it."""
+
+    @property
+    def is_kept(self) -> bool:
+        """As `job.kept`."""
+        kept = self.kept
+        if kept is None or self.is_over:
+            return kept is not None and kept.over
+        return self.count is not None and kept.items >= self.count
 
     can_retry = True
     """Whether its failed items may be run again."""

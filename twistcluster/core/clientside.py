@@ -29,6 +29,7 @@ from twistcluster.wire.messages import (
     Goodbye,
     Hello,
     Keep,
+    Kept,
     ListJobs,
     Message,
     Notice,
@@ -112,6 +113,11 @@ class ClientSide:
         if client.hello.owner and client.hello.owner == scheduler.identity.owner:
             scheduler.end("its owner is gone")
 
+    def stays_away(self, client: Client) -> None:
+        """A client that the journal knows didn't come back."""
+        for job in list(client.sending.values()):
+            self._input_ended(job, job.arrived, "its client went away")
+
     def received(self, client: Client, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """A client said something."""
         handler = self._handlers.get(type(message))
@@ -166,6 +172,8 @@ class ClientSide:
         if message.count != 0 and source is None:
             client.sending[message.job] = job
         scheduler.telling.watch(client, message.job, job)
+        if scheduler.keeping.on:
+            scheduler.keeping.opened(job, scheduler.supply, source)
         if source is not None:
             scheduler.sources.open(job, source)
         scheduler.settle(job)
@@ -179,7 +187,9 @@ class ClientSide:
         edges, inputs = scheduler.edges.resolve(client, job, message) if message.edges else (None, None)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
-        job.add_page(message, buffers, edges)
+        page = job.add_page(message, buffers, edges)
+        if scheduler.keeping.on:
+            scheduler.keeping.page(job, page, scheduler.supply)
         scheduler.objects.made(client.peer, message.objects)
         scheduler.objects.hold(message.objects)
         if job.arrived == job.count:
@@ -230,6 +240,8 @@ class ClientSide:
         job = client.jobs.get(message.job)
         if job is None or job.over:
             return
+        if scheduler.keeping.on:
+            scheduler.keeping.cancelling(job, message)
         if message.stop is not None:
             self._cancel_range(job, message.start, min(message.stop, job.arrived))
             job.cancelling.add(max(message.start, job.arrived), message.stop)  # those that are on their way
@@ -275,6 +287,8 @@ class ClientSide:
             job.advance("retried")
             job.owner.open_jobs += 1
         ranges = job.reopen_failed()
+        if scheduler.keeping.on:
+            scheduler.keeping.retried(job)
         if job.links is not None:
             scheduler.edges.rearm(job, ranges, client)
             scheduler.sources.rearm(job, ranges, client)
@@ -303,6 +317,8 @@ class ClientSide:
             return
         client.highest = message.job
         scheduler.send(_peer(client), Answer(message.request, jobs=[job.status(client, scheduler.now)]))
+        if job.kept is not None:
+            scheduler.send(_peer(client), Kept(message.job, job.kept, job.kept_whole))
         scheduler.telling.watch(client, message.job, job)
 
     # ---- values in stores ----

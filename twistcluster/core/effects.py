@@ -3,12 +3,20 @@
 Owns: the effects of the scheduler's machine. Must not know: links, processes, or how an effect is carried out.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from twistcluster.core.rows import Change
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
 
-__all__ = ["Close", "Effect", "EndCluster", "Log", "Remove", "Rename", "Send"]
+if TYPE_CHECKING:
+    from twistcluster.core.jobs import Job
+
+__all__ = ["Close", "Effect", "EndCluster", "Log", "Marks", "ReadLog", "Record", "Remove", "Rename", "Send"]
+
+
+Marks: TypeAlias = "dict[Job, tuple[int, int]]"
+"""Of each job: how many of its items, and up to which place its log, are recorded."""
 
 
 class Send(NamedTuple):
@@ -47,10 +55,25 @@ class Rename(NamedTuple):
     name: bytes
 
 
+class Record(NamedTuple):
+    """Write these into the journal, in order, and say so (`Scheduler.recorded`) when they are on the disk."""
+
+    changes: list[Change]
+    marks: Marks
+
+
+class ReadLog(NamedTuple):
+    """Read entries of a job's log back from the journal (`Scheduler.read`): from a place on, so many bytes."""
+
+    job: "Job"
+    place: int
+    limit_bytes: int
+
+
 class EndCluster(NamedTuple):
     """The whole cluster shall end."""
 
     reason: str
 
 
-Effect = Send | Close | Log | Remove | Rename | EndCluster
+Effect = Send | Close | Log | Remove | Rename | Record | ReadLog | EndCluster

@@ -95,8 +95,11 @@ class Entry:
     """One thing to tell of a job, in the numbering of the client that sent it."""
 
     message: LogMessage
-    buffers: tuple[Buffer, ...]
+    buffers: tuple[Buffer, ...] | None
+    """None: they are in the journal."""
     nbytes: int
+    place: int = -1
+    """In the journal."""
 
     @property
     def objects(self) -> list[Stored]:
@@ -131,6 +134,23 @@ class Log:
         self.entries.append(entry)
         self.nbytes += entry.nbytes
         return entry
+
+    def put_away(self, place: int, told: int) -> int:
+        """Let the journal alone hold what it has before a place; returns how many bytes less count here.
+
+        Of what isn't `told` yet, values in stores go on counting: they are there for who hasn't heard of them.
+        """
+        freed = 0
+        for position, entry in enumerate(self.entries, self.base):
+            if entry.place >= place:
+                break
+            if entry.buffers:
+                entry.buffers = None
+            left = 0 if position < told else sum(each.nbytes for each in entry.objects)
+            freed += entry.nbytes - left
+            entry.nbytes = left
+        self.nbytes -= freed
+        return freed
 
     def skip(self) -> None:
         """An entry was told to everybody, and isn't kept."""
@@ -189,6 +209,15 @@ class Job:
     forgotten: bool = False
     """Nobody asks for it any more; it is here for the values that were made of it."""
     input_error: str = ""
+    places: int = 0
+    """How many entries the journal was given of its log."""
+    recorded: int = 0
+    """Up to which place it has them."""
+    kept: int | None = None
+    """How many of its items the journal has; None: it doesn't know the job."""
+    reading: bool = False
+    """Entries are on their way back from the journal."""
+    ended: float | None = None
     blob_digests: list[bytes] = field(default_factory=list)
     log: Log = field(default_factory=Log)
     watchers: "dict[Client, list[int]]" = field(default_factory=dict)
@@ -239,11 +268,16 @@ class Job:
         """Done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
 
+    @property
+    def kept_whole(self) -> bool:
+        """It is over, and the journal has all that was told of it."""
+        return self.over and self.recorded == self.places
+
     def advance(self, event: Event) -> None:
         """Move along the state table."""
         self.state = TRANSITIONS[self.state, event]
 
-    def add_page(self, page: Page, buffers: tuple[Buffer, ...], edges: list[Edge] | None = None) -> None:
+    def add_page(self, page: Page, buffers: tuple[Buffer, ...], edges: list[Edge] | None = None) -> PageRecord:
         """The next page came; `edges` are its own as workers know them."""
         if page.first != self.arrived or not 0 < page.count <= PAGE_ITEMS:
             raise ProtocolError(
@@ -254,9 +288,10 @@ class Job:
         self.firsts.append(page.first)
         # Workers know the job by another number than its client does.
         sent = Page(self.key, page.first, page.count, page.kind, page.definitions, page.objects, edges or [])
-        self.pages[page.first] = PageRecord(sent, buffers, page.count)
+        record = self.pages[page.first] = PageRecord(sent, buffers, page.count)
         self.arrived += page.count
         self.spans.add(page.first, self.arrived)
+        return record
 
     def feed_page(self, page: Page, buffers: tuple[Buffer, ...], *, unfinished: int, failed: int) -> None:
         """A page came from the job's source, in any order: items of it are known already, and pending or failed."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import ErrorInfo, Values
+from twistcluster.wire.messages import ErrorInfo, Results, Values
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
@@ -149,6 +149,8 @@ class Links:
     shelf: Shelf = field(default_factory=Shelf)
     asked: RangeSet = field(default_factory=RangeSet)
     """Results that a client was asked for and hasn't sent."""
+    journaled: dict[int, Results] = field(default_factory=dict)
+    """Results that are on their way back from the journal, by their places."""
     logged: list[tuple[int, int]] = field(default_factory=list)
     """Where results stand in the job's log: (first item, position), in order of items."""
     logged_until: int = 0

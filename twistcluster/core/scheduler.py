@@ -15,13 +15,15 @@ import math
 from twistcluster.core.clients import Client
 from twistcluster.core.clientside import ClientSide
 from twistcluster.core.edges import Edges
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Send
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Marks, Send
 from twistcluster.core.fates import Fates
 from twistcluster.core.jobs import Job
+from twistcluster.core.keeping import Keeping
 from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
 from twistcluster.core.places import Places
 from twistcluster.core.remaking import Remaking
+from twistcluster.core.rows import EntryRow
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -38,6 +40,7 @@ from twistcluster.wire.messages import (
     ClusterStatus,
     Hello,
     JobProgress,
+    Kept,
     Message,
     Notice,
     Refused,
@@ -49,6 +52,8 @@ __all__ = ["Identity", "Scheduler"]
 PROGRESS_S = 0.2
 STEAL_TICK_S = 0.01
 STEAL_TICK_WORKER_S = 20e-6
+AWAY_S = 30.0
+"""How long a scheduler that came back waits for the clients that it knew."""
 ORPHANED_S = 3600.0
 """How long an unnamed job's results wait for a client that left."""
 
@@ -93,6 +98,8 @@ class Scheduler:
         idle_timeout_s: float | None = None,
         results_held_bytes: int = RESULTS_HELD_BYTES,
         lost_after_s: float = LOST_AFTER_S,
+        journal: bool = False,
+        wall: float = 0.0,
     ) -> None:
         self.identity = identity
         self.busy_share = 0.0
@@ -103,14 +110,24 @@ class Scheduler:
         self.idle_since = now
         self.ending = False
         self.clients: dict[int, Client] = {}
+        self.away: dict[str, Client] = {}
+        """Clients that the journal knows and that haven't come back, by their ids."""
         self.jobs: dict[int, Job] = {}
         self.touched: dict[Job, None] = {}
         """Jobs whose progress may have changed since the last tick."""
         self.effects: list[Effect] = []
         self.objects = Objects(self.effects)
         self.supply = Supply(self.effects, self.objects)
+        self.keeping = Keeping(self.effects, on=journal, wall=wall)
+        if journal:
+            self.supply.keeping = self.keeping
         self.telling = Telling(
-            self.effects, self.supply, self.objects, retain=bool(identity.name), limit_bytes=results_held_bytes
+            self.effects,
+            self.supply,
+            self.objects,
+            self.keeping,
+            retain=bool(identity.name),
+            limit_bytes=results_held_bytes,
         )
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
@@ -212,6 +229,7 @@ class Scheduler:
             self.leasing.pace(self.busy_share)
             self.vigil.look()
             self._forget_orphans()
+            self._give_up_away()
             self._end_when_idle()
         if now >= self._next_tick:
             self._next_tick = now + PROGRESS_S
@@ -222,6 +240,40 @@ class Scheduler:
         """When `tick` is due at the latest."""
         due = self._next_tick if self.touched else self._next_pace
         return min(due, self._next_steal) if self.touched and self.leasing.hungry else due
+
+    # ---- its journal -----------------------------------------------------------------------------------------------
+
+    def recorded(self, marks: Marks, now: float) -> list[Effect]:
+        """What `Record` asked for is on the disk."""
+        self.now = now
+        for job, (items, places) in marks.items():
+            job.recorded = max(job.recorded, places)
+            job.kept = items
+            for client, watching in job.watchers.items():
+                if client.peer is not None:
+                    self.send(client.peer, Kept(watching[0], items, job.kept_whole))
+            if job.owner.blocked or self.telling.over:
+                self.telling.put_away(job)
+                self.leasing.look_again()
+        return self._turn()
+
+    def journal_trouble(self, text: str, now: float) -> list[Effect]:
+        """The journal can't be written, in words; empty: it can again."""
+        self.now = now
+        if text:
+            self.notify("warning", f"{text}. Work goes on, and what is new is kept once there is room.")
+        else:
+            self.notify("info", "The cluster's journal can be written again; nothing was lost.")
+        return self._turn()
+
+    def read(self, job: Job, rows: list[EntryRow], now: float) -> list[Effect]:
+        """What `ReadLog` asked for is here."""
+        self.now = now
+        if not job.forgotten:
+            bodies = {row.position: row.buffers for row in rows}
+            self.telling.came(job, bodies)
+            self.wanted.read(job, bodies)
+        return self._turn()
 
     # ---- for its rooms ----
 
@@ -249,6 +301,10 @@ class Scheduler:
         key, self._next_key = self._next_key, self._next_key + 1
         return key
 
+    def key_taken(self, key: int) -> None:
+        """A job that came back has this number."""
+        self._next_key = max(self._next_key, key + 1)
+
     def open_jobs(self) -> list[Job]:
         """Jobs that aren't over."""
         return [job for job in self.jobs.values() if not job.over]
@@ -260,6 +316,9 @@ class Scheduler:
         self.touched[job] = None
         if job.complete and not job.over:
             job.advance(job.outcome())
+            job.ended = self.now
+            if self.keeping.on:
+                self.keeping.state(job, self.now)
             job.owner.open_jobs -= 1
             if job.links is not None:
                 self.edges.whole_met(job)
@@ -284,6 +343,8 @@ class Scheduler:
         """Let go of all that is held of a job."""
         if self.jobs.pop(job.key, None) is None:
             return
+        if self.keeping.on:
+            self.keeping.forgotten(job)
         for client in list(job.watchers):
             self.telling.unwatch(client, job)
         job.owner.jobs.pop(job.number, None)
@@ -336,6 +397,8 @@ class Scheduler:
             if job.forgotten:
                 self.supply.leave(job.blob_digests)
         self.leasing.fill()
+        if self.keeping.on:
+            self.keeping.settle()
         effects = self.effects[:]
         self.effects.clear()
         return effects
@@ -379,6 +442,12 @@ class Scheduler:
             left_at = job.owner.left_at
             if left_at is not None and self.now - left_at > ORPHANED_S:
                 self.forget(job)
+
+    def _give_up_away(self) -> None:
+        """Clients that don't come back to a scheduler that did: what they were still sending ends."""
+        for client in [c for c in self.away.values() if self.now - (c.left_at or 0.0) > AWAY_S]:
+            del self.away[client.id]
+            self._client_side.stays_away(client)
 
     def _end_when_idle(self) -> None:
         if self.clients or any(self.leasing.runnable(job) for job in self.open_jobs()):

@@ -48,6 +48,20 @@ class Sources:
             self._scheduler.fates.cancel_unseen(job)
         self._settle(job, [(0, job.arrived)], job.owner)
 
+    def reopen(self, job: Job, source: Job) -> None:
+        """A job came back that another feeds: what of it isn't finished waits for its arguments once more."""
+        links = links_of(job)
+        links.source = source
+        job.depth, job.root = source.depth + 1, source.root
+        links.growing = source.expects_more
+        links_of(source).sourced[job] = None
+        job.count = source.count
+        for start, stop in list(job.spans.pending):
+            job.spans.hold(start, stop)
+        job.spans.wait(job.arrived, source.arrived)
+        job.arrived = max(job.arrived, source.arrived)
+        self._settle(job, list(job.spans.waiting), job.owner)
+
     def grew(self, job: Job, first: int) -> list[Job]:
         """A page of a job came, from `first` on: items of all that it feeds are known; returns these jobs."""
         if job.links is None:

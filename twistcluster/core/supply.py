@@ -6,6 +6,7 @@ lease is due.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from twistcluster.core.deliveries import Deliveries
 from twistcluster.core.effects import Effect, Send
@@ -15,6 +16,9 @@ from twistcluster.core.workers import Worker
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Blob, Context, DropPages, EndJob, Forget, OpenJob
+
+if TYPE_CHECKING:
+    from twistcluster.core.keeping import Keeping
 
 __all__ = ["Supply"]
 
@@ -33,12 +37,14 @@ class BlobRecord:
 class Supply:
     """Blobs and pages on their way to workers."""
 
-    __slots__ = ("_blobs", "_effects", "_objects", "deliveries")
+    __slots__ = ("_blobs", "_effects", "_objects", "deliveries", "keeping")
 
     def __init__(self, effects: list[Effect], objects: Objects) -> None:
         self._objects = objects
         self._blobs: dict[bytes, BlobRecord] = {}
         self._effects = effects
+        self.keeping: Keeping | None = None
+        """Where there is a journal."""
         self.deliveries = Deliveries(effects, self)
 
     def keep(self, digest: bytes, data: Buffer) -> None:
@@ -47,6 +53,10 @@ class Supply:
         if record is None:
             record = self._blobs[digest] = BlobRecord(data)
         record.users += 1
+
+    def load(self, digest: bytes, data: Buffer) -> None:
+        """A blob is in the journal; who needs it says so with `use`."""
+        self._blobs.setdefault(digest, BlobRecord(data))
 
     def use(self, digests: Iterable[bytes]) -> None:
         """A job needs these."""
@@ -143,6 +153,8 @@ class Supply:
         for page in pages:
             if page.message.objects and not page.failed:
                 self._objects.done_with(page, kept=page.first in job.pages)
+            if self.keeping is not None and page.first not in job.pages:
+                self.keeping.dropped(job, (page.first,))
             for worker in page.workers:
                 worker.jobs[job].append(page.first)
                 worker.unneeded_bytes += page.nbytes
@@ -164,6 +176,8 @@ class Supply:
         for page in [page for page in job.pages.values() if not page.recipes]:
             self._objects.done_with(page, kept=False)
             del job.pages[page.first]
+            if self.keeping is not None:
+                self.keeping.dropped(job, (page.first,))
 
     def lost(self, worker: Worker) -> None:
         """A worker is gone with all that it had."""

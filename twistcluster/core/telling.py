@@ -7,8 +7,9 @@ everything later, up to a limit, at which its jobs get no new leases. Must not k
 from msgspec.structs import replace
 
 from twistcluster.core.clients import Client
-from twistcluster.core.effects import Effect, Send
+from twistcluster.core.effects import Effect, ReadLog, Send
 from twistcluster.core.jobs import Job, LogMessage
+from twistcluster.core.keeping import Keeping
 from twistcluster.core.objects import Objects
 from twistcluster.core.supply import Supply
 from twistcluster.wire.frames import Buffer
@@ -17,18 +18,29 @@ from twistcluster.wire.messages import Blob, Failed, Notice, Output, Results
 
 __all__ = ["Telling"]
 
+READ_BYTES = 1 << 20
+"""Of a log, read back at a time."""
+
 
 class Telling:
     """Tells clients of jobs."""
 
-    __slots__ = ("_effects", "_limit_bytes", "_objects", "_printed", "_supply", "held_bytes", "retain")
+    __slots__ = ("_effects", "_keeping", "_limit_bytes", "_objects", "_printed", "_supply", "held_bytes", "retain")
 
     def __init__(
-        self, effects: list[Effect], supply: Supply, objects: Objects, *, retain: bool, limit_bytes: int
+        self,
+        effects: list[Effect],
+        supply: Supply,
+        objects: Objects,
+        keeping: Keeping,
+        *,
+        retain: bool,
+        limit_bytes: int,
     ) -> None:
         self._effects = effects
         self._objects = objects
         self._supply = supply
+        self._keeping = keeping
         self._limit_bytes = limit_bytes
         self._printed: dict[Job, int] = {}
         self.retain = retain
@@ -52,6 +64,8 @@ class Telling:
             return
         behind = log.end
         entry = log.append(message, buffers)
+        if self._keeping.on:
+            entry.place = self._keeping.entry(job, message, buffers, self._supply)
         self._objects.hold(entry.objects)
         self._account(job, entry.nbytes)
         for client, watching in job.watchers.items():
@@ -89,9 +103,44 @@ class Telling:
         log = job.log
         while watching[1] < log.end:
             entry = log.entries[watching[1] - log.base]
+            if entry.buffers is None:
+                self.read(job, entry.place)
+                return
             self._send(client, watching[0], entry.message, entry.buffers)
             watching[1] += 1
         self._trim(job)
+
+    def read(self, job: Job, place: int) -> None:
+        """Have entries of a job's log read back, from a place on."""
+        if not job.reading:
+            job.reading = True
+            self._effects.append(ReadLog(job, place, READ_BYTES))
+
+    def came(self, job: Job, bodies: dict[int, tuple[Buffer, ...]]) -> None:
+        """Entries of a job's log are here: those who come to them next are told, and they are let go again."""
+        job.reading = False
+        log = job.log
+        for client, watching in list(job.watchers.items()):
+            while client.peer is not None and not client.paused and watching[1] < log.end:
+                entry = log.entries[watching[1] - log.base]
+                buffers = entry.buffers if entry.buffers is not None else bodies.get(entry.place)
+                if buffers is None:
+                    break
+                self._send(client, watching[0], entry.message, buffers)
+                watching[1] += 1
+            self.resume_job(client, job)
+
+    def came_back(self, job: Job) -> None:
+        """A job's log is known again."""
+        self._account(job, job.log.nbytes)
+        self.put_away(job)
+
+    def put_away(self, job: Job) -> None:
+        """What the journal has of a job's log needn't be held here."""
+        told = min((watching[1] for watching in job.watchers.values()), default=job.log.end)
+        freed = job.log.put_away(job.recorded, told)
+        if freed:
+            self._account(job, -freed)
 
     def forget(self, job: Job) -> None:
         """Nothing of this job is held any more."""
@@ -103,6 +152,9 @@ class Telling:
         for job in jobs:
             if self.held_bytes <= self._limit_bytes:
                 return
+            if self._keeping.on:
+                self.put_away(job)
+                continue
             told = min((w[1] for w in job.watchers.values()), default=job.log.base)
             self._drop(job, told)
 

@@ -62,8 +62,11 @@ class Fetching:
                 if entry is not None:
                     told = entry.message
                     assert isinstance(told, Results)
-                    values = Values(job.key, told.first, told.count, told.kind, told.definitions, told.objects)
-                    self._scheduler.edges.came(job, values, entry.buffers)
+                    if entry.buffers is None:
+                        links.journaled[entry.place] = told
+                        self._scheduler.telling.read(job, entry.place)
+                    else:
+                        self._told_before(job, told, entry.buffers)
                     at = told.first + told.count
                     continue
                 end = min(next_known(job, links, at), stop)
@@ -71,6 +74,24 @@ class Fetching:
                 at = end
         if missing:
             self._ask(job, links, missing, asker)
+        self._scheduler.edges.whole_met(job)
+
+    def _told_before(self, job: Job, told: Results, buffers: tuple[Buffer, ...]) -> None:
+        values = Values(job.key, told.first, told.count, told.kind, told.definitions, told.objects)
+        self._scheduler.edges.came(job, values, buffers)
+
+    def read(self, job: Job, bodies: dict[int, tuple[Buffer, ...]]) -> None:
+        """Entries of a job's log came back from the journal."""
+        links = job.links
+        if links is None:
+            return
+        journaled = links.journaled
+        for place in sorted(journaled.keys() & bodies.keys()):
+            told = journaled.pop(place)
+            if not links.shelf.overlaps(told.first, told.first + told.count):
+                self._told_before(job, told, bodies[place])
+        if journaled:
+            self._scheduler.telling.read(job, min(journaled))
         self._scheduler.edges.whole_met(job)
 
     def _ask(self, job: Job, links: Links, ranges: list[Range], asker: Client) -> None:

@@ -11,12 +11,15 @@ import platform
 import uuid
 from typing import Any, Final
 
+import msgspec
+
 from twistcluster.core.scheduler import Identity
 from twistcluster.core.vigil import LOST_AFTER_S
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.connections import publish
 from twistcluster.net.places import Lock, Place, lock_name
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.durability import Last, last_at, write_last
 from twistcluster.nodes.packages import packages
 from twistcluster.storage.folder import StoreFolder, clear_dead
 
@@ -59,14 +62,16 @@ class Premises:
     Args:
         cluster: its id.
         name: empty for one that has none.
+        journal: path of its journal; empty: it has none.
 
     Raises:
         NameTaken: another process has the name.
     """
 
-    def __init__(self, cluster: str, name: str) -> None:
+    def __init__(self, cluster: str, name: str, journal: str = "") -> None:
         self.cluster = cluster
         self.name = name
+        self.journal = journal
         self._lock = lock_name(name) if name else None
         if name and self._lock is None:
             raise NameTaken(f"a cluster named {name!r} runs already: `twistcluster list` shows it")
@@ -76,11 +81,17 @@ class Premises:
             self._release_name()
             raise
         self._connection: Lock | None = None
+        self._last: Last | None = None
         self._store: StoreFolder | None = None
+        self._taken_over = False
+        """The store is that of a cluster that died: values of its jobs are in it."""
         if os.environ.get("TWISTCLUSTER_STORE") != "off":
             try:
                 clear_dead()
-                self._store = StoreFolder.create(cluster)
+                self._store = self._adopted()
+                self._taken_over = self._store is not None
+                if self._store is None:
+                    self._store = StoreFolder.create(cluster, journal)
             except BaseException:
                 self.release()
                 raise
@@ -102,6 +113,7 @@ class Premises:
             "name": self.name,
             "socket": self.socket,
             "store": self.store,
+            "journal": self.journal,
             "pid": os.getpid(),
             "python": python_version(),
             "version": VERSION,
@@ -110,16 +122,38 @@ class Premises:
             **more,
         }
         self._connection = publish(fields)
+        last = Last(
+            kind=fields.get("kind", ""),
+            slots=fields.get("slots"),
+            idle_timeout=fields.get("idle_timeout"),
+            folder=self.store,
+            memory_limit=fields.get("memory_limit"),
+        )
+        if self.journal:
+            write_last(self.journal, last)
+        self._last = last
         return {**fields, "connection_file": str(self._connection.path)}
 
     def release(self) -> None:
-        """Give all of it back: first what others find it by, last its name."""
+        """Give all of it back: first what others find it by, last its name.
+
+        If the start failed, what was there before stays as it was.
+        """
         if self._connection is not None:
             self._connection.release()
         self.place.remove()
-        if self._store is not None:
+        if self.journal and self._last is not None:
+            with contextlib.suppress(OSError):
+                write_last(self.journal, msgspec.structs.replace(self._last, ended=True, folder=""))
+        if self._store is not None and self._taken_over and self._last is None:
+            self._store.leave()
+        elif self._store is not None:
             self._store.remove()
         self._release_name()
+
+    def _adopted(self) -> StoreFolder | None:
+        last = last_at(self.journal) if self.journal else None
+        return StoreFolder.adopt(last.folder, self.journal) if last is not None and last.folder else None
 
     def _release_name(self) -> None:
         if self._lock is not None:

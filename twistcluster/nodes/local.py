@@ -4,22 +4,21 @@ Owns: the process's wiring, its life (until its owner is gone, it was idle too l
 when it is ready. Must not know: what scheduler and worker decide.
 
 Started by client/launch.py as `python -m twistcluster.nodes.local OPTIONS`; OPTIONS is JSON: id, name, slots,
-idle_timeout, memory_limit, ready_fd, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER). One JSON line on
-`ready_fd` says how to reach it, or {"error": text}, or {"error": text, "taken": true} where the name is.
+idle_timeout, memory_limit, ready_fd, journal, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER).
+One JSON line on `ready_fd` says how to reach it, or {"error": text, "kind": the class of a journal's error}, or
+{"error": text, "taken": true} where the name is.
 """
 
 import contextlib
 import json
 import os
 import sys
-import time
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 
-from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.memory import memory_pair
 from twistcluster.net.turn import Turn
@@ -28,7 +27,7 @@ from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_id
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
-from twistcluster.nodes.scheduler import SchedulerNode
+from twistcluster.nodes.scheduler import SchedulerNode, Troubles, open_journal, scheduler_of
 from twistcluster.nodes.worker import WorkerNode
 
 __all__ = ["LocalCluster", "Options", "main"]
@@ -52,6 +51,8 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     """Seconds; None: the usual ones. Of no account for an unnamed cluster."""
     memory_limit: int | None = None
     """Bytes that each slot may use."""
+    journal: str = ""
+    """Path; empty: nothing is kept."""
     log: str = ""
     """Where standard error goes, for who looks for it."""
 
@@ -75,13 +76,14 @@ class LocalCluster:
         if not owner:
             self.idle_timeout_s = IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
         turn = Turn(reactor)
-        machine = Scheduler(
-            new_identity(options.id, options.name, owner),
-            now=time.monotonic(),
-            idle_timeout_s=self.idle_timeout_s,
-            lost_after_s=lost_after_s(),
+        troubles = Troubles()
+        self.journal = open_journal(reactor, premises.journal, troubles)
+        machine = scheduler_of(
+            new_identity(options.id, options.name, owner), self.journal, self.idle_timeout_s, lost_after_s()
         )
-        self._scheduler = SchedulerNode(reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store)
+        self._scheduler = troubles.node = SchedulerNode(
+            reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store, journal=self.journal
+        )
         self._worker = WorkerNode(
             reactor,
             turn,
@@ -119,16 +121,16 @@ def main(arguments: list[str]) -> int:
     owner = os.environ.pop("TWISTCLUSTER_OWNER", "")
     start_logging(limit_bytes=LOG_BYTES if options.log else None)
     try:
-        premises = Premises(options.id, options.name)
+        premises = Premises(options.id, options.name, options.journal)
     except NameTaken as error:
         _say(options.ready_fd, {"error": str(error), "taken": True})
         return EXIT_FAILED
     except (TwistclusterError, OSError, ValueError) as error:
-        return _failed(options.ready_fd, error)
+        return _failed(options.ready_fd, error, "")
     try:
         _run(options, owner, premises)
     except (TwistclusterError, CannotListenError, OSError, ValueError) as error:
-        return _failed(options.ready_fd, error)
+        return _failed(options.ready_fd, error, type(error).__name__)
     finally:
         premises.release()
     log_event("info", "cluster has ended", {"name": options.name, "id": options.id})
@@ -152,12 +154,16 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
         log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
         _say(options.ready_fd, fields)
 
-    run_until_ended(reactor, begin, cluster.end)
+    try:
+        run_until_ended(reactor, begin, cluster.end)
+    finally:
+        if cluster.journal is not None:
+            cluster.journal.close()
 
 
-def _failed(ready_fd: int, error: Exception) -> int:
+def _failed(ready_fd: int, error: Exception, kind: str) -> int:
     log_event("error", f"the cluster could not start: {error}", {})
-    _say(ready_fd, {"error": str(error)})
+    _say(ready_fd, {"error": str(error), "kind": kind})
     return EXIT_FAILED
 
 

@@ -13,21 +13,26 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Remove, Rename, Send
-from twistcluster.core.scheduler import Scheduler
-from twistcluster.errors import ProtocolError, TwistclusterError
+from twistcluster.core.effects import Close, Effect, EndCluster, Log, Marks, ReadLog, Record, Remove, Rename, Send
+from twistcluster.core.jobs import Job
+from twistcluster.core.restoring import restore
+from twistcluster.core.rows import Change, EntryRow
+from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
+from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Stop, Stopping
 
-__all__ = ["SchedulerNode", "main"]
+__all__ = ["SchedulerNode", "main", "scheduler_of"]
 
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
@@ -60,8 +65,10 @@ class SchedulerNode:
         clock: Callable[[], float] = time.monotonic,
         cpu_time: Callable[[], float] = time.thread_time,
         store: str = "",
+        journal: Journal | None = None,
     ) -> None:
         self.machine = machine
+        self._journal = journal
         self.owner_came = False
         """The client that says the owner's secret has connected."""
         self._reactor = reactor
@@ -175,12 +182,47 @@ class SchedulerNode:
                 case Remove(ids):
                     if self._upkeep is not None:
                         self._upkeep.remove(ids)
+                case Record(changes, marks):
+                    self._record(changes, marks)
+                case ReadLog(job, place, limit_bytes):
+                    self._read_log(job, place, limit_bytes)
                 case Log(level, event, fields):
                     log_event(level, event, fields)
                 case EndCluster(reason):
                     # After this turn, so that what the machine says beside it leaves first.
                     self._turn.soon(lambda reason=reason: self.end(reason))  # type: ignore[misc]
         self._end_turn_soon()
+
+    def _record(self, changes: list[Change], marks: Marks) -> None:
+        if self._journal is not None:
+            self._journal.record(changes, lambda error: self._recorded(marks, error))
+
+    def _recorded(self, marks: Marks, error: TwistclusterError | None) -> None:
+        if error is not None:
+            log_event("error", "what was decided could not be recorded", {"error": error})
+        elif not self._ended:
+            self._apply(self.machine.recorded(marks, self._ticker.now()))
+
+    def _read_log(self, job: Job, place: int, limit_bytes: int) -> None:
+        assert self._journal is not None
+
+        def read(rows: list[EntryRow] | TwistclusterError) -> None:
+            if isinstance(rows, TwistclusterError):
+                log_event("error", "the journal can't be read", {"job": job.title, "error": rows})
+            elif not self._ended:
+                self._apply(self.machine.read(job, rows, self._ticker.now()))
+
+        self._journal.read_log(job.key, place, limit_bytes, read)
+
+    def trouble(self, error: TwistclusterError) -> None:
+        """The journal can't be written now, or not any more."""
+        log_event("error", "the journal can't be written", {"error": error})
+        self._apply(self.machine.journal_trouble(str(error), self._ticker.now()))
+
+    def recovered(self) -> None:
+        """It can be written again, and nothing was lost."""
+        log_event("info", "the journal can be written again", {})
+        self._apply(self.machine.journal_trouble("", self._ticker.now()))
 
     def _send(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
         link = self._links.get(peer)
@@ -240,13 +282,71 @@ class SchedulerNode:
             self._measured = now, worked
 
 
-def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) -> int:
+class Troubles:
+    """Hears of a journal's troubles before and after there is a node."""
+
+    node: SchedulerNode | None = None
+
+    def trouble(self, error: TwistclusterError) -> None:
+        """It can't be written."""
+        if self.node is not None:
+            self.node.trouble(error)
+
+    def recovered(self) -> None:
+        """It can again."""
+        if self.node is not None:
+            self.node.recovered()
+
+
+def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
+    """The journal at this path, whose calls come on the reactor's thread; None without a path."""
+    if not path:
+        return None
+    return Journal(
+        path,
+        reactor.callFromThread,
+        writer=VERSION,
+        on_trouble=troubles.trouble,
+        on_recovered=troubles.recovered,
+    )
+
+
+def scheduler_of(
+    identity: Identity, journal: Journal | None, idle_timeout_s: float | None, lost_after: float
+) -> Scheduler:
+    """A scheduler that knows what its journal holds.
+
+    Raises:
+        JournalDamaged: That can't be read, or makes no sense.
+    """
+    now = time.monotonic()
+    machine = Scheduler(
+        identity,
+        now=now,
+        idle_timeout_s=idle_timeout_s,
+        lost_after_s=lost_after,
+        journal=journal is not None,
+        wall=time.time() - now,
+    )
+    if journal is not None:
+        try:
+            restore(machine, journal.load())
+        except ProtocolError as error:
+            raise JournalDamaged(
+                f"what the journal {journal.path} holds makes no sense: {error}. Move it away, or name another folder "
+                "with store="
+            ) from error
+    return machine
+
+
+def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None], journal_place: str = "") -> int:
     """Run a standalone scheduler until it is ended; return the exit code.
 
     Args:
         name: of the cluster.
         idle_timeout_s: without client and open job, after which it ends; None: it stays.
         ready: called with the path of the connection file once peers can connect.
+        journal_place: path of the journal; empty: nothing is kept.
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
@@ -255,14 +355,21 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
     cluster = new_cluster_id()
     try:
         lost_after = lost_after_s()
-        premises = Premises(cluster, name)
+        premises = Premises(cluster, name, journal_place)
     except (TwistclusterError, OSError, ValueError) as error:
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
-    machine = Scheduler(
-        new_identity(cluster, name), now=time.monotonic(), idle_timeout_s=idle_timeout_s, lost_after_s=lost_after
+    troubles = Troubles()
+    try:
+        journal = open_journal(reactor, premises.journal, troubles)
+        machine = scheduler_of(new_identity(cluster, name), journal, idle_timeout_s, lost_after)
+    except TwistclusterError as error:
+        premises.release()
+        log_event("error", f"the scheduler could not start: {error}", {})
+        return EXIT_FAILED
+    node = troubles.node = SchedulerNode(
+        reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor), store=premises.store, journal=journal
     )
-    node = SchedulerNode(reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor), store=premises.store)
 
     def begin() -> None:
         node.listen(premises.socket)
@@ -280,6 +387,8 @@ def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None]) 
         log_event("error", f"the scheduler could not start: {error}", {})
         return EXIT_FAILED
     finally:
+        if journal is not None:
+            journal.close()
         premises.release()
     log_event("info", "scheduler has ended", {"name": name})
     return EXIT_OK

@@ -25,6 +25,8 @@ __all__ = ["StoreFolder", "check", "clear_dead"]
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  (the folders made there are private)
 _LOCK: Final = "lock"
 _DISK: Final = "disk"
+_JOURNAL: Final = "journal"
+"""The link to the journal of a cluster that comes back."""
 _UNNAMED: Final = ".new"
 """Ends the name of a folder that is being made. One that stays so for a minute was left by a process that died."""
 _UNNAMED_SECONDS: Final = 60.0
@@ -43,8 +45,26 @@ class StoreFolder:
         _folders.add(self)
 
     @classmethod
-    def create(cls, cluster_id: str) -> "StoreFolder":
+    def adopt(cls, path: str, journal: str) -> "StoreFolder | None":
+        """Take over the folder of a cluster that died, if it is there and is of that journal."""
+        folder = pathlib.Path(path)
+        locks = []
+        with contextlib.suppress(OSError, AccessDenied):
+            check(path)
+            disk = pathlib.Path(os.readlink(folder / _DISK))
+            if os.readlink(folder / _JOURNAL) == journal:
+                locks = [lock for each in (disk, folder) if (lock := _lock_of_dead(each)) is not None]
+        if len(locks) == 2:
+            return cls(path, locks)
+        for lock in locks:
+            os.close(lock)
+        return None
+
+    @classmethod
+    def create(cls, cluster_id: str, journal: str = "") -> "StoreFolder":
         """Make the folder, both parts of it, locked by this process.
+
+        With a `journal`, nobody but who has that removes it as long as that is there.
 
         Raises:
             ValueError: `cluster_id` can't stand in a file's name.
@@ -56,9 +76,9 @@ class StoreFolder:
                 f"{cluster_id!r} can't be part of a folder's name: it takes letters, digits, '_', '.', '-'"
             )
         name = f"{_prefix()}{cluster_id}-{secrets.token_hex(8)}"
-        disk, disk_lock = _make(tempfile.gettempdir(), f"{name}-{_DISK}", None)
+        disk, disk_lock = _make(tempfile.gettempdir(), f"{name}-{_DISK}", {_JOURNAL: journal})
         try:
-            path, lock = _make(_base(), name, disk)
+            path, lock = _make(_base(), name, {_DISK: disk, _JOURNAL: journal})
         except BaseException:
             shutil.rmtree(disk, ignore_errors=True)
             os.close(disk_lock)
@@ -68,6 +88,10 @@ class StoreFolder:
     def remove(self) -> None:
         """Remove both folders with all that is in them. What somebody maps stays readable there until it is let go."""
         _remove(pathlib.Path(self.path))
+        self._forget()
+
+    def leave(self) -> None:
+        """Let go of it: whoever has its journal may adopt it."""
         self._forget()
 
     def _forget(self) -> None:
@@ -107,7 +131,7 @@ def _base() -> str:
     return os.path.abspath(base) if usable else tempfile.gettempdir()
 
 
-def _make(base: str, name: str, disk: str | None) -> tuple[str, int]:
+def _make(base: str, name: str, links: dict[str, str]) -> tuple[str, int]:
     """A folder that nobody sees unlocked: it is made under another name first."""
     making, made = pathlib.Path(base, name + _UNNAMED), pathlib.Path(base, name)
     making.mkdir(mode=0o700)
@@ -117,8 +141,9 @@ def _make(base: str, name: str, disk: str | None) -> tuple[str, int]:
     os.fchmod(lock, 0o600)
     if not try_exclusive(lock):
         raise AccessDenied(f"{making} is used by somebody else: remove it, then try again")
-    if disk is not None:
-        (making / _DISK).symlink_to(disk)
+    for link, target in links.items():
+        if target:
+            (making / link).symlink_to(target)
     making.rename(made)
     return str(made), lock
 
@@ -152,7 +177,8 @@ def _clear(path: pathlib.Path) -> None:
         return
     if (lock := _lock_of_dead(path)) is None:
         return
-    _remove(path)
+    if not (path / _JOURNAL).exists():
+        _remove(path)
     os.close(lock)
 
 

@@ -10,11 +10,45 @@ import msgspec
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer, Frame, encode_frame
-from twistcluster.wire.messages import Message
+from twistcluster.wire.messages import (
+    Cancel,
+    Cancelled,
+    CloseJob,
+    Context,
+    Failed,
+    Message,
+    OpenJob,
+    Output,
+    Page,
+    Results,
+    Retry,
+)
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "decode_message", "encode_message"]
 
 _ENCODER = msgspec.msgpack.Encoder()
+
+
+Recorded = Context | OpenJob | Page | Results | Failed | Cancelled | Output | CloseJob | Cancel | Retry
+"""What a journal holds."""
+_RECORDED: msgspec.msgpack.Decoder[Recorded] = msgspec.msgpack.Decoder(Recorded)
+
+
+def encode_message(message: Message) -> bytes:
+    """A message's bytes, without a frame around them."""
+    return _ENCODER.encode(message)
+
+
+def decode_message(data: Buffer) -> Recorded:
+    """One that `encode_message` gave for a journal.
+
+    Raises:
+        ProtocolError: It is none of these.
+    """
+    try:
+        return _RECORDED.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise ProtocolError(f"not a message that a journal holds: {error}") from error
 
 
 class Codec:

@@ -45,6 +45,7 @@ __all__ = [
     "JobProgress",
     "JobStatus",
     "Keep",
+    "Kept",
     "Lease",
     "ListJobs",
     "Message",
@@ -472,6 +473,15 @@ class Failed(Message, tag=True):
     definitions: list[bytes] = []
 
 
+class Kept(Message, tag=True):
+    """The job, its first `items` items and all that was told of it are in the cluster's journal."""
+
+    job: int
+    items: int
+    over: bool
+    """With what became of all of them."""
+
+
 class Cancelled(Message, tag=True):
     """These ranges were cancelled: they did not start, or were stopped while they ran."""
 
@@ -764,6 +774,7 @@ SchedulerToClient = (
     | Cancelled
     | Output
     | CloseJob
+    | Kept
     | JobProgress
     | Wanted
     | Freed

@@ -1,0 +1,272 @@
+"""A scheduler that died comes back from what was written down, and goes on."""
+
+import pytest
+
+from tests.core.desk import Desk
+from tests.core.paper import Paper
+from twistcluster.wire import messages as m
+
+
+def named():
+    return Desk("lab", Paper())
+
+
+def job_of(desk, number=0):
+    return next(job for job in desk.scheduler.jobs.values() if job.number == number)
+
+
+def adopted(desk, number=0):
+    """What a new client is told of a job: fates by item, and the messages."""
+    client = desk.client()
+    client.say(m.Adopt(1, 7, job_of(desk, number).id))
+    return client, fates(client)
+
+
+def fates(client):
+    found = {}
+    for message in client.heard:
+        match message:
+            case m.Results():
+                for index in range(message.first, message.first + message.count):
+                    assert found.get(index) != "done", "told twice"
+                    found[index] = "done"
+            case m.Failed():
+                found[message.index] = "failed"
+            case m.Cancelled():
+                for start, stop in message.ranges:
+                    found.update(dict.fromkeys(range(start, stop), "cancelled"))
+    return found
+
+
+def some(worker, count):
+    """Work on the first so many items that are leased."""
+    while count and (leases := worker.take(m.Lease)):
+        for lease in leases:
+            stop = min(lease.start + count, lease.stop)
+            if stop > lease.start:
+                worker.report(lease, lease.start, stop)
+            count -= stop - lease.start
+
+
+def fail(worker, lease, index):
+    worker.say(m.Failure(lease.lease, index, 0.1, m.ErrorInfo("raised", "ValueError", "no")), b"pickled")
+
+
+def test_a_job_goes_on_where_it_was():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=100, pages=[40, 60], label="thumbs-1")
+    some(worker, 30)
+    desk.write()
+    done = 100 - len(job_of(desk).spans.pending) - sum(len(x.left) for x in job_of(desk).spans.leases.values())
+    assert done == 30
+    desk = desk.again()
+    job = job_of(desk)
+    assert (job.state, job.spans.finished, len(job.spans.pending), job.title) == ("pending", 30, 70, "thumbs-1")
+    watcher, known = adopted(desk)
+    assert known == dict.fromkeys(range(30), "done")
+    worker = desk.worker(2)
+    worker.work()
+    assert job.state == "done"
+    assert fates(watcher) == dict.fromkeys(range(100), "done")
+    assert {page.first for page in worker.got(m.Page)} == {0, 40}
+
+
+def test_what_was_not_written_runs_again():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=10)
+    some(worker, 4)
+    desk.write()
+    worker.work()
+    assert job_of(desk).spans.finished > 4
+    desk = desk.again()
+    assert job_of(desk).spans.finished == 4
+    desk.worker(1).work()
+    assert job_of(desk).state == "done"
+
+
+def test_a_job_that_is_over_is_over_with_all_its_results():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=20)
+    worker.work()
+    desk.write()
+    assert client.got(m.Kept)[-1] == m.Kept(0, 20, True)
+    desk = desk.again()
+    assert job_of(desk).state == "done"
+    _, known = adopted(desk)
+    assert known == dict.fromkeys(range(20), "done")
+    assert not desk.worker(1).got(m.Lease)
+
+
+def test_failures_outputs_and_cancelled_items_come_back():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=6)
+    (lease,) = worker.take(m.Lease)
+    worker.say(m.Printed(lease.lease, 0, "hello"))
+    fail(worker, lease, 0)
+    client.say(m.Cancel(0, 3, 5))
+    worker.work()
+    assert job_of(desk).state == "failed"
+    desk.write()
+    desk = desk.again()
+    client, known = adopted(desk)
+    assert known == {0: "failed", 1: "done", 2: "done", 3: "cancelled", 4: "cancelled", 5: "done"}
+    assert client.got(m.Output)[0].text == "hello"
+    assert client.got(m.Failed)[0].error.type == "ValueError"
+    worker = desk.worker(1)
+    client.say(m.Retry(7))
+    worker.work()
+    assert job_of(desk).state == "cancelled" and fates(client)[0] == "done"
+    desk.write()
+    desk = desk.again()
+    assert job_of(desk).state == "cancelled" and not job_of(desk).failed
+
+
+def test_a_retry_that_was_written_is_not_forgotten():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=2)
+    (lease,) = worker.take(m.Lease)
+    fail(worker, lease, 0)
+    worker.work()
+    assert job_of(desk).state == "failed"
+    worker.leave()
+    client.say(m.Retry(0))
+    desk.write()
+    desk = desk.again()
+    assert job_of(desk).state == "pending"
+    desk.worker(1).work()
+    assert job_of(desk).state == "done"
+
+
+def test_what_was_to_be_cancelled_does_not_run_again():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=10)
+    assert worker.take(m.Lease)
+    client.say(m.Cancel(0))
+    assert job_of(desk).spans.leases, "what runs goes on"
+    desk.write()
+    desk = desk.again()
+    assert job_of(desk).state == "cancelled"
+    assert not desk.worker(1).got(m.Lease)
+
+
+def test_a_lazy_job_whose_client_stays_away_ends():
+    desk = named()
+    client = desk.client()
+    client.job(count=None, pages=[5])
+    desk.write()
+    desk = desk.again()
+    worker = desk.worker(1)
+    worker.work()
+    job = job_of(desk)
+    assert not job.over and job.expects_more
+    desk.wait(29)
+    assert not job.over
+    desk.wait(3)
+    assert job.state == "failed" and "client went away" in job.input_error
+
+
+def test_a_lazy_job_that_was_closed_has_its_count():
+    desk = named()
+    client = desk.client()
+    client.job(count=None, pages=[5])
+    client.say(m.CloseJob(0, 5))
+    desk.write()
+    desk = desk.again()
+    desk.worker(1).work()
+    assert job_of(desk).state == "done" and job_of(desk).count == 5
+
+
+def test_items_that_wait_for_others_wait_again():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(1, count=4)
+    client.say(m.OpenJob(2, [b"f" * 16], b"c" * 16, count=3))
+    edges = [m.Edge(0, 0, 1, 0), m.Edge(1, 0, 1, 3), m.Edge(2, 0, 1, -1)]
+    client.say(m.Page(2, 0, 3, 0, edges=edges), b"items")
+    some(worker, 1)
+    desk.write()
+    desk = desk.again()
+    job = job_of(desk, 2)
+    assert len(job.spans.pending) == 1 and len(job.spans.waiting) == 2, "the first item's input is in the journal"
+    worker = desk.worker(1)
+    worker.work()
+    assert job.state == "done" and job_of(desk, 1).state == "done"
+    values = {(each.first, each.count) for each in worker.got(m.Values)}
+    assert (0, 1) in values and sum(count for _, count in values) >= 4
+
+
+def test_a_job_that_another_feeds_is_fed_again():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(1, count=6)
+    client.say(m.OpenJob(2, [b"f" * 16], b"c" * 16, count=6, source=1))
+    some(worker, 2)
+    desk.write()
+    desk = desk.again()
+    worker = desk.worker(1)
+    worker.work()
+    assert [job_of(desk, number).state for number in (1, 2)] == ["done", "done"]
+    assert job_of(desk, 2).spans.finished == 6
+
+
+def test_stored_results_are_held_and_freed():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=3)
+    (lease,) = worker.take(m.Lease)
+    made = [m.Stored(at, bytes([at]) * 16, 1 << 20) for at in range(3)]
+    worker.say(
+        m.Report(lease.lease, lease.start, lease.stop - lease.start, 1, 0.1, objects=made[: lease.stop - lease.start]),
+        b"rows",
+    )
+    worker.work()
+    desk.write()
+    held = len(desk.scheduler.objects)
+    assert held
+    desk = desk.again()
+    assert len(desk.scheduler.objects) == held
+    job = job_of(desk)
+    job.owner.left_at = -4000.0
+    desk.scheduler.forget(job)
+    desk.carry_out(desk.scheduler.end_turn(desk.now))
+    assert len(desk.scheduler.objects) == 0
+
+
+def test_a_forgotten_job_is_not_in_the_journal():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=3)
+    worker.work()
+    client.say(m.Release(0))
+    desk.write()
+    assert desk.paper.jobs() == [] and desk.paper.entries() == []
+
+
+def test_pages_that_are_not_needed_leave_the_journal():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=20, pages=[10, 10])
+    some(worker, 10)
+    desk.write()
+    assert [page.first for page in desk.paper.pages()] == [10]
+
+
+@pytest.mark.parametrize("limit", [1, 1 << 30])
+def test_what_the_journal_has_need_not_be_held(limit):
+    desk = Desk("lab", Paper(), results_held_bytes=limit)
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=50)
+    for _ in range(100):
+        for lease in worker.take(m.Lease):
+            worker.report(lease)
+        desk.write()
+        desk.wait(0.3)
+    assert job_of(desk).state == "done", "leasing goes on"
+    _, known = adopted(desk)
+    assert known == dict.fromkeys(range(50), "done")

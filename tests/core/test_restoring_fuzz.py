@@ -1,0 +1,187 @@
+"""Any jobs, tied in any way, with crashes at any point: what was written down holds, and all comes to its end."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.paper import Paper
+from tests.core.test_scheduler_fuzz import PLACE, TIED_EVENTS, Table, opens
+from twistcluster.core import rows
+from twistcluster.core.effects import ReadLog, Record
+from twistcluster.core.restoring import restore
+from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.wire import messages as m
+from twistcluster.wire.codec import decode_message
+
+ROUNDS = 200
+
+
+class Book(Paper):
+    """A journal that sees to it that what it holds of an item doesn't change."""
+
+    def __init__(self):
+        super().__init__()
+        self.fates = {}
+        """By job and item: what became of it, and its result."""
+
+    def record(self, changes):
+        for row in changes:
+            if isinstance(row, rows.EntryRow):
+                self._check(row)
+        super().record(changes)
+
+    def _check(self, row):
+        message = decode_message(row.header)
+        match message:
+            case m.Results():
+                for index in range(message.first, message.first + message.count):
+                    self._met(row.job, index, ("done", tuple(map(bytes, row.buffers))))
+            case m.Failed():
+                self._met(row.job, message.index, ("failed",))
+            case m.Cancelled():
+                for start, stop in message.ranges:
+                    for index in range(start, min(stop, start + 100)):
+                        self._met(row.job, index, ("cancelled",))
+            case m.Retry():
+                self.fates = {at: fate for at, fate in self.fates.items() if at[0] != row.job or fate[0] != "failed"}
+
+    def _met(self, job, index, fate):
+        before = self.fates.setdefault((job, index), fate)
+        assert before is fate, f"item {index} of job {job} is {before} in the journal, and shall be {fate}"
+
+
+class Desk(Table):
+    """A table whose scheduler has a journal, and dies."""
+
+    def __init__(self, results_held_bytes):
+        self.paper = Book()
+        self.unwritten = []
+        self.results_held_bytes = results_held_bytes
+        self.results = 0
+        super().__init__("lab", results_held_bytes)
+        self._begin()
+
+    def _begin(self):
+        identity = Identity(epoch="0", cluster="0", python="3.11", version="0", pid=0, name="lab")
+        self.scheduler = Scheduler(identity, now=self.now, results_held_bytes=self.results_held_bytes, journal=True)
+        restore(self.scheduler, self.paper)
+        self.look(self.scheduler.end_turn(self.now))
+
+    def look(self, effects, said_by=None):
+        super().look(effects, said_by)
+        for effect in effects:
+            if isinstance(effect, Record):
+                self.unwritten.append(effect)
+            elif isinstance(effect, ReadLog):
+                self.write()
+                found = self.paper.read_log(effect.job.key, effect.place)
+                self.look(self.scheduler.read(effect.job, found[:2], self.now))
+
+    def write(self, count=1 << 30):
+        """Write down the first so many of what it was told."""
+        written, self.unwritten = self.unwritten[:count], self.unwritten[count:]
+        for effect in written:
+            self.paper.record(effect.changes)
+        for effect in written:
+            self.look(self.scheduler.recorded(effect.marks, self.now))
+        if not self.unwritten:
+            self.check_paper()
+
+    def check_paper(self):
+        """It holds what the scheduler has, and no page that isn't needed."""
+        jobs = self.scheduler.jobs
+        assert {row.key for row, _ in self.paper.jobs()} == set(jobs)
+        for page in self.paper.pages():
+            assert page.first in jobs[page.job].pages, f"page {page.first} of job {page.job} is kept in vain"
+        for job in jobs.values():
+            assert job.over == job.kept_whole
+
+    def crash(self):
+        """All that was not written down is lost, and so are all links."""
+        self.unwritten, self.peers, self.wanted = [], {}, {}
+        self._begin()
+        self.gather()
+
+    def gather(self):
+        for seat in (0, 1, 3, 4):
+            self.join(seat)
+        for seat in (0, 1):
+            for message in (m.Blob(b"a" * 16), m.Context(b"c" * 16, b"b" * 16, "/")):
+                self.happen("say", seat, message, (b"a",))
+
+    def report(self, peer, number, *, fails):
+        worker = self.scheduler.leasing.workers.get(peer)
+        leases = list(worker.leases.items()) if worker is not None else []
+        if leases:
+            number, (_, lease) = leases[number % len(leases)]
+            start, stop = lease.left.first()
+            self.results += 1
+            said = m.Failure(number, start, 0.1, m.ErrorInfo("raised", "ValueError", "no"))
+            if not fails:
+                said = m.Report(number, start, stop - start, 0, 0.1)
+            self.look(self.scheduler.received(peer, said, (b"%d" % self.results,), self.now), said_by=peer)
+
+    def to_the_end(self):
+        """Everybody does what is asked of them, until nothing is open."""
+        for seat in (0, 1, 4, 5):
+            self.join(seat)
+        for _ in range(ROUNDS):
+            for client in list(self.scheduler.clients.values()):
+                for number, job in list(client.sending.items()):
+                    message = m.CloseJob(number, job.arrived, "")
+                    if job.count is not None:
+                        message = m.Cancel(number, job.arrived)
+                    self.look(self.scheduler.received(client.peer, message, (), self.now))
+            for seat in list(self.peers):
+                self.happen("resume", seat, None, ())
+                while self.wanted.get(self.peers[seat]):
+                    self.say_well("answer", seat, 0, 0)
+            for peer in list(self.scheduler.leasing.workers):
+                self.report(peer, 0, fails=False)
+            self.write()
+            if not self.scheduler.open_jobs():
+                return
+            self.now += 0.3
+            self.look(self.scheduler.tick(self.now))
+        stuck = [
+            (
+                job.id,
+                job.state,
+                list(job.spans.pending),
+                list(job.spans.waiting),
+                job.spans.leases,
+                job.arrived,
+                job.count,
+            )
+            for job in self.scheduler.open_jobs()
+        ]
+        raise AssertionError(f"these hang: {stuck}")
+
+
+EVENTS = st.one_of(
+    TIED_EVENTS,
+    st.tuples(st.just("write"), st.integers(1, 9), st.none(), st.none()),
+    st.tuples(st.just("crash"), PLACE, st.none(), st.none()),
+)
+
+
+@given(st.lists(EVENTS, max_size=60), st.sampled_from([300, 1 << 30]))
+@settings(max_examples=400)
+def test_what_was_written_holds_whatever_dies(events, results_held_bytes):
+    desk = Desk(results_held_bytes)
+    desk.gather()
+    for seat in (0, 1):
+        for message in (opens(1, 0), m.Page(1, 0, 9, 0)):
+            desk.happen("say", seat, message, (b"a",))
+    for what, seat, one, two in events:
+        if what == "write":
+            desk.write(seat)
+        elif what == "crash":
+            desk.crash()
+        elif what in ("open", "page", "answer", "close", "cancel", "cancel all", "retry", "release", "adopt"):
+            desk.say_well(what, seat, one, two)
+        else:
+            desk.happen(what, seat, one, two)
+    desk.to_the_end()
+    desk.crash()
+    assert not desk.scheduler.open_jobs(), "what was over is open again"
+    assert not desk.closed, "what was said was right, and cost a link"
