@@ -270,3 +270,108 @@ def test_what_the_journal_has_need_not_be_held(limit):
     assert job_of(desk).state == "done", "leasing goes on"
     _, known = adopted(desk)
     assert known == dict.fromkeys(range(50), "done")
+
+
+# ---- how long ----
+
+DAY = 24 * 3600.0
+
+
+def later(desk, seconds):
+    """Once a minute is enough to see it."""
+    desk.now += seconds
+    desk.carry_out(desk.scheduler.tick(desk.now))
+    desk.write()
+
+
+def numbers(desk):
+    return [job.number for job in desk.scheduler.jobs.values()]
+
+
+def test_named_jobs_stay_a_week_and_unnamed_ones_an_hour():
+    desk = named()
+    worker, client, watcher = desk.worker(1), desk.client(), desk.client()
+    for number, name in [(0, ""), (1, "one"), (2, "")]:
+        client.job(number, named=bool(name), label=name)
+    worker.work()
+    watcher.say(m.Adopt(1, 1, job_of(desk, 2).id))
+    client.leave()
+    later(desk, 3500)
+    assert numbers(desk) == [0, 1, 2]
+    later(desk, 200)
+    assert numbers(desk) == [1, 2], "one is named, one is listened to"
+    later(desk, 6.9 * DAY)
+    assert numbers(desk) == [1, 2]
+    later(desk, 0.2 * DAY)
+    assert numbers(desk) == [2]
+    assert [row.key for row, _ in desk.paper.jobs()] == [job_of(desk, 2).key]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_too_many_bytes_the_oldest_end_goes_first(monkeypatch, restarts):
+    monkeypatch.setattr("twistcluster.core.retention.NAMED_BYTES", 2500)
+    desk = named()
+    worker, client = desk.worker(4), desk.client()
+    for number in (0, 1, 2):
+        client.job(number, named=True)
+    leases = {lease.job: lease for lease in worker.got(m.Lease)}
+    for number in (1, 0, 2):
+        later(desk, 1)
+        job = job_of(desk, number)
+        worker.say(m.Report(leases[job.key].lease, 0, 1, 0, 0.1), bytes(1000))
+        client.say(m.Release(number))
+    desk.write()
+    if restarts:
+        desk = desk.again()
+    assert sorted(numbers(desk)) == [0, 1, 2]
+    later(desk, 61)
+    assert sorted(numbers(desk)) == [0, 2]
+
+
+def test_a_job_is_forgotten_when_it_is_asked_for_and_over():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    job = client.job(3, count=2, named=True)
+    (said,) = [x for x in client.say(m.Ask(1, m.ForgetJob(job.id))) if isinstance(x, m.Declined)]
+    assert said.code == "invalid" and "cancel it" in said.message
+    worker.work()
+    desk.write()
+    assert isinstance(client.say(m.Ask(2, m.ForgetJob(job.id)))[-1], m.Answer)
+    desk.write()
+    assert not desk.scheduler.jobs and not desk.paper.jobs() and not desk.paper.entries()
+    assert isinstance(client.say(m.Ask(3, m.ForgetJob(job.id)))[-1], m.Answer), "there is nothing to forget"
+
+
+def test_what_others_read_of_a_job_keeps_it_until_they_have_it():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    job = client.job(1, count=6)
+    worker.work()
+    desk.write()
+    desk.scheduler.telling.put_away(job)
+    before, desk.carry_out = desk.carry_out, lambda effects: held.extend(effects)
+    held = []
+    client.say(m.OpenJob(2, [b"f" * 16], b"c" * 16, count=6, source=1))
+    assert job.needed
+    client.say(m.Release(1))
+    client.say(m.Ask(9, m.ForgetJob(job.id)))
+    assert desk.scheduler.jobs[job.key] is job
+    desk.carry_out = before
+    desk.carry_out(held)
+    assert any(isinstance(x, m.Declined) and "others wait" in x.message for x in client.heard)
+    assert job.key not in desk.scheduler.jobs, "nobody needs it any more"
+    worker.work()
+    assert job_of(desk, 2).state == "done"
+
+
+def test_what_the_journal_cannot_read_any_more_fails_what_waits_for_it():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    job = client.job(1, count=2)
+    worker.work()
+    desk.write()
+    desk.scheduler.telling.put_away(job)
+    desk.paper.read_log = lambda job, place: []
+    client.say(m.OpenJob(2, [b"f" * 16], b"c" * 16, count=2, source=1))
+    assert job_of(desk, 2).state == "failed"
+    assert "journal" in client.got(m.Failed)[0].error.message

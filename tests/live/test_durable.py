@@ -417,3 +417,21 @@ def test_a_journal_that_cannot_be_used_is_told_and_nothing_is_removed(clusters, 
     for path in list(journal.parent.iterdir()):
         path.unlink()
     clear_dead()
+
+
+def test_a_job_that_is_forgotten_is_in_the_journal_no_more(lab):
+    cluster = lab.connect()
+    job = cluster.options(name="secret").map(abs, [-1, -2])
+    other = cluster.options(name="kept").map(slow, list(range(2000)))
+    with pytest.raises(tc.TwistclusterError, match="cancel it, or wait for it"):
+        other.forget()
+    assert job.results() == [1, 2]
+    job.forget()
+    assert job.results() == [1, 2], "what came here stays here"
+    other.cancel()
+    recorded(cluster)
+    lab.kill()
+    with closing(lab.connect()) as cluster:
+        assert {row.label for row in cluster.jobs()} == {"kept", "marker"}
+        with pytest.raises(tc.JobNotFound):
+            cluster.job("secret")

@@ -248,6 +248,17 @@ class Job(Generic[T]):
 
     # ---- what shall become of it -----------------------------------------------------------------------------------
 
+    def forget(self) -> None:
+        """Have the cluster let go of it, with its results, errors and logs, in its journal too.
+
+        What came here already stays here. Otherwise a named job of a named cluster is kept for 7 days after its end, or
+        until such jobs take more than 10 GiB; an unnamed one for an hour after its client left.
+
+        Raises:
+            TwistclusterError: It isn't over.
+        """
+        self._record.line.forget(self._record)
+
     def cancel(self) -> None:
         """Let no item start any more, and stop those that run.
 

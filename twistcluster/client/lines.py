@@ -42,6 +42,9 @@ class Line(Protocol):
     def retry(self, record: "JobRecord") -> None:
         """The failed items again."""
 
+    def forget(self, record: "JobRecord") -> None:
+        """The cluster shall let go of the job. Waits for its answer."""
+
     def over(self, record: "JobRecord") -> None:
         """The job came to its end. On the reactor's thread."""
 

@@ -57,6 +57,7 @@ from twistcluster.wire.messages import (
     Ask,
     Declined,
     Drop,
+    ForgetJob,
     Goodbye,
     Hello,
     Message,
@@ -253,6 +254,10 @@ class Session:
         """The failed items of a job again."""
         self.shelf.add(record)
         self.do(lambda outbox: outbox.send(Retry(record.number)))
+
+    def forget(self, record: JobRecord) -> None:
+        """The cluster lets go of a job."""
+        answer_of(self.ask(ForgetJob(record.id)))
 
     def over(self, record: JobRecord) -> None:
         """A job came to its end."""

@@ -26,6 +26,7 @@ from twistcluster.wire.messages import (
     Drop,
     Everywhere,
     Forget,
+    ForgetJob,
     Goodbye,
     Hello,
     Keep,
@@ -364,8 +365,20 @@ class ClientSide:
                 self._everywhere(client, message.request, question)
             case Restore():
                 scheduler.remaking.asked(client, message.request, question.id)
+            case ForgetJob():
+                self._forget_job(peer, message.request, question)
             case StopCluster():
                 self._stop(client, message.request, question)
+
+    def _forget_job(self, peer: int, request: int, question: ForgetJob) -> None:
+        scheduler = self._scheduler
+        for job in [each for each in scheduler.jobs.values() if each.id == question.id]:
+            if not job.over or job.needed:
+                why = "others wait for its results" if job.over else "it isn't over: cancel it, or wait for it"
+                scheduler.send(peer, Declined(request, "invalid", f"{job.title} can't be forgotten now: {why}."))
+                return
+            scheduler.forget(job)
+        scheduler.send(peer, Answer(request))
 
     def _scale(self, peer: int, request: int, question: Scale) -> None:
         scheduler = self._scheduler

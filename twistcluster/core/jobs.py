@@ -215,6 +215,8 @@ class Job:
     """Up to which place it has them."""
     kept: int | None = None
     """How many of its items the journal has; None: it doesn't know the job."""
+    logged: int = 0
+    """How many bytes were told of it, values in stores included."""
     reading: bool = False
     """Entries are on their way back from the journal."""
     ended: float | None = None
@@ -267,6 +269,11 @@ class Job:
     def over(self) -> bool:
         """Done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def needed(self) -> bool:
+        """What it was told is on its way back from the journal, to items that wait for it."""
+        return self.links is not None and bool(self.links.journaled)
 
     @property
     def kept_whole(self) -> bool:

@@ -191,6 +191,7 @@ class _Restoring:
         assert isinstance(message, Results | Failed | Cancelled | Output | CloseJob)
         entry = job.log.append(message, ())
         entry.place = head.position
+        job.logged += head.nbytes + entry.nbytes
         if isinstance(message, Results | Failed) and head.nbytes:
             entry.buffers = None
         known = self._scheduler.supply.known(getattr(message, "definitions", ()))

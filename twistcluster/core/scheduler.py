@@ -23,6 +23,7 @@ from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
 from twistcluster.core.places import Places
 from twistcluster.core.remaking import Remaking
+from twistcluster.core.retention import Retention
 from twistcluster.core.rows import EntryRow
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
@@ -54,8 +55,6 @@ STEAL_TICK_S = 0.01
 STEAL_TICK_WORKER_S = 20e-6
 AWAY_S = 30.0
 """How long a scheduler that came back waits for the clients that it knew."""
-ORPHANED_S = 3600.0
-"""How long an unnamed job's results wait for a client that left."""
 
 
 class Identity:
@@ -137,6 +136,7 @@ class Scheduler:
         self.sources = Sources(self)
         self.wanted = Fetching(self)
         self.remaking = Remaking(self)
+        self.retention = Retention(self)
         self._client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
         self.vigil = Vigil(self, self._worker_side, lost_after_s)
@@ -228,7 +228,7 @@ class Scheduler:
             self._next_pace = now + 1.0
             self.leasing.pace(self.busy_share)
             self.vigil.look()
-            self._forget_orphans()
+            self.retention.look()
             self._give_up_away()
             self._end_when_idle()
         if now >= self._next_tick:
@@ -334,6 +334,7 @@ class Scheduler:
         if (
             job.over
             and not job.watchers
+            and not job.needed
             and (not self.telling.retain or job.owner.peer is not None)
             and not job.info.named
         ):
@@ -436,12 +437,6 @@ class Scheduler:
         if self.telling.over:
             self.telling.evict(list(self.jobs.values()))
             self.leasing.look_again()
-
-    def _forget_orphans(self) -> None:
-        for job in [j for j in self.jobs.values() if j.over and not j.watchers and not j.info.named]:
-            left_at = job.owner.left_at
-            if left_at is not None and self.now - left_at > ORPHANED_S:
-                self.forget(job)
 
     def _give_up_away(self) -> None:
         """Clients that don't come back to a scheduler that did: what they were still sending ends."""

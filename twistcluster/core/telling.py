@@ -67,6 +67,7 @@ class Telling:
         if self._keeping.on:
             entry.place = self._keeping.entry(job, message, buffers, self._supply)
         self._objects.hold(entry.objects)
+        job.logged += entry.nbytes
         self._account(job, entry.nbytes)
         for client, watching in job.watchers.items():
             if client.peer is not None and not client.paused and watching[1] == behind:

@@ -90,9 +90,15 @@ class Fetching:
             told = journaled.pop(place)
             if not links.shelf.overlaps(told.first, told.first + told.count):
                 self._told_before(job, told, bodies[place])
-        if journaled:
+        if journaled and bodies:
             self._scheduler.telling.read(job, min(journaled))
+        elif journaled:
+            lost, links.journaled = list(journaled.values()), {}
+            for told in lost:
+                cause = input_error(job, "its results can't be read from the journal any more")
+                self._scheduler.edges.deny(job, told.first, told.first + told.count, cause)
         self._scheduler.edges.whole_met(job)
+        self._scheduler.release_if_unwanted(job)
 
     def _ask(self, job: Job, links: Links, ranges: list[Range], asker: Client) -> None:
         news = [part for start, stop in ranges for part in links.asked.add(start, stop)]

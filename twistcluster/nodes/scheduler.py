@@ -209,7 +209,8 @@ class SchedulerNode:
         def read(rows: list[EntryRow] | TwistclusterError) -> None:
             if isinstance(rows, TwistclusterError):
                 log_event("error", "the journal can't be read", {"job": job.title, "error": rows})
-            elif not self._ended:
+                rows = []
+            if not self._ended:
                 self._apply(self.machine.read(job, rows, self._ticker.now()))
 
         self._journal.read_log(job.key, place, limit_bytes, read)

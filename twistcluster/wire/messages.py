@@ -38,6 +38,7 @@ __all__ = [
     "Failure",
     "File",
     "Forget",
+    "ForgetJob",
     "Freed",
     "Goodbye",
     "Heartbeat",
@@ -383,13 +384,19 @@ class Restore(Message, tag=True):
     id: bytes
 
 
+class ForgetJob(Message, tag=True):
+    """Let go of the job known by `id`, which must be over, and of all that was told of it, in the journal too."""
+
+    id: str
+
+
 class StopCluster(Message, tag=True):
     """End it for everyone; declined while others use it or jobs are open, unless `force`."""
 
     force: bool = False
 
 
-Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | StopCluster
+Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | StopCluster
 
 
 class Ask(Message, tag=True):
