@@ -375,3 +375,26 @@ def test_what_the_journal_cannot_read_any_more_fails_what_waits_for_it():
     client.say(m.OpenJob(2, [b"f" * 16], b"c" * 16, count=2, source=1))
     assert job_of(desk, 2).state == "failed"
     assert "journal" in client.got(m.Failed)[0].error.message
+
+
+def test_crashes_and_tries_count_on():
+    desk = named()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=1, retries=1, max_crashes=3)
+    for _ in range(2):
+        (lease,) = worker.take(m.Lease)
+        worker.say(m.Crashed(lease.lease, 0, "signal 11 (SIGSEGV)"))
+    (lease,) = worker.take(m.Lease)
+    fail(worker, lease, 0)
+    desk.write()
+    desk = desk.again()
+    job = job_of(desk)
+    assert job.crashes == {0: 2} and job.tries == {0: 1}
+    client, _ = adopted(desk)
+    worker = desk.worker(1)
+    (lease,) = worker.take(m.Lease)
+    worker.say(m.Crashed(lease.lease, 0, "signal 11 (SIGSEGV)"))
+    assert job.state == "failed" and "3 times" in client.got(m.Failed)[0].error.message
+    client.say(m.Retry(7))
+    desk.write()
+    assert job_of(desk.again()).crashes == {} == job_of(desk.again()).tries

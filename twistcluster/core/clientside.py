@@ -287,9 +287,9 @@ class ClientSide:
         if job.over:
             job.advance("retried")
             job.owner.open_jobs += 1
-        ranges = job.reopen_failed()
         if scheduler.keeping.on:
             scheduler.keeping.retried(job)
+        ranges = job.reopen_failed()
         if job.links is not None:
             scheduler.edges.rearm(job, ranges, client)
             scheduler.sources.rearm(job, ranges, client)

@@ -4,7 +4,7 @@ Facts are gathered while a turn goes on and leave as one effect at its end; noth
 in which words (rows.py). Must not know: files, how a scheduler is made of facts again (restoring.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -22,6 +22,8 @@ from twistcluster.core.rows import (
     PageRow,
     PagesGone,
     StateRow,
+    TallyKind,
+    TallyRow,
 )
 from twistcluster.core.supply import Supply
 from twistcluster.wire.codec import encode_message
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeping"]
 
+COUNTS: "Final[tuple[tuple[TallyKind, Callable[[Job], dict[int, int]]], ...]]" = (
+    ("crash", lambda job: job.crashes),
+    ("try", lambda job: job.tries),
+)
 CONTEXTS: Final = 64
 """Contexts whose rows are kept at hand."""
 
@@ -128,8 +134,23 @@ class Keeping:
         """Items of a job shall not run."""
         self._entry(job, "cancel", message.start, 0, message)
 
+    def tried(self, job: "Job", index: int) -> None:
+        """An item failed or ended its slot, and runs again."""
+        for kind, counts in COUNTS:
+            n = counts(job).get(index)
+            if n:
+                self.tally(job, index, kind, n)
+
+    def tally(self, job: "Job", index: int, kind: TallyKind, n: int) -> None:
+        """So often this counts against an item."""
+        self._changes.append(TallyRow(job.key, index, kind, n))
+
     def retried(self, job: "Job") -> None:
-        """The failed items of a job shall run again."""
+        """The failed items of a job are about to be to run again, as if they had never been tried."""
+        for kind, counts in COUNTS:
+            for index in counts(job):
+                if index in job.failed:
+                    self.tally(job, index, kind, 0)
         self._entry(job, "retried", 0, 0, Retry(job.number))
         self.state(job, None)
 

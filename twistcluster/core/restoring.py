@@ -113,8 +113,9 @@ class _Restoring:
         for entry in facts.entries():
             self._entry(entry)
         for tally in facts.tallies():
-            if tally.kind == "crash" and tally.job in self._jobs:
-                self._jobs[tally.job].crashes[tally.item] = tally.n
+            of = self._jobs.get(tally.job)
+            if of is not None and tally.kind in ("crash", "try"):
+                (of.crashes if tally.kind == "crash" else of.tries)[tally.item] = tally.n
         for job in self._jobs.values():
             self._finish(job, states.get(job))
         self._tie()

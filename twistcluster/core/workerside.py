@@ -246,6 +246,8 @@ class WorkerSide:
 
     def _again(self, job: Job, lease: LeasedSpan[Worker], index: int) -> None:
         """An item shall run again, unless it was cancelled."""
+        if self._scheduler.keeping.on and job.remakes is None:
+            self._scheduler.keeping.tried(job, index)
         back = job.spans.release(lease.number, index, index + 1)
         self._scheduler.leasing.reported(lease.holder, lease.number, 1)
         self._back(job, back)
