@@ -117,7 +117,9 @@ class Desk(Table):
             self.results += 1
             said = m.Failure(number, start, 0.1, m.ErrorInfo("raised", "ValueError", "no"))
             if not fails:
-                said = m.Report(number, start, stop - start, 0, 0.1)
+                stored = range(stop - start) if self.results % 3 == 0 else ()
+                objects = [m.Stored(item, b"%08d%08d" % (self.results, item), 1 << 20) for item in stored]
+                said = m.Report(number, start, stop - start, 1 if stored else 0, 0.1, objects=objects)
             self.look(self.scheduler.received(peer, said, (b"%d" % self.results,), self.now), said_by=peer)
 
     def to_the_end(self):
