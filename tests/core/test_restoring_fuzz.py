@@ -49,6 +49,23 @@ class Book(Paper):
         assert before is fate, f"item {index} of job {job} is {before} in the journal, and shall be {fate}"
 
 
+def same(before, after):
+    """Where all was written down, nothing is lost: only what was to be cancelled while it ran is cancelled now."""
+    assert (before.count, list(before.failed)) == (after.count, list(after.failed))
+    # Items that were cancelled unseen have come, for who only reads of them.
+    assert before.arrived == after.arrived or (before.cancelled and before.arrived < after.arrived)
+    done = [job.spans.finished - len(job.failed) - len(job.cancelled) for job in (before, after)]
+    assert done[0] == done[1], f"{done[0]} items of {before.id} were done, {done[1]} are"
+    for start, stop in before.cancelled:
+        assert after.cancelled.overlap(start, stop) == [(start, stop)]
+    for start, stop in before.cancelling:
+        assert not after.spans.pending.overlap(start, stop), "what was to be cancelled runs again"
+    for start, stop in before.spans.waiting:
+        assert not after.spans.pending.overlap(start, stop), "what waited for others runs without them"
+    if before.over:
+        assert after.state == before.state
+
+
 class Desk(Table):
     """A table whose scheduler has a journal, and dies."""
 
@@ -97,8 +114,11 @@ class Desk(Table):
 
     def crash(self):
         """All that was not written down is lost, and so are all links."""
+        before = None if self.unwritten else self.scheduler
         self.unwritten, self.peers, self.wanted = [], {}, {}
         self._begin()
+        for job in before.jobs.values() if before is not None else ():
+            same(job, self.scheduler.jobs[job.key])
         self.gather()
 
     def gather(self):
