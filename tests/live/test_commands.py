@@ -45,6 +45,18 @@ def test_start_list_status_stop(clusters):
     assert run("list")[0].startswith("You run no cluster")
 
 
+def test_where_a_cluster_keeps_its_jobs(clusters, tmp_path):
+    place = str(tmp_path / "mine")
+    text, code = run("start", "lab", "--slots", "1", "--store", place)
+    clusters.pids.append(find("lab").pid)
+    assert code == 0 and find("lab").journal == f"{place}/journal.db"
+    text, code = run("start", "other", "--slots", "1", "--store", place)
+    assert code == 1 and "is used by the process" in text and "Traceback" not in text
+    assert run("start", "other", "--slots", "1", "--store", "none")[1] == 0
+    clusters.pids.append(find("other").pid)
+    assert find("other").journal == ""
+
+
 def test_the_default_names(clusters):
     text, code = run("start", "-n", "1")
     clusters.pids.append(find("default").pid)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -153,6 +154,11 @@ def test_what_was_recorded_does_not_change(lab):
 def slow(i):
     time.sleep(0.02)
     return i + 1
+
+
+def slow_len(x):
+    time.sleep(0.5)
+    return len(x)
 
 
 def double(x):
@@ -435,3 +441,38 @@ def test_a_job_that_is_forgotten_is_in_the_journal_no_more(lab):
         assert {row.label for row in cluster.jobs()} == {"kept", "marker"}
         with pytest.raises(tc.JobNotFound):
             cluster.job("secret")
+
+
+def test_after_a_reboot_large_values_are_made_again(clusters, tmp_path):
+    """What a reboot takes is shared memory and all processes: here the store's two folders and the cluster's process."""
+    lab = Local(clusters)
+    cluster = lab.connect()
+    job = cluster.options(name="both").map(lambda i: bytes([i]) * (LARGE if i % 2 else 10), list(range(6)))
+    job.wait(30)
+    recorded(cluster)
+    store = pathlib.Path(find("lab").store)
+    lab.kill()
+    for folder in ((store / "disk").readlink(), store):
+        shutil.rmtree(folder, ignore_errors=True)
+    with closing(lab.connect()) as cluster:
+        found = cluster.job("both")
+        assert found.results() == [bytes([i]) * (LARGE if i % 2 else 10) for i in range(6)]
+
+
+def test_after_a_reboot_a_value_that_cannot_be_made_again_is_told(clusters):
+    lab = Local(clusters)
+    cluster = lab.connect()
+    job = cluster.options(name="long").map(len, [cluster.put(bytes(LARGE)) for _ in range(400)])
+    late = cluster.options(name="late", priority=-5).map(slow_len, [bytes(LARGE)] * 3)
+    recorded(cluster)
+    store = pathlib.Path(find("lab").store)
+    lab.kill()
+    for folder in ((store / "disk").readlink(), store):
+        shutil.rmtree(folder, ignore_errors=True)
+    with closing(lab.connect()) as cluster:
+        for name in ("long", "late"):
+            found = cluster.job(name)
+            assert found.wait(30)
+            assert all(x == LARGE or isinstance(x, tc.ObjectLost) for x in found.results(errors="return"))
+        assert isinstance(found.results(errors="return")[-1], tc.ObjectLost)
+    del job, late

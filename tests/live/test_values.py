@@ -468,7 +468,7 @@ def test_nothing_is_left_at_a_stop(shared):
 
 
 def test_a_killed_clusters_folders_go_when_another_starts(clusters):
-    connection = clusters.local(NAME, 1).connection
+    connection = clusters.local(NAME, 1, store=None).connection
     cluster = tc.connect(NAME)
     job = cluster.map(lambda i: np.full(20_000, i), range(20))
     first = job[0].result(DEADLINE_S)

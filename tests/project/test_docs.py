@@ -49,6 +49,19 @@ def test_commands_can_be_typed(page):
             parse_line(typed)
 
 
+def test_each_line_of_what_survives_what_names_tests_that_are_there():
+    text = (ROOT / "docs" / "what-survives-what.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`", row.rsplit("|", 2)[1])
+        assert named and named[0][0], row
+        path = ""
+        for each, test in named:
+            path = each or path
+            assert f"\ndef {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
+
+
 def test_the_rooms_in_architecture_are_those_that_are_there():
     text = (ROOT / "docs" / "architecture.md").read_text()
     listed = set(re.findall(r"^  (\w+)/ ", text, re.MULTILINE))

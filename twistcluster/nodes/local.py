@@ -127,12 +127,15 @@ def main(arguments: list[str]) -> int:
         return EXIT_FAILED
     except (TwistclusterError, OSError, ValueError) as error:
         return _failed(options.ready_fd, error, "")
+    failed: Exception | None = None
     try:
         _run(options, owner, premises)
     except (TwistclusterError, CannotListenError, OSError, ValueError) as error:
-        return _failed(options.ready_fd, error, type(error).__name__)
+        failed = error
     finally:
         premises.release()
+    if failed is not None:  # only now: who hears of it ends this process
+        return _failed(options.ready_fd, failed, type(failed).__name__)
     log_event("info", "cluster has ended", {"name": options.name, "id": options.id})
     return EXIT_OK
 
