@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -70,6 +71,18 @@ class Standalone(Local):
         # Its worker gives up, with its slots; what it hadn't told runs again.
         self._worker.terminate()
         until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
+
+
+@pytest.fixture(autouse=True)
+def stores_apart(monkeypatch, tmp_path):
+    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
+    shared = tempfile.mkdtemp(dir="/dev/shm")
+    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    assert not [path for path in pathlib.Path(shared).iterdir() if path.is_dir()]
+    shutil.rmtree(shared)
 
 
 @pytest.fixture(params=[Local, Standalone])
