@@ -154,3 +154,26 @@ def test_a_forked_child_does_not_unlock_what_its_parent_reads(store):
     assert not try_exclusive(fd)
     os.close(fd)
     assert parts[1] == bytes([1]) * SIZE
+
+
+def test_what_a_forked_child_looks_at_stays_when_its_parent_lets_go(store):
+    pool = Pool(store)
+    object_id = write(pool, 1)
+    parts = Reader(store).read(object_id)
+    hear, go = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(go)
+        os.read(hear, 1)
+        os._exit(0 if parts[1] == bytes([1]) * SIZE else 1)
+    os.close(hear)
+    first = os.stat(f"{store}/{object_id.hex()}").st_ino
+    del parts
+    gc.collect()
+    pool.recycle([object_id])
+    other = write(pool, 2)
+    os.write(go, b"x")
+    os.close(go)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.stat(f"{store}/{other.hex()}").st_ino != first
+    assert os.stat(f"{store}/{write(pool, 3).hex()}").st_ino == first, "it is free once the child is gone"

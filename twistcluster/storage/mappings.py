@@ -45,6 +45,8 @@ _idle: dict[tuple[int, int], _Idle] = {}
 """By device and inode, the oldest first."""
 _page_map: list[int] = []
 """The descriptor of this process's page map, once it was asked for."""
+_forks = 0
+"""How often this process was forked."""
 
 
 def most_mappings() -> int:
@@ -86,7 +88,7 @@ def settle() -> None:
 class _Held:
     """A mapping that somebody looks at."""
 
-    __slots__ = ("address", "fd", "key", "mapping", "pid", "size")
+    __slots__ = ("address", "fd", "forks", "key", "mapping", "pid", "size")
 
     def __init__(self, mapping: mmap.mmap, fd: int, key: tuple[int, int], address: int, size: int, pid: int) -> None:
         self.mapping = mapping
@@ -95,11 +97,15 @@ class _Held:
         self.address = address
         self.size = size
         self.pid = pid
+        self.forks = _forks
 
     def let_go(self, block: "weakref.ref[ctypes.Array[ctypes.c_ubyte]]") -> None:
         """Nobody looks at it any more. Called by the garbage collector: in any thread, with any lock held."""
         _used.pop(id(block), None)
         if self.pid != os.getpid():  # a forked child: the lock is its parent's
+            os.close(self.fd)
+            return
+        if self.forks != _forks:  # a child may look at it still: the lock lasts until neither has the file open or mapped
             os.close(self.fd)
             return
         if os.fstat(self.fd).st_nlink and _unchanged(self.address, self.size):
@@ -144,6 +150,11 @@ def _unchanged(address: int, size: int) -> bool:
     return not (told >> 1 | told >> 2) & ~told & _file_bits(pages)
 
 
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 (of this process, as forks are)
+    _forks += 1
+
+
 def _begin_anew() -> None:
     """In a forked child: what is idle here is its parent's, and so is what the page map says."""
     _idle.clear()
@@ -151,4 +162,4 @@ def _begin_anew() -> None:
         os.close(_page_map.pop())
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(before=_count_fork, after_in_child=_begin_anew)
