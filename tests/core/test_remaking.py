@@ -192,3 +192,23 @@ def test_the_client_that_asked_leaves():
     client.leave()
     work(worker, 60)
     assert desk.scheduler.remaking.remakes == {}
+
+
+def test_what_waited_for_a_result_that_nobody_holds_any_more_is_said_to_be_lost_at_once():
+    """The client names an input that was still to come, drops it, and misses what was made of it."""
+    desk = Keeper()
+    worker, client = desk.worker(1), desk.client()
+    client.job(number=1, count=1)
+    client.say(m.OpenJob(2, [FUNCTION], CONTEXT.digest, count=1))
+    client.say(m.Page(2, 0, 1, 1, edges=[m.Edge(0, 0, 1, 0)]), b"items")
+    (first,) = worker.take(m.Lease)
+    report(worker, first, 100)
+    (second,) = worker.take(m.Lease)
+    report(worker, second, 200)
+    client.say(m.Drop([name(100)]))
+    client.say(m.Release(1))
+    restore(client, 200)
+    (declined,) = client.take(m.Declined)
+    assert (declined.request, declined.code) == (1, "lost")
+    assert worker.take(m.Lease) == []
+    assert desk.scheduler.remaking.remakes == {}

@@ -43,6 +43,8 @@ class Remake:
     clients: list[tuple[Client, int]] = field(default_factory=list)
     parents: "list[Remake]" = field(default_factory=list)
     """Who waits: items, clients (with the number of their question), other values."""
+    why: str = ""
+    """It can't be made again."""
 
 
 class Remaking:
@@ -88,11 +90,11 @@ class Remaking:
             if remake is None:
                 record = self._scheduler.objects.get(each)
                 why = self._why_not(record, each)
-                if why or record is None:
+                remake = self._begin(record) if record is not None and not why else None
+                if remake is None or remake.why:  # what it waits for may be known at once to be held by nobody
                     for begun in made:
                         self._end(begun)
-                    return None, why
-                remake = self._begin(record)
+                    return None, why if remake is None else remake.why
                 made.append(remake)
                 work += [(need.id, remake) for need in remake.needs if self._is_gone(need.id)]
             if parent is not None:
@@ -205,6 +207,7 @@ class Remaking:
                 f"the result of item {remake.record.index} of {origin.title} is in no store any more, and could not be "
                 f"made again ({text})"
             )
+            remake.why = why
             for other, index in remake.items:
                 self._fail_item(other, index, why)
             for client, request in remake.clients:
