@@ -105,7 +105,9 @@ class _Held:
         if self.pid != os.getpid():  # a forked child: the lock is its parent's
             os.close(self.fd)
             return
-        if self.forks != _forks:  # a child may look at it still: the lock lasts until neither has the file open or mapped
+        if (
+            self.forks != _forks
+        ):  # a child may look at it still: the lock lasts until neither has the file open or mapped
             os.close(self.fd)
             return
         if os.fstat(self.fd).st_nlink and _unchanged(self.address, self.size):
@@ -151,7 +153,7 @@ def _unchanged(address: int, size: int) -> bool:
 
 
 def _count_fork() -> None:
-    global _forks  # noqa: PLW0603 (of this process, as forks are)
+    global _forks
     _forks += 1
 
 
