@@ -390,6 +390,81 @@ def test_who_waits_for_the_end_does_not_wait_for_who_reads():
     assert len(pulled) == 60
 
 
+def slowly(count):
+    for number in range(count):
+        time.sleep(0.005)
+        yield number
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda cluster, job: job[90].result(DEADLINE_S)[0],
+        lambda cluster, job: [next(job)[0] for _ in range(91)][90],
+        lambda cluster, job: cluster.submit(lambda found: found[90][0], job).result(DEADLINE_S),
+        lambda cluster, job: next(int(a[0]) for index, a in job.as_completed() if index == 90),
+        lambda cluster, job: cluster.map(lambda a: a[0], job).results()[90],
+    ],
+    ids=["a future", "next", "an argument", "as_completed", "a map"],
+)
+def test_who_finds_a_job_that_is_held_back_by_its_reader_gets_what_it_asks_for(ask):
+    with tc.Cluster(slots=2) as cluster:
+        results = iter(cluster.map(lambda i: np.full(MIB, i), slowly(120)))
+        assert int(next(results)[0]) == 0
+        (row,) = cluster.jobs()
+        until(lambda: cluster.job(row.id).progress().done >= 17, what="what waits for who reads")
+        job = cluster.job(row.id)
+        assert ask(cluster, job) == 90
+        results.close()
+
+
+def test_a_job_that_is_dropped_while_somebody_iterates_over_it_goes_on():
+    with tc.Cluster(slots=2) as cluster:
+        job = cluster.map(lambda i: np.full(MIB, i), slowly(120))
+        results = iter(job)
+        assert [int(next(results)[0]) for _ in range(40)] == [*range(40)]
+        del job
+        assert [int(a[0]) for a in results] == [*range(40, 120)]
+
+
+def test_a_reader_and_a_map_over_the_same_job_get_everything_each():
+    with tc.Cluster(slots=2) as cluster:
+        job = cluster.map(lambda i: np.full(MIB, i), slowly(30))
+        firsts = cluster.map(lambda a: int(a[0]), job)
+        results = iter(job)
+        assert int(next(results)[0]) == 0
+        del job
+        assert firsts.results() == [*range(30)]
+        assert [int(a[0]) for a in results] == [*range(1, 30)]
+
+
+def test_a_slow_reader_of_a_chain_of_maps_holds_its_source_back():
+    pulled = []
+    with tc.Cluster(slots=2) as cluster:
+        store = Path(connections.find(cluster.id)["store"])
+        made = cluster.map(lambda i: np.full(MIB, i), arrays_of(1000, pulled))
+        results = iter(cluster.map(lambda a: a + 1, cluster.map(lambda a: a + 1, made)))
+        del made
+        most = 0
+        for number in range(60):
+            assert int(next(results)[0]) == number + 2
+            most = max(most, len(objects(store)))
+        assert most * 8 <= 700, "MiB"
+        assert len(pulled) < 300
+        results.close()
+        for row in cluster.jobs():
+            cluster.job(row.id).cancel()
+
+
+def test_a_cancelled_map_over_a_lazy_job_ends_although_that_goes_on():
+    with tc.Cluster(slots=2) as cluster:
+        outer = cluster.map(lambda a: time.sleep(1.5) or a, cluster.map(abs, slowly(150)))
+        until(lambda: outer.progress().running, what="a running item")
+        outer.cancel()
+        assert outer.wait(DEADLINE_S)
+        assert outer.state == "cancelled"
+
+
 # ---- killed ----------------------------------------------------------------------------------------------------------
 
 

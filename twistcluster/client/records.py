@@ -161,9 +161,9 @@ class JobRecord:
         return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
 
     def hurry(self) -> None:
-        """Somebody waits for the end: it mustn't wait for who iterates."""
+        """Somebody waits for the end, or for one item: that mustn't wait for who iterates."""
         self.passing.awaited = True
-        self._look_for_room()
+        self.look_for_room()
 
     def wait_for(self, ready: Callable[[], bool], deadline: float | None) -> bool:
         """Wait until `ready()` or the job's end."""
@@ -228,6 +228,7 @@ class JobRecord:
                     self._give_up(future, index)
                 else:
                     self._watched[index] = future
+                    self.hurry()
             return future
 
     def watched(self, index: int) -> Future[Any] | None:
@@ -312,6 +313,7 @@ class JobRecord:
     def claim(self) -> None:
         """A `Job` of the program's shows it."""
         self.passing.claims += 1
+        self.look_for_room()
 
     def unclaim(self) -> None:
         """That is gone. Called by the garbage collector, in any thread, with any lock held."""
@@ -323,12 +325,13 @@ class JobRecord:
         """See what of it nobody will ask for."""
         with self.condition:
             self.passing.look()
+        self.look_for_room()
 
     def passed(self, segment: Segment) -> None:
         """Somebody who iterates has taken these results."""
         with self.condition:
             self.passing.passed(segment)
-        self._look_for_room()
+        self.look_for_room()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[None]:
@@ -339,13 +342,17 @@ class JobRecord:
             yield
         finally:  # perhaps in the garbage collector, with any lock held
             del self.passing.readers[reader]
-            if self.input is not None:
-                self._line.soon(self._look_for_room)
+            if not self.is_over:
+                self._line.soon(self.let_go)
 
-    def _look_for_room(self) -> None:
+    def look_for_room(self) -> None:
+        """More of its source may be pulled now, perhaps."""
         source = self.input
         if source is not None:
             source.finished(0)
+        feeds = self.inputs.source
+        if feeds is not None:
+            feeds.look_for_room()
 
     def _was_heard(self) -> None:
         if not self.heard:
@@ -364,8 +371,10 @@ class JobRecord:
         followers, self._followers = self._followers, []
         for each in followers:
             record = each()
-            if record is not None and self.count is not None:
-                record.input_ended(self.count, self.input_error or "")
+            if record is not None and self.count is not None and not record.is_over:
+                # One that was cancelled may have fewer: it was told so.
+                count = self.count if record.count is None else min(record.count, self.count)
+                record.input_ended(count, self.input_error or "")
 
     # ---- told to do ------------------------------------------------------------------------------------------------
 
@@ -557,6 +566,8 @@ class JobRecord:
         if self.input is not None:
             self.input.finished(known - self._told_input)
             self._told_input = known
+        elif self.inputs.source is not None:
+            self.look_for_room()
         over = self.count is not None and self._ended is None and known >= self.count
         if over:
             self._end()

@@ -244,6 +244,7 @@ class Collector:
         if isinstance(record, ItemRecord):
             return list, ([record.future_of_it],)
         _usable(record.line, self._line, f"the job {job.name}", "results()")
+        record.hurry()
         return self._edge(record, ALL, record)
 
     def _reference(self, reference: Reference[Any]) -> Call:
