@@ -194,7 +194,7 @@ def test_the_client_that_asked_leaves():
     assert desk.scheduler.remaking.remakes == {}
 
 
-def test_what_waited_for_a_result_that_nobody_holds_any_more_is_said_to_be_lost_at_once():
+def test_a_value_made_of_one_that_was_still_to_come_is_made_again_with_it():
     """The client names an input that was still to come, drops it, and misses what was made of it."""
     desk = Keeper()
     worker, client = desk.worker(1), desk.client()
@@ -207,8 +207,13 @@ def test_what_waited_for_a_result_that_nobody_holds_any_more_is_said_to_be_lost_
     report(worker, second, 200)
     client.say(m.Drop([name(100)]))
     client.say(m.Release(1))
+    assert desk.scheduler.objects.get(name(100)).freed, "only its recipe is kept"
     restore(client, 200)
-    (declined,) = client.take(m.Declined)
-    assert (declined.request, declined.code) == (1, "lost")
-    assert worker.take(m.Lease) == []
+    work(worker, 300)
+    assert client.take(m.Answer) and not client.take(m.Declined)
     assert desk.scheduler.remaking.remakes == {}
+    client.say(m.Drop([name(200)]))
+    client.say(m.Release(2))
+    assert len(desk.scheduler.objects) == 0
+
+

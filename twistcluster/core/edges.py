@@ -10,10 +10,25 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from twistcluster.core.circles import in_circle
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job, nbytes
-from twistcluster.core.links import ARMED, OVER, READY, WHOLE, Cause, Input, Links, ValuePage, Waiter, as_ranges, within
+from twistcluster.core.links import (
+    ARMED,
+    OVER,
+    READY,
+    WHOLE,
+    Cause,
+    Input,
+    KeptInput,
+    Links,
+    ValuePage,
+    Waiter,
+    as_ranges,
+    within,
+)
 from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -141,10 +156,41 @@ class Edges:
         assert links is not None
         start, stop = values.first, values.first + values.count
         if links.waiters:
+            stored = {values.first + each.item for each in values.objects}
             for index in within(links.waiters, start, stop):
+                if index in stored and job.remakes is None:
+                    self._keep_inputs(links.waiters[index])
                 self._let_go(links.waiters.pop(index))
         links.done.add(start, stop)
         self.came(job, values, buffers)
+
+    def _keep_inputs(self, waiter: Waiter) -> None:
+        """An item's result is in a store: what it was made of is a part of its recipe."""
+        supply, kept = self._scheduler.supply, []
+        for other, index in waiter.inputs:
+            assert other.links is not None
+            shelf = other.links.shelf
+            pages = list(shelf) if index == WHOLE else [shelf.find(index)]
+            kept += [KeptInput(other, index, page) for page in pages if page is not None]
+        for each in kept:
+            known = supply.known(each.page.message.definitions)
+            supply.use(known)
+            waiter.job.blob_digests.extend(known)
+            self._scheduler.objects.pin(each.objects)
+        if waiter.job.kept_inputs is None:
+            waiter.job.kept_inputs = {}
+        waiter.job.kept_inputs[waiter.index] = kept
+
+    def bring_back(self, kept: list[KeptInput]) -> list[Input]:
+        """What an item was made of is on its jobs' shelves again, for as long as somebody is armed with it."""
+        found: list[Input] = []
+        for job, index, page in kept:
+            links = links_of(job)
+            if not links.shelf.overlaps(page.first, page.stop):
+                known = [each for each in page.message.objects if self._scheduler.objects.get(each.id) is not None]
+                self._shelve(links, replace(page.message, objects=known), page.buffers)
+            found.append((job, index))
+        return list(dict.fromkeys(found))
 
     def came(self, job: Job, values: Values, buffers: tuple[Buffer, ...]) -> None:
         """Results that are done are here: who waits for them may be ready."""

@@ -31,7 +31,7 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.core.clients import Client
-    from twistcluster.core.links import Links
+    from twistcluster.core.links import KeptInput, Links
     from twistcluster.core.objects import ObjectRecord
     from twistcluster.core.workers import Needs, Worker
 
@@ -204,6 +204,8 @@ class Job:
     """How often an item failed and ran again."""
     recipes: int = 0
     """Of all its pages."""
+    kept_inputs: "dict[int, list[KeptInput]] | None" = None
+    """By item whose result is in a store: what it waited for, so that it can be made again."""
     remakes: "ObjectRecord | None" = None
     """It is in no list: it makes this value again, which was lost."""
     forgotten: bool = False

@@ -11,19 +11,48 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import ErrorInfo, Results, Values
+from twistcluster.wire.messages import ErrorInfo, Results, Stored, Values
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
     from twistcluster.core.workers import Worker
 
-__all__ = ["ARMED", "OVER", "READY", "WHOLE", "Cause", "Input", "Links", "Shelf", "ValuePage", "Waiter", "as_ranges"]
+__all__ = [
+    "ARMED",
+    "OVER",
+    "READY",
+    "WHOLE",
+    "Cause",
+    "Input",
+    "KeptInput",
+    "Links",
+    "Shelf",
+    "ValuePage",
+    "Waiter",
+    "as_ranges",
+]
 
 WHOLE = -1
 """The index of an edge that waits for a whole job."""
 
 ARMED, READY, OVER = range(3)
 """Of a waiter: some of its inputs aren't here; all are, and are kept for it; it waits no more and nothing is kept."""
+
+
+class KeptInput(NamedTuple):
+    """An input of an item whose result is in a store, kept as a part of its recipe."""
+
+    job: "Job"
+    item: int
+    """Of that job, or all of it."""
+    page: "ValuePage"
+
+    @property
+    def objects(self) -> list[Stored]:
+        """Values in stores that it consists of."""
+        row = self.item - self.page.first
+        return [each for each in self.page.message.objects if self.item == WHOLE or each.item == row]
+
 
 Input = tuple["Job", int]
 """An item that another waits for, or a whole job."""

@@ -113,6 +113,26 @@ class Objects:
             if not record.users:
                 self._unused[name] = None
 
+    def pin(self, stored: Iterable[Stored]) -> None:
+        """A recipe names these: what can be made again is only known for it, what can't is held."""
+        for each in stored:
+            record = self._records[each.id]
+            if record.job is None:
+                record.users += 1
+            else:
+                record.pins += 1
+
+    def unpin(self, stored: Iterable[Stored]) -> None:
+        """That recipe is gone."""
+        for each in stored:
+            record = self._records[each.id]
+            if record.job is None:
+                record.users -= 1
+            else:
+                record.pins -= 1
+            if not record.users:
+                self._unused[each.id] = None
+
     # ---- pages: first their items are to run, then they are recipes ----
 
     def done_with(self, page: "PageRecord", *, kept: bool) -> None:
@@ -184,6 +204,8 @@ class Objects:
                 page = record.job.drop_recipe(record.index)
                 if page is not None:
                     self.done_with(page, kept=False)
+                for kept in (record.job.kept_inputs or {}).pop(record.index, ()):
+                    self.unpin(kept.objects)
                 if not record.job.recipes:
                     spent[record.job] = None
         for home, ids in self._freed.items():

@@ -36,7 +36,7 @@ class Remake:
     job: Job
     """It runs the one item, and is in no list of jobs."""
     needs: list[Stored]
-    """What that item's arguments are."""
+    """What of that item's arguments, and of what it waited for, lies in stores."""
     unmet: int = 0
     """How many of these are on their way back themselves."""
     items: list[tuple[Job, int]] = field(default_factory=list)
@@ -144,11 +144,15 @@ class Remaking:
         again.spans.add(index, index + 1)
         again.blob_digests = [*job.blob_digests]
         scheduler.supply.use(again.blob_digests)
-        scheduler.objects.hold(objects)
-        remake = self.remakes[record.id] = Remake(record, again, objects)
+        kept = (job.kept_inputs or {}).get(index)
+        needs = [*objects, *(stored for each in kept or () for stored in each.objects)]
+        scheduler.objects.hold(needs)
+        remake = self.remakes[record.id] = Remake(record, again, needs)
         record.remade += 1
         scheduler.log("warning", "a lost value is made again", item=index, of=job.title, value=record.id.hex())
-        if edges:
+        if kept is not None:
+            self._arm(again, index, scheduler.edges.bring_back(kept))
+        elif edges:
             self._arm(again, index, edges_of(scheduler, message, index))
         return remake
 

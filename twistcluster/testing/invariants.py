@@ -87,6 +87,11 @@ def _check_objects(scheduler: Scheduler) -> None:
                 assert record is not None, f"value {each.id.hex()} is named by a page, and not known"
                 can_be_made_again = page.pinned and record.job is not None
                 (pins if can_be_made_again else holds)[each.id] += 1
+        for kept in [each for inputs in (job.kept_inputs or {}).values() for each in inputs]:
+            for each in kept.objects:
+                record = scheduler.objects.get(each.id)
+                assert record is not None, f"value {each.id.hex()} is named by a recipe, and not known"
+                (holds if record.job is None else pins)[each.id] += 1
         holds.update(each.id for entry in job.log.entries for each in entry.objects)
         if job.links is not None:
             holds.update(each.id for page in job.links.shelf for each in page.message.objects)

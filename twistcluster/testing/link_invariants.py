@@ -30,6 +30,9 @@ def check_links(scheduler: Scheduler) -> None:
         assert job.links is not None
         _check_kept(job, job.links, users, wholes)
     kept = {page for job in tied if job.links is not None for page in job.links.shelf}
+    for remake in scheduler.remaking.remakes.values():
+        for waiter in remake.job.links.waiters.values() if remake.job.links is not None else ():
+            kept.update(page for job, _ in waiter.inputs if job.links is not None for page in job.links.shelf)
     for worker in scheduler.leasing.workers.values():
         for page in worker.values:
             assert worker in page.workers, f"{worker.name} has results that don't know it"
