@@ -1,5 +1,6 @@
-"""Values whose files are gone, as programs meet them: how long they wait, and what they are told."""
+"""Values whose files are gone, as programs meet them: what memory they keep, how long they wait, what they are told."""
 
+import os
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import twistcluster as tc
+from tests.tools import until
+from twistcluster.client import upkeep
 from twistcluster.net import connections
+from twistcluster.storage import mappings
 
 LARGE = 200_000
 DEADLINE_S = 60.0
@@ -17,6 +21,13 @@ DEADLINE_S = 60.0
 def cluster():
     with tc.Cluster(slots=1) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def gate(cluster, tmp_path):
+    """What items wait for; they end with the test, before its cluster does."""
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
 
 
 def lose_all(cluster):
@@ -32,8 +43,7 @@ def make(gate):
     return bytes(LARGE)
 
 
-def test_a_timeout_holds_while_a_lost_value_is_made_again(cluster, tmp_path):
-    gate = tmp_path / "gate"
+def test_a_timeout_holds_while_a_lost_value_is_made_again(cluster, gate):
     gate.touch()
     future, job = cluster.submit(make, str(gate)), cluster.map(make, [str(gate)], timeout=DEADLINE_S)
     assert tc.wait([future, job], DEADLINE_S).not_done == set()
@@ -48,3 +58,42 @@ def test_a_timeout_holds_while_a_lost_value_is_made_again(cluster, tmp_path):
     gate.touch()
     assert future.result(DEADLINE_S) == bytes(LARGE)
     assert job[0].result(DEADLINE_S) == bytes(LARGE) == next(job)
+
+
+def soon():
+    """In this process mappings are given up sooner."""
+    mappings._IDLE_SECONDS = mappings.LOOK_SECONDS = 0.1
+
+
+def maps(pid, store):
+    return f" {store}/" in Path(f"/proc/{pid}/maps").read_text("utf-8")
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_slot_keeps_no_memory_of_a_file_that_is_gone(cluster, gate, busy):
+    store = connections.find(cluster.id)["store"]
+    reference = cluster.put(bytearray(4 * LARGE))
+    pid = cluster.submit(lambda value: os.getpid(), reference).result(DEADLINE_S)
+    assert maps(pid, store)
+    lose_all(cluster)
+    assert maps(pid, store)
+    cluster.everywhere(soon)
+    if not busy:
+        gate.touch()
+    last = cluster.submit(make, str(gate))  # it maps nothing
+    until(lambda: not maps(pid, store), 10, "a slot that lets go")
+    gate.touch()
+    last.result(DEADLINE_S)
+
+
+def test_an_idle_program_keeps_no_memory_of_a_file_that_is_gone(monkeypatch):
+    monkeypatch.setattr(upkeep, "_reactors", [])  # it begins anew
+    monkeypatch.setattr(mappings, "LOOK_SECONDS", 0.1)
+    with tc.Cluster(slots=1) as cluster:
+        store = connections.find(cluster.id)["store"]
+        reference = cluster.put(bytearray(4 * LARGE))
+        assert len(reference.result()) == 4 * LARGE
+        lose_all(cluster)
+        assert maps(os.getpid(), store)
+        monkeypatch.setattr(mappings, "_IDLE_SECONDS", 0.1)
+        until(lambda: not maps(os.getpid(), store), 10, "an idle program that lets go")

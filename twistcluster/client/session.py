@@ -22,7 +22,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from twistcluster.client import bridge, views
+from twistcluster.client import bridge, upkeep, views
 from twistcluster.client.handles import ClientStore
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
@@ -134,6 +134,7 @@ class Session:
         self.values = open_store(connection.store)
         if self.values is not None:
             self.values.restore = Remade(self.ask).wait
+            bridge.call(lambda: upkeep.begin(bridge.reactor()))
         self.store = ClientStore(self.values, definitions, self.dropped_value)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
