@@ -97,3 +97,25 @@ def test_an_idle_program_keeps_no_memory_of_a_file_that_is_gone(monkeypatch):
         assert maps(os.getpid(), store)
         monkeypatch.setattr(mappings, "_IDLE_SECONDS", 0.1)
         until(lambda: not maps(os.getpid(), store), 10, "an idle program that lets go")
+
+
+def test_what_was_put_into_a_cluster_that_is_closed_says_so_and_what_to_do():
+    with tc.Cluster(slots=1) as cluster:
+        reference, pending = cluster.put(bytes(LARGE)), cluster.submit(bytes, LARGE)
+        tc.wait([pending])
+    with pytest.raises(
+        tc.ObjectLost, match=r"(?s)value of the reference .* is gone with its cluster: .*\nput it again"
+    ):
+        reference.result()
+    with pytest.raises(tc.ObjectLost, match=r"(?s)the result of item 0 is gone with its cluster: .*\nSubmit it again"):
+        pending.result()
+
+
+def test_of_what_a_client_put_and_is_lost_it_is_told_who_put_it_and_when(cluster):
+    reference = cluster.put(bytes(LARGE))
+    lose_all(cluster)
+    told = rf"which the client .*\({os.getpid()}\) put \d+ s ago, is in no store any more.* cluster.put the value once more"
+    with pytest.raises(tc.ObjectLost, match=told):
+        reference.result()
+    with pytest.raises(tc.ObjectLost, match=told):
+        cluster.submit(len, reference).result(DEADLINE_S)

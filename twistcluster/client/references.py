@@ -99,7 +99,7 @@ class Reference(Generic[T]):
         """Return the value: a copy of its own for each call.
 
         Raises:
-            ObjectLost: it is in no store any more.
+            ObjectLost: it is in no store any more, or gone with its cluster.
         """
         value: T = self._store.get(self._id, self._nbytes)
         return value
@@ -249,7 +249,7 @@ class Collector:
 
     def _reference(self, reference: Reference[Any]) -> Call:
         self._met = self.expected = True
-        _usable(reference._line, self._line, f"the reference {reference.id}", "result()")  # noqa: SLF001 (as above)
+        _usable(reference._line, self._line, f"the reference {reference.id}", "result()", put=True)  # noqa: SLF001 (as above)
         self._definitions.update(dict.fromkeys(reference._definitions))  # noqa: SLF001
         return self._name(reference._id, reference.nbytes, reference)  # noqa: SLF001
 
@@ -300,14 +300,17 @@ def _original(future: Future[Any]) -> Future[Any]:
     return _original(owner.future_of_it) if isinstance(owner, ItemRecord) else future
 
 
-def _usable(its: Line, line: Line, what: str, instead: str) -> None:
+def _usable(its: Line, line: Line, what: str, instead: str, *, put: bool = False) -> None:
     """Raise `RefusedError` if something of one line can't be named on another."""
     if its is line:
         return
     if its.lost is not None:
-        raise RefusedError(
-            ClusterUnreachable(f"{what} belongs to a cluster whose link is gone: what came of it is its {instead}")
+        after = (
+            "cluster.put its value again, in this cluster"
+            if put
+            else f"if it was done, pass its {instead}; else submit it again, to this cluster"
         )
+        raise RefusedError(ClusterUnreachable(f"{what} belongs to a cluster whose link is gone: {after}"))
     raise RefusedError(ValueError(f"{what} belongs to another cluster: pass its {instead}"))
 
 

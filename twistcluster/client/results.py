@@ -159,7 +159,9 @@ class Segment:
         except ObjectGone as error:
             raise ObjectLost(f"the result of item {index} is in no store any more: {error}") from error
         except ClusterUnreachable as error:  # asked to make it again
-            raise ObjectLost(f"the result of item {index} is gone with its cluster: {error}") from error
+            raise ObjectLost(
+                f"the result of item {index} is gone with its cluster: {error}\nSubmit it again there"
+            ) from error
         except (ObjectLost, NotRestoredError):
             raise
         except Exception as error:
