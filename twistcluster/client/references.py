@@ -10,7 +10,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 from twistcluster.client.futures import Future
 from twistcluster.client.inputs import ALL, Node
@@ -33,7 +33,7 @@ from twistcluster.wire.references import (
     whole_value,
 )
 
-__all__ = ["Collector", "JobFutures", "Reference", "Store", "job_of"]
+__all__ = ["Collector", "JobFutures", "Met", "Reference", "Store", "job_of"]
 
 T = TypeVar("T")
 Call = tuple[Any, ...]
@@ -103,6 +103,17 @@ class Reference(Generic[T]):
         """
         value: T = self._store.get(self._id, self._nbytes)
         return value
+
+
+class Met(NamedTuple):
+    """What one item names: see `Collector.take`."""
+
+    void: bool
+    numbers: dict[tuple[int, int], int]
+    nodes: list[Node]
+    stored: dict[bytes, int]
+    held: list[object]
+    definitions: dict[bytes, None]
 
 
 class Collector:
@@ -176,6 +187,20 @@ class Collector:
                 self._objects.append(Stored(place, name, nbytes))
                 self._named[name] = nbytes
         self._begin()
+
+    def take(self) -> "Met | None":
+        """What the item that was pickled last met, to be put back before `crowds` and `item`; None: nothing."""
+        if not self._met:
+            self.expected = False
+            return None
+        met = Met(self._void, self._numbers, self._nodes, self._stored, self._held, self._definitions)
+        self._begin()
+        return met
+
+    def put_back(self, met: "Met") -> None:
+        """It is as if that item had been pickled last."""
+        self._met = self.expected = True
+        self._void, self._numbers, self._nodes, self._stored, self._held, self._definitions = met
 
     # ---- of a page -------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import STORED_BYTES
 from twistcluster.wire.pages import stored_in, stored_row
 from twistcluster.wire.references import References, Resolver
-from twistcluster.wire.values import Definitions, dumps, loads
+from twistcluster.wire.values import Definitions, cannot_change, dumps, loads
 
 __all__ = ["NotRestoredError", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
 
@@ -117,7 +117,7 @@ def encode(
         named = store.put([data, *buffers])
         return Row(stored_row(*named), (), encoded.definitions, named)
     if copy and buffers:
-        buffers = [bytes(each) if isinstance(each, memoryview) and not each.readonly else each for each in buffers]
+        buffers = [each if cannot_change(each) else bytes(each) for each in buffers]
     return Row(data, buffers, encoded.definitions)
 
 
