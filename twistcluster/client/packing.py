@@ -107,11 +107,17 @@ class PagePacker:
         mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
         self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
 
-    def is_fixed(self, item: Any) -> bool:
-        """Whether an item can't change, whatever its source does."""
-        if self._shape == ARGS:
-            return PLAIN_TYPES.issuperset(map(type, item))
-        return type(item) in PLAIN_TYPES
+    def fixer(self, lock: threading.Lock) -> Callable[[Any], Any]:
+        """What makes an item such that it can't change, whatever its source does. `lock` is held by who packs."""
+        plain, several = PLAIN_TYPES, self._shape == ARGS
+
+        def fixed(item: Any) -> Any:
+            if plain.issuperset(map(type, item)) if several else type(item) in plain:
+                return item
+            with lock:
+                return self.hold(item)
+
+        return fixed
 
     def hold(self, item: Any) -> Any:
         """What to `pack` in the place of an item that may change before: its pickle. An error is raised by `pack`."""
@@ -202,6 +208,7 @@ class PagePacker:
 class Puller:
     """Pulls a lazy source in a thread of its own, ahead of what is finished.
 
+    An item that could change is pickled at once, before the next one is pulled: some sources fill the same array again.
     A second thread hands on what a slow source has given so far: an item that was pulled never waits for the next one.
     Both are daemons, as a source may block for ever.
 
@@ -265,6 +272,7 @@ class Puller:
     def _pull(self) -> None:
         error: BaseException | None = None
         block = 1
+        fixed = self._packer.fixer(self._handing)  # some sources fill the same array again and again
         self._began = time.monotonic()
         try:
             iterator = iter(self._items)
@@ -272,9 +280,9 @@ class Puller:
             while room := self._may_pull():
                 block = min(block * GROWTH, self._packer.block_items, room)
                 began = time.perf_counter()
-                self._pulled.append(self._fixed(next(iterator)))
+                self._pulled.append(fixed(next(iterator)))
                 for step in range(1, block, STEP):
-                    self._pulled.extend(map(self._fixed, islice(iterator, min(STEP, block - step))))
+                    self._pulled.extend(map(fixed, islice(iterator, min(STEP, block - step))))
                     if time.perf_counter() - began > BLOCK_SECONDS:
                         break
                 self._hand_on(mine=True)
@@ -289,14 +297,6 @@ class Puller:
         except BaseException as raised:
             error = raised
         self._end(error)
-
-    def _fixed(self, item: Any) -> Any:
-        """An item as it is now: some sources fill the same array again and again."""
-        packer = self._packer
-        if packer.is_fixed(item):
-            return item
-        with self._handing:
-            return packer.hold(item)
 
     def _may_pull(self) -> int:
         """How many items; waits for it. 0: none any more."""
