@@ -13,6 +13,7 @@ from tests.tools import until
 from twistcluster.client.packing import ITEM_BYTES, STEP, PagePacker, Puller, plain_pages
 from twistcluster.errors import NotPicklable
 from twistcluster.storage.folder import StoreFolder
+from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PULL_AHEAD_BYTES
@@ -297,3 +298,25 @@ def test_slow_sources_are_pulled_in_small_blocks(pull):
     at = pulled
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("twistcluster-pull")])
     assert pulled - at < 200
+
+
+def test_what_a_source_gave_may_change_before_it_is_packed():
+    pack, array = packer(), np.zeros(1000)
+    fixed = pack.fixer(threading.Lock())
+    items = []
+    for number in range(3):
+        array[:] = number
+        items += [fixed(array), fixed(number)]
+    (page,) = pack.pack(items)
+    assert [float(np.max(value)) for value in values_of(page)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_what_was_stored_and_will_not_be_packed_is_let_go(stored):
+    pack, store = stored, stored._store
+    fixed = pack.fixer(threading.Lock())
+    items = [fixed(np.zeros(100_000)), fixed([1]), fixed(3), fixed(threading.Lock())]
+    name = items[0].row.stored[0]
+    assert len(store.parts(name)) == 2
+    pack.let_go(items)
+    with pytest.raises(ObjectGone):
+        store.parts(name)

@@ -384,9 +384,18 @@ def test_what_belonged_to_a_cluster_that_is_gone_is_refused(session):
     other = FakeSession()
     future = other.submit(abs, 1)
     other.turn()
+    reference = other.opener.put(1)
     other.lost = ClusterUnreachable("gone")
-    with pytest.raises(ClusterUnreachable, match=r"the future abs-1 belongs to a cluster whose link is gone"):
+    told = (
+        r"the future abs-1 belongs to a cluster whose link is gone: if it was done, pass its result\(\); else submit it"
+    )
+    with pytest.raises(ClusterUnreachable, match=told):
         session.submit(abs, future)
+    told = (
+        rf"the reference {reference.id} belongs to a cluster whose link is gone: cluster.put its value again, in this"
+    )
+    with pytest.raises(ClusterUnreachable, match=told):
+        session.submit(abs, reference)
 
 
 def test_a_map_over_another_cluster_s_job_reads_its_results(session):

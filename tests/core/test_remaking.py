@@ -1,5 +1,7 @@
 """Values that were lost are made again."""
 
+import pytest
+
 from tests.core.desk import CONTEXT, FUNCTION, Desk
 from tests.core.test_objects import freed, name, open_job, report, stored, work
 from twistcluster.core.effects import Rename
@@ -113,14 +115,29 @@ def test_a_chain_is_made_again_from_its_beginning():
 
 def test_what_a_client_sent_cannot_be_made_again():
     desk = Keeper()
-    worker, client = desk.worker(1), desk.client()
+    worker, client = desk.worker(1), desk.client(name="scan.ipynb (7)")
     open_job(client, 2, objects=[1, 2])
     (lease,) = worker.take(m.Lease)
+    desk.now += 90
     missing(worker, lease, 1)
     (failed,) = client.take(m.Failed)
     assert (failed.index, failed.error.why, failed.error.type) == (0, "gone", "ObjectLost")
-    assert "sent again" in failed.error.message
+    assert failed.error.message == (
+        f"value {name(1).hex()} of 1,048,576 bytes, which the client scan.ipynb (7) sent as an argument of job 0 90 s ago, is "
+        "in no store any more. It can't be made again, only sent again: cluster.put the value once more (or submit with "
+        "it), and submit again what needs it"
+    )
     assert restore(client, 77)[0].code == "lost"
+
+
+@pytest.mark.parametrize(("seconds", "ago"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h")])
+def test_of_what_a_client_put_it_is_told_who_and_when(seconds, ago):
+    desk = Keeper()
+    client = desk.client(name="scan.ipynb (7)")
+    client.say(m.Keep([stored(0, 5)]))
+    desk.now += seconds
+    (declined,) = restore(client, 5)
+    assert f", which the client scan.ipynb (7) put {ago} ago, is in no store any more" in declined.message
 
 
 def test_an_item_that_fails_when_it_is_run_again_is_said_to_all():

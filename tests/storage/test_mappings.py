@@ -1,6 +1,8 @@
+import fcntl
 import gc
 import mmap
 import os
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,47 @@ def test_idle_mappings_keep_no_memory_of_files_that_are_removed(store):
     assert [os.fstat(fd).st_blocks for fd in fds] == [0] * 4
     for fd in fds:
         os.close(fd)
+
+
+def test_one_of_a_file_that_was_removed_while_it_was_read_is_given_up_in_time(store, monkeypatch):
+    """Such a file is not cut short: its memory goes with the last mapping."""
+    now = [100.0]
+    monkeypatch.setattr(mappings.time, "monotonic", lambda: now[0])
+    pool = Pool(store)
+    object_id = write(pool, 1)
+    assert Reader(store).read(object_id)
+    other = os.open(f"{store}/{object_id.hex()}", os.O_RDONLY)  # another process that reads it
+    fcntl.flock(other, fcntl.LOCK_SH)
+    Upkeep(store).remove([object_id])
+    os.close(other)
+    assert maps(store) == ["(deleted)"]
+    now[0] += 59
+    mappings.expire()
+    assert maps(store) == ["(deleted)"]
+    now[0] += 2
+    mappings.expire()
+    assert not maps(store)
+
+
+def test_two_idle_mappings_of_one_file_keep_no_other_from_being_given_up(store, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(mappings.time, "monotonic", lambda: now[0])
+    pool, reader = Pool(store), Reader(store)
+    shared, other = write(pool, 1), write(pool, 2)
+    one, two = reader.read(shared), reader.read(shared)
+    del one
+    assert reader.read(other)
+    now[0] += 50
+    del two
+    now[0] += 11
+    mappings.expire()
+    assert len(mappings._idle) == 1, "the one that was used 11 s ago"
+
+
+def maps(store):
+    """What this process maps of a store's files: the last word of each line."""
+    lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
+    return [line.split()[-1] for line in lines if f" {store}/" in line and " r" in line and line.split()[1][3] == "p"]
 
 
 def test_a_file_without_a_name_is_not_kept(store):

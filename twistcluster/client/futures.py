@@ -23,9 +23,10 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from queue import SimpleQueue
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from twistcluster.client.patience import await_until, detached, wait_until
+from twistcluster.client.patience import await_until, deadline_of, detached, wait_until
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error, size_of
 from twistcluster.errors import Detached
+from twistcluster.storage.values import NotRestoredError
 from twistcluster.wire.references import HeldHereError
 
 __all__ = ["Future", "FutureOwner"]
@@ -47,8 +48,8 @@ class FutureOwner(Protocol):
     def job_of(self, index: int) -> str:
         """What `cluster.job(name)` finds it by."""
 
-    def item(self, segment: Segment, index: int) -> Any:
-        """The item's result, decoded."""
+    def item(self, segment: Segment, index: int, deadline: float | None) -> Any:
+        """The item's result, decoded; NotRestoredError if it was lost and isn't there again at `deadline`."""
 
     def cancel_item(self, index: int) -> None:
         """It shall not start, or stop."""
@@ -153,9 +154,10 @@ class Future(StandardFuture[T]):
             Cancelled: the item was cancelled.
             Detached: the wait was interrupted; the work goes on.
         """
+        deadline = None if timeout is None else deadline_of(timeout)
         if self._state not in _OVER:
             self._await_end(timeout)
-        error = self._error()
+        error = self._error(timeout, deadline)
         if error is None:
             result: T = self._result
             return result
@@ -171,9 +173,10 @@ class Future(StandardFuture[T]):
         Raises:
             Cancelled: the item was cancelled.
         """
+        deadline = None if timeout is None else deadline_of(timeout)
         if self._state not in _OVER:
             self._await_end(timeout)
-        error = self._error()
+        error = self._error(timeout, deadline)
         if self._state != FINISHED and error is not None:
             raise error
         return error
@@ -273,14 +276,19 @@ class Future(StandardFuture[T]):
 
     def _await_end(self, timeout: float | str | None) -> None:
         if not wait_until(self._condition, lambda: self._state in _OVER, timeout, self._interrupted):
-            raise FutureTimeout(f"{self.name} isn't done after {timeout} s; it goes on")
+            raise self._timeout(timeout)
 
-    def _error(self) -> BaseException | None:
+    def _timeout(self, timeout: float | str | None) -> FutureTimeout:
+        return FutureTimeout(f"{self.name} isn't done after {timeout} s; it goes on")
+
+    def _error(self, timeout: float | str | None, deadline: float | None) -> BaseException | None:
         """What to raise, or None once `_result` holds the result."""
         segment = self._segment
         if segment is not None:
             try:
-                self._result = self._owner.item(segment, self._index)
+                self._result = self._owner.item(segment, self._index, deadline)
+            except NotRestoredError:
+                raise self._timeout(timeout) from None
             except Exception as error:  # it can't be rebuilt here, but perhaps where it is an argument
                 self._exception = error
                 self._kept = segment

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from twistcluster.errors import ObjectLost, StoreFull
+from twistcluster.errors import ClusterUnreachable, ObjectLost, StoreFull
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore, decode
 from twistcluster.wire.messages import Stored
@@ -67,6 +67,11 @@ class ClientStore:
             return decode(stored_row(id, nbytes), (), self._definitions, self._there())
         except ObjectGone as error:
             raise ObjectLost(f"the value of the reference {id.hex()} is in no store any more: put it again") from error
+        except ClusterUnreachable as error:  # asked for it
+            raise ObjectLost(
+                f"the value of the reference {id.hex()} is gone with its cluster: {error}\n"
+                "put it again there: a reference belongs to the cluster that it was put into"
+            ) from error
 
     def _there(self) -> ValueStore:
         if self._values is None:

@@ -9,6 +9,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
@@ -104,6 +105,8 @@ class Opener:
         )
         references = Collector(self._session)
         items = _sized(iterables)
+        if items is None and len(iterables) > 1:
+            iterables = tuple(map(_as_it_is, iterables))
         shape = ONE if len(iterables) == 1 else ARGS
         source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
         with self._lock:
@@ -117,6 +120,8 @@ class Opener:
             self._open(record, digest, parts, options)
         feed = Feed(self._session, record, references)
         if items is None:
+            if known is not None:
+                source = islice(source, known)
             record.input = Puller(source, packer, feed.page, feed.end, room=feed.room)
             record.input.start()
         elif items:
@@ -327,7 +332,14 @@ def _sized(iterables: tuple[Iterable[Any], ...]) -> list[Any] | None:
         return None
     if len(iterables) > 1:
         return [*zip(*iterables)]  # noqa: B905
-    return iterables[0] if type(iterables[0]) is list else [*iterables[0]]
+    return [*iterables[0]]
+
+
+def _as_it_is(iterable: Any) -> Any:
+    """A sequence that is read bit by bit, beside a lazy one: as it is now, so that there are as many as it says."""
+    if isinstance(iterable, range | JobFutures) or not _has_length(iterable):
+        return iterable
+    return [*iterable]
 
 
 def _has_length(iterable: Any) -> bool:

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twistcluster.client.passing import UNLIMITED
-from twistcluster.client.references import Collector
+from twistcluster.client.references import Collector, Met
 from twistcluster.errors import NotPicklable, StoreFull
-from twistcluster.storage.values import ValueStore, encode, is_large
+from twistcluster.storage.values import Row, ValueStore, encode, is_large
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES, PULL_AHEAD_BYTES
 from twistcluster.wire.pages import ARGS, ONE, PLAIN_TYPES, FramedPacker, Packed, pack_plain
@@ -49,6 +49,14 @@ def plain_pages(values: list[Any], shape: int = ONE) -> Iterator[Packed]:
             yield packed
 
 
+class _Held(NamedTuple):
+    """An item that was pickled when it came."""
+
+    row: Row | None
+    met: Met | None = None
+    error: Exception | None = None
+
+
 class PagePacker:
     """Packs items of one shape (`ONE` or `ARGS`) into pages.
 
@@ -77,6 +85,7 @@ class PagePacker:
         self.also = also
         self._references = references
         self._block = 1
+        self._holds = False
 
     def pages(self, items: Iterable[Any]) -> Iterator[Packed]:
         """Yield the pages of all these items, each as soon as it is full.
@@ -98,12 +107,42 @@ class PagePacker:
         mean = (self.nbytes - before[1]) / max(1, self.count - before[0])
         self._block = max(1, min(self._block * GROWTH, PAGE_ITEMS, int(BLOCK_BYTES / max(1, mean))))
 
+    def fixer(self, lock: threading.Lock) -> Callable[[Any], Any]:
+        """What makes an item such that it can't change, whatever its source does. `lock` is held by who packs."""
+        plain, several = PLAIN_TYPES, self._shape == ARGS
+
+        def fixed(item: Any) -> Any:
+            if plain.issuperset(map(type, item)) if several else type(item) in plain:
+                return item
+            with lock:
+                return self.hold(item)
+
+        return fixed
+
+    def hold(self, item: Any) -> Any:
+        """What to `pack` in the place of an item that may change before: its pickle. An error is raised by `pack`."""
+        references = self._references
+        self._holds = True
+        try:
+            row = encode(item, self._definitions, self._store, name="item", references=references)
+        except Exception as error:
+            return _Held(None, error=error)
+        return _Held(row, references.take() if references is not None and references.expected else None)
+
+    def let_go(self, items: list[Any]) -> None:
+        """These, which are held, won't be packed."""
+        if self._store is not None:
+            held = (item.row.stored for item in items if type(item) is _Held and item.row is not None)
+            self._store.freed([stored[0] for stored in held if stored is not None])
+
     @property
     def block_items(self) -> int:
         """How many items to take at a time, as far as their bytes matter."""
         return self._block
 
     def _plain(self, items: list[Any]) -> bool:
+        if self._holds and _Held in map(type, items):
+            return False
         parts = [*chain.from_iterable(items)] if self._shape == ARGS else items
         types = {*map(type, parts)}
         if not PLAIN_TYPES.issuperset(types):
@@ -116,7 +155,7 @@ class PagePacker:
         references = self._references
         for index, item in enumerate(items, self.count):
             try:
-                row = encode(item, self._definitions, self._store, name="item", references=references)
+                row = self._row(item)
                 met = references is not None and references.expected
                 if packer.count and (
                     packer.nbytes + len(row.data) > PAGE_BYTES
@@ -140,6 +179,20 @@ class PagePacker:
         if packer.count:
             yield self._page(packer, named)
 
+    def _row(self, item: Any) -> Row:
+        references = self._references
+        if type(item) is not _Held:
+            return encode(item, self._definitions, self._store, name="item", references=references)
+        if item.error is not None:
+            raise item.error
+        assert item.row is not None
+        if references is not None:
+            if item.met is not None:
+                references.put_back(item.met)
+            else:
+                references.begin()  # what was met before is another's
+        return item.row
+
     def _crowded(self) -> bool:
         return self._references is not None and self._references.crowds()
 
@@ -155,6 +208,7 @@ class PagePacker:
 class Puller:
     """Pulls a lazy source in a thread of its own, ahead of what is finished.
 
+    An item that could change is pickled at once, before the next one is pulled: some sources fill the same array again.
     A second thread hands on what a slow source has given so far: an item that was pulled never waits for the next one.
     Both are daemons, as a source may block for ever.
 
@@ -218,6 +272,7 @@ class Puller:
     def _pull(self) -> None:
         error: BaseException | None = None
         block = 1
+        fixed = self._packer.fixer(self._handing)  # some sources fill the same array again and again
         self._began = time.monotonic()
         try:
             iterator = iter(self._items)
@@ -225,9 +280,9 @@ class Puller:
             while room := self._may_pull():
                 block = min(block * GROWTH, self._packer.block_items, room)
                 began = time.perf_counter()
-                self._pulled.append(next(iterator))
+                self._pulled.append(fixed(next(iterator)))
                 for step in range(1, block, STEP):
-                    self._pulled.extend(islice(iterator, min(STEP, block - step)))
+                    self._pulled.extend(map(fixed, islice(iterator, min(STEP, block - step))))
                     if time.perf_counter() - began > BLOCK_SECONDS:
                         break
                 self._hand_on(mine=True)
@@ -292,7 +347,10 @@ class Puller:
                 self._pulled.clear()
             else:
                 items = [self._pulled.popleft() for _ in range(len(self._pulled))]
-            if self._failed is not None or not items:
+            unwanted = self._failed is not None or self._stopped
+            if unwanted:
+                self._packer.let_go(items)
+            if unwanted or not items:
                 return
             try:
                 for page in self._packer.pack(items):

@@ -75,16 +75,23 @@ def wait_until(
         raise interrupted() from None
 
 
-def answer_of(reply: "Reply[T]") -> T:
-    """Wait for what the reactor's thread answers. An interrupt is a KeyboardInterrupt: nothing goes on behind it."""
+def answer_of(reply: "Reply[T]", deadline: float | None = None) -> T:
+    """Wait for what the reactor's thread answers. An interrupt is a KeyboardInterrupt: nothing goes on behind it.
+
+    Raises:
+        TimeoutError: there was no answer until `deadline`, on the monotonic clock.
+    """
     while True:
         if not reply.done():
             refuse_on_reactor_thread()
+        rest = LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))
         try:
-            return reply.result(LOOK_SECONDS)
+            return reply.result(rest)
         except FutureTimeout:
             if reply.done():  # the answer itself, or it came just now
                 return reply.result()
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
 
 
 def pause(duration: float) -> None:

@@ -7,6 +7,7 @@ results look on the wire.
 that asked and the line that failed, without ours.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as ResultTimeout
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal, NoReturn, get_args
 from twistcluster.client.patience import LOOK_SECONDS
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
+from twistcluster.storage.values import NotRestoredError
 
 __all__ = ["Errors", "all_results", "as_they_come", "in_order", "one_result"]
 
@@ -26,7 +28,7 @@ Errors = Literal["raise", "return", "skip"]
 def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> Iterator[Any]:
     """Results in order, each as soon as it is there."""
     __tracebackhide__ = True
-    with record.read():
+    with record.read(), _in_time(record.label):
         for chunk in _chunks(record, deadline, errors):
             yield from chunk
 
@@ -35,6 +37,12 @@ def all_results(record: JobRecord, deadline: float | None, errors: Errors = "rai
     """All results."""
     __tracebackhide__ = True
     check_errors(errors)
+    with _in_time(record.label):
+        return _all(record, deadline, errors)
+
+
+def _all(record: JobRecord, deadline: float | None, errors: Errors) -> list[Any]:
+    __tracebackhide__ = True
     found: list[Any] = []
     chunks = _chunks(record, deadline, errors)
     # What is there is decoded while the rest is made, a good deal at a time: every wake-up costs as much as 1,000 items.
@@ -58,7 +66,10 @@ def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
         raise IndexError(f"{record.label} has no item {index}")
     fate = record.fate(index)
     if isinstance(fate, Segment):
-        return record.item(fate, index)
+        try:
+            return record.item(fate, index, deadline)
+        except NotRestoredError:
+            raise _too_late(record.name_of(index)) from None
     return _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
 
 
@@ -68,7 +79,7 @@ def as_they_come(
     """Pairs of index and result, in the order in which they arrive. Of an item that was run again, only the last."""
     __tracebackhide__ = True
     check_errors(errors)
-    with record.read():
+    with record.read(), _in_time(record.label):
         yield from _arrivals(record, deadline, errors)
 
 
@@ -77,7 +88,7 @@ def _arrivals(record: JobRecord, deadline: float | None, errors: Errors) -> Iter
     at = 0
     while True:
         if not record.wait_for(lambda: len(record.fates.arrivals) > at, deadline):  # noqa: B023 (asked before `at` changes)
-            raise ResultTimeout(f"{record.label} isn't done in time; it goes on")
+            raise _too_late(record.label)
         if len(record.fates.arrivals) <= at:
             _end(record, errors)
             return
@@ -85,7 +96,7 @@ def _arrivals(record: JobRecord, deadline: float | None, errors: Errors) -> Iter
         at += 1
         if isinstance(arrival, Segment):
             for index in range(arrival.start, arrival.stop):
-                yield from ((index, value) for value in _value(record, arrival, index, errors))
+                yield from ((index, value) for value in _value(record, arrival, index, errors, deadline))
             if arrival.packed.objects:
                 record.passed(arrival)
         elif isinstance(arrival, ItemFailure):
@@ -108,7 +119,7 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
     while _known(record, at, deadline):
         fate = record.fate(at)
         if isinstance(fate, Segment):
-            yield fate.values(at) if errors == "raise" else _values(record, fate, at, errors)
+            yield fate.values(at, deadline) if errors == "raise" else _values(record, fate, at, errors, deadline)
             at = fate.stop
             if fate.packed.objects:
                 record.passed(fate)
@@ -126,21 +137,37 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
 def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
     """Wait until it is known what came of an item, or that there is no such item."""
     if not record.wait_for(lambda: record.fate(index) is not None, deadline):
-        raise ResultTimeout(f"{record.name_of(index)} isn't done in time; it goes on")
+        raise _too_late(record.name_of(index))
     return record.fate(index) is not None
 
 
-def _values(record: JobRecord, segment: Segment, first: int, errors: Errors) -> Iterable[Any]:
+@contextlib.contextmanager
+def _in_time(what: str) -> Iterator[None]:
+    """The deadline holds, too, where a lost value is made again."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except NotRestoredError:
+        raise _too_late(what) from None
+
+
+def _too_late(what: str) -> ResultTimeout:
+    return ResultTimeout(f"{what} isn't done in time; it goes on")
+
+
+def _values(record: JobRecord, segment: Segment, first: int, errors: Errors, deadline: float | None) -> Iterable[Any]:
     """As `Segment.values`, but one that can't be decoded is that item's error."""
     if segment.is_plain:
         return segment.values(first)
-    return (value for index in range(first, segment.stop) for value in _value(record, segment, index, errors))
+    return (value for index in range(first, segment.stop) for value in _value(record, segment, index, errors, deadline))
 
 
-def _value(record: JobRecord, segment: Segment, index: int, errors: Errors) -> Iterable[Any]:
+def _value(record: JobRecord, segment: Segment, index: int, errors: Errors, deadline: float | None) -> Iterable[Any]:
     __tracebackhide__ = True
     try:
-        return (record.item(segment, index),)
+        return (record.item(segment, index, deadline),)
+    except NotRestoredError:  # no error of the item's
+        raise
     except Exception as error:
         return _failure(error, errors)
 

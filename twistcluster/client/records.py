@@ -243,13 +243,13 @@ class JobRecord:
             else:  # the link was lost meanwhile
                 self._give_up(future, index)
 
-    def item(self, segment: Segment, index: int) -> Any:
+    def item(self, segment: Segment, index: int, deadline: float | None = None) -> Any:
         """One result; only one segment at a time stays decoded."""
         if self._decoded is not segment:
             if self._decoded is not None:
                 self._decoded.forget()
             self._decoded = segment
-        return segment.item(index)
+        return segment.item(index, deadline)
 
     def interrupted(self) -> Detached:
         """What ends an interrupted wait."""

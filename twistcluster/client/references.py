@@ -10,7 +10,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 from twistcluster.client.futures import Future
 from twistcluster.client.inputs import ALL, Node
@@ -33,7 +33,7 @@ from twistcluster.wire.references import (
     whole_value,
 )
 
-__all__ = ["Collector", "JobFutures", "Reference", "Store", "job_of"]
+__all__ = ["Collector", "JobFutures", "Met", "Reference", "Store", "job_of"]
 
 T = TypeVar("T")
 Call = tuple[Any, ...]
@@ -99,10 +99,21 @@ class Reference(Generic[T]):
         """Return the value: a copy of its own for each call.
 
         Raises:
-            ObjectLost: it is in no store any more.
+            ObjectLost: it is in no store any more, or gone with its cluster.
         """
         value: T = self._store.get(self._id, self._nbytes)
         return value
+
+
+class Met(NamedTuple):
+    """What one item names: see `Collector.take`."""
+
+    void: bool
+    numbers: dict[tuple[int, int], int]
+    nodes: list[Node]
+    stored: dict[bytes, int]
+    held: list[object]
+    definitions: dict[bytes, None]
 
 
 class Collector:
@@ -177,6 +188,20 @@ class Collector:
                 self._named[name] = nbytes
         self._begin()
 
+    def take(self) -> "Met | None":
+        """What the item that was pickled last met, to be put back before `crowds` and `item`; None: nothing."""
+        if not self._met:
+            self.expected = False
+            return None
+        met = Met(self._void, self._numbers, self._nodes, self._stored, self._held, self._definitions)
+        self._begin()
+        return met
+
+    def put_back(self, met: "Met") -> None:
+        """It is as if that item had been pickled last."""
+        self._met = self.expected = True
+        self._void, self._numbers, self._nodes, self._stored, self._held, self._definitions = met
+
     # ---- of a page -------------------------------------------------------------------------------------------------
 
     def page(self, packed: Packed) -> Packed:
@@ -249,7 +274,7 @@ class Collector:
 
     def _reference(self, reference: Reference[Any]) -> Call:
         self._met = self.expected = True
-        _usable(reference._line, self._line, f"the reference {reference.id}", "result()")  # noqa: SLF001 (as above)
+        _usable(reference._line, self._line, f"the reference {reference.id}", "result()", put=True)  # noqa: SLF001 (as above)
         self._definitions.update(dict.fromkeys(reference._definitions))  # noqa: SLF001
         return self._name(reference._id, reference.nbytes, reference)  # noqa: SLF001
 
@@ -300,14 +325,17 @@ def _original(future: Future[Any]) -> Future[Any]:
     return _original(owner.future_of_it) if isinstance(owner, ItemRecord) else future
 
 
-def _usable(its: Line, line: Line, what: str, instead: str) -> None:
+def _usable(its: Line, line: Line, what: str, instead: str, *, put: bool = False) -> None:
     """Raise `RefusedError` if something of one line can't be named on another."""
     if its is line:
         return
     if its.lost is not None:
-        raise RefusedError(
-            ClusterUnreachable(f"{what} belongs to a cluster whose link is gone: what came of it is its {instead}")
+        after = (
+            "cluster.put its value again, in this cluster"
+            if put
+            else f"if it was done, pass its {instead}; else submit it again, to this cluster"
         )
+        raise RefusedError(ClusterUnreachable(f"{what} belongs to a cluster whose link is gone: {after}"))
     raise RefusedError(ValueError(f"{what} belongs to another cluster: pass its {instead}"))
 
 

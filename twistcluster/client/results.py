@@ -25,7 +25,7 @@ from twistcluster.errors import (
     WorkerLost,
 )
 from twistcluster.storage.layout import ObjectGone
-from twistcluster.storage.values import ValueStore, decode
+from twistcluster.storage.values import NotRestoredError, ValueStore, decode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, stored_in, unpack_plain
@@ -76,20 +76,24 @@ class Segment:
         """Whether its results are decoded all at once."""
         return not self.packed.kind & FRAMED
 
-    def values(self, first: int) -> Iterable[Any]:
+    def values(self, first: int, deadline: float | None = None) -> Iterable[Any]:
         """The results of items `first` to `stop`: a list where they are plain, else decoded one by one."""
         at = self.offset + first - self.start
         if self.packed.kind & FRAMED:
-            return self._framed(first)
+            return self._framed(first, deadline)
         values = self._values or unpack_plain(self.packed)
         end = at + self.stop - first
         return values if at == 0 and end == len(values) else values[at:end]
 
-    def item(self, index: int) -> Any:
-        """One result. Plain ones are decoded all together, and stay decoded until `forget`."""
+    def item(self, index: int, deadline: float | None = None) -> Any:
+        """One result. Plain ones are decoded all together, and stay decoded until `forget`.
+
+        Raises:
+            NotRestoredError: It was lost, and isn't there again at `deadline`.
+        """
         at = self.offset + index - self.start
         if self.packed.kind & FRAMED:
-            return self._load(at, index)
+            return self._load(at, index, deadline)
         values = self._values  # another thread may `forget` meanwhile
         if values is None:
             values = self._values = unpack_plain(self.packed)
@@ -140,23 +144,25 @@ class Segment:
         """Keep the encoded form only."""
         self._values = None
 
-    def _framed(self, first: int) -> Iterator[Any]:
+    def _framed(self, first: int, deadline: float | None) -> Iterator[Any]:
         for index in range(first, self.stop):
-            yield self._load(self.offset + index - self.start, index)
+            yield self._load(self.offset + index - self.start, index, deadline)
 
-    def _load(self, at: int, index: int) -> Any:
+    def _load(self, at: int, index: int, deadline: float | None) -> Any:
         if self.packed is LET_GO:
             raise ResultsGone(
                 f"the result of item {index} was let go, as no variable held the job: keep it, as in job = cluster.map(…)"
             )
         data, buffers = framed_item(self.packed, at)
         try:
-            return decode(data, buffers, self.definitions, self._store)
+            return decode(data, buffers, self.definitions, self._store, deadline=deadline)
         except ObjectGone as error:
             raise ObjectLost(f"the result of item {index} is in no store any more: {error}") from error
         except ClusterUnreachable as error:  # asked to make it again
-            raise ObjectLost(f"the result of item {index} is gone with its cluster: {error}") from error
-        except ObjectLost:
+            raise ObjectLost(
+                f"the result of item {index} is gone with its cluster: {error}\nSubmit it again there"
+            ) from error
+        except (ObjectLost, NotRestoredError):
             raise
         except Exception as error:
             raise NotPicklable(

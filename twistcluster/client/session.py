@@ -22,13 +22,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from twistcluster.client import bridge, views
+from twistcluster.client import bridge, upkeep, views
 from twistcluster.client.handles import ClientStore
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
+from twistcluster.client.remade import Remade
 from twistcluster.client.results import ItemFailure
 from twistcluster.client.shelf import Shelf
 from twistcluster.errors import (
@@ -64,7 +65,6 @@ from twistcluster.wire.messages import (
     Question,
     Refused,
     Release,
-    Restore,
     Retry,
     SchedulerToClient,
     StepDone,
@@ -133,7 +133,8 @@ class Session:
         self.id = uuid.uuid4().hex
         self.values = open_store(connection.store)
         if self.values is not None:
-            self.values.restore = self._restore
+            self.values.restore = Remade(self.ask).wait
+            bridge.call(lambda: upkeep.begin(bridge.reactor()))
         self.store = ClientStore(self.values, definitions, self.dropped_value)
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
@@ -289,10 +290,6 @@ class Session:
             self._telling = True
             with contextlib.suppress(Exception):  # the program ends, or was forked
                 bridge.call(self._tell_dropped)
-
-    def _restore(self, name: bytes) -> None:
-        """A value that this program was told of is gone: the cluster makes it again."""
-        answer_of(self.ask(Restore(name)))
 
     def _tell_dropped(self) -> None:
         self._telling = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
+from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.core.tries import check_limits
@@ -191,7 +192,8 @@ class ClientSide:
         page = job.add_page(message, buffers, edges)
         if scheduler.keeping.on:
             scheduler.keeping.page(job, page, scheduler.supply)
-        scheduler.objects.made(client.peer, message.objects)
+        sender = Sender(client.name, argument_of(job.title), scheduler.now) if message.objects else None
+        scheduler.objects.made(client.peer, message.objects, sender=sender)
         scheduler.objects.hold(message.objects)
         if job.arrived == job.count:
             del client.sending[job.number]
@@ -327,7 +329,7 @@ class ClientSide:
     def _keep(self, client: Client, message: Keep, _: tuple[Buffer, ...]) -> None:
         objects = self._scheduler.objects
         objects.check(message.objects, 1)
-        objects.made(client.peer, message.objects)
+        objects.made(client.peer, message.objects, sender=Sender(client.name, "put", self._scheduler.now))
         self._scheduler.places.made(message.objects, client.hello.host)
         objects.hold(message.objects)
         for each in message.objects:

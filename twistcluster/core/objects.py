@@ -10,7 +10,7 @@ Owns: these counts. Must not know: where a value lies, what it is.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twistcluster.core.effects import Effect, Remove, Send
 from twistcluster.errors import ProtocolError
@@ -19,10 +19,25 @@ from twistcluster.wire.messages import Freed, Stored
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job, PageRecord
 
-__all__ = ["ObjectRecord", "Objects"]
+__all__ = ["ObjectRecord", "Objects", "Sender", "argument_of"]
 
 
 ID_BYTES = 16
+
+
+class Sender(NamedTuple):
+    """The client that a value came from, for people."""
+
+    client: str
+    how: str
+    """What the client did."""
+    at: float | None = None
+    """When it came; None: an earlier scheduler was told."""
+
+
+def argument_of(title: str) -> str:
+    """How a client sent a value that stands in a page of a job."""
+    return f"sent as an argument of {title}"
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +59,8 @@ class ObjectRecord:
     """How often it was lost and made again."""
     freed: bool = False
     """Its maker may have used the memory again."""
+    sender: Sender | None = None
+    """Of what is no item's result."""
 
 
 class Objects:
@@ -75,12 +92,19 @@ class Objects:
         record = self._records.get(name)
         return record is not None and not record.freed
 
-    def made(self, peer: int | None, stored: Iterable[Stored], job: "Job | None" = None, first: int = 0) -> None:
+    def made(
+        self,
+        peer: int | None,
+        stored: Iterable[Stored],
+        job: "Job | None" = None,
+        first: int = 0,
+        sender: Sender | None = None,
+    ) -> None:
         """A peer named these; those that aren't known yet it made, as the results of a job's items from `first` on."""
         for each in stored:
             if each.id in self._records:
                 continue
-            record = ObjectRecord(each.id, each.nbytes, peer, job, first + each.item)
+            record = ObjectRecord(each.id, each.nbytes, peer, job, first + each.item, sender=sender)
             self._records[each.id] = record
             self._unused[each.id] = None
             self.nbytes += each.nbytes

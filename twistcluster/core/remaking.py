@@ -15,7 +15,7 @@ from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Rename
 from twistcluster.core.jobs import Job, PageRecord
 from twistcluster.core.links import Cause
-from twistcluster.core.objects import ObjectRecord
+from twistcluster.core.objects import ObjectRecord, Sender
 from twistcluster.core.workers import Worker
 from twistcluster.wire.messages import Answer, Declined, ErrorInfo, Page, Report, Stored
 
@@ -114,8 +114,9 @@ class Remaking:
             return f"value {name.hex()} was dropped by all who could ask for it"
         if record.job is None:
             return (
-                f"value {name.hex()} of {record.nbytes:,} bytes, which a client sent or put, is in no store any more: "
-                "it can't be made again, only sent again"
+                f"value {name.hex()} of {record.nbytes:,} bytes, {_origin(record.sender, self._scheduler.now)}, is in no "
+                "store any more. It can't be made again, only sent again: cluster.put the value once more (or submit with "
+                "it), and submit again what needs it"
             )
         origin = f"the result of item {record.index} of {record.job.title}"
         if not record.job.pages_of(record.index, record.index + 1):
@@ -237,6 +238,20 @@ class Remaking:
             self._scheduler.fates.fail(job, index, Cause(error))
             if job.links is not None and job.remakes is None:
                 self._scheduler.edges.failed(job, index, input_error(job, f"item {index} lost its input: {why}"))
+
+
+def _origin(sender: Sender | None, now: float) -> str:
+    if sender is None:
+        return "which a client sent"
+    when = "before the cluster was started again" if sender.at is None else _ago(now - sender.at)
+    return f"which the client {sender.client} {sender.how} {when}"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def edges_of(scheduler: "Scheduler", page: Page, index: int) -> list[tuple[Job, int]] | None:

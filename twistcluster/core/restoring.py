@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job, PageRecord, State
+from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.rows import ClientRow, ContextRow, EntryHead, JobRow, PageHead, PageRow, StateRow, TallyRow
 from twistcluster.core.supply import Supply
@@ -170,7 +171,8 @@ class _Restoring:
         job.firsts.append(message.first)
         job.pages[message.first] = PageRecord(message, row.buffers, message.count)
         job.arrived = max(job.arrived, message.first + message.count)
-        scheduler.objects.made(None, message.objects)
+        sender = Sender(job.owner.name, argument_of(job.title)) if message.objects else None
+        scheduler.objects.made(None, message.objects, sender=sender)
         scheduler.objects.hold(message.objects)
         if message.edges:
             self._edges.append((job, message))

@@ -12,6 +12,7 @@ from twistcluster.core.clients import Client
 from twistcluster.core.edges import input_error, links_of
 from twistcluster.core.jobs import Entry, Job
 from twistcluster.core.links import ARMED, Links
+from twistcluster.core.objects import Sender
 from twistcluster.core.ranges import Range, RangeSet
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -148,7 +149,8 @@ class Fetching:
             raise ProtocolError(f"job {message.job}: items {start} to {stop} were sent, and some of them are here")
         self._scheduler.sources.check_gap(job, start, stop)
         self._scheduler.objects.check(message.objects, message.count)
-        self._scheduler.objects.made(client.peer, message.objects)
+        sender = Sender(client.name, f"sent as a result of {job.title}", self._scheduler.now)
+        self._scheduler.objects.made(client.peer, message.objects, sender=sender)
         for part in asked.ranges.remove(start, stop):
             links.asked.remove(*part)
         if not asked.ranges:

@@ -32,6 +32,7 @@ from twistcluster.jupyter.render_messages import (
     Snapshot,
     Surroundings,
 )
+from twistcluster.storage import mappings
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.definitions import Definitions
@@ -98,13 +99,14 @@ def _surround(folder: str, path: list[str]) -> None:
 
 
 def _watch(link: socket.socket) -> None:
-    """End the process once the kernel's end of the link is closed, whatever runs in it."""
+    """End the process once the kernel's end of the link is closed, whatever runs in it; else look after its memory."""
     poll = select.poll()
     poll.register(link.fileno(), select.POLLRDHUP)
     while True:
-        for _, events in poll.poll():
+        for _, events in poll.poll(mappings.LOOK_SECONDS * 1000):
             if events & (select.POLLRDHUP | select.POLLHUP | select.POLLERR | select.POLLNVAL):
                 os._exit(0)
+        mappings.expire()
 
 
 def main(fd: int) -> None:

@@ -1,7 +1,7 @@
 """The slot's end of its link: blocking reads, writes from two threads, and results on their way out.
 
 Owns: frames in and out of one descriptor, the results of the run at hand until they leave, and the small thread that
-sends what is older than 20 ms while a long item runs. Must not know: how items are run.
+sends what is older than 20 ms while a long item runs, and gives back memory. Must not know: how items are run.
 """
 
 import os
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twistcluster.nodes.slot_output import Capture
+from twistcluster.storage import mappings
 from twistcluster.storage.values import Row, is_large
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer, FrameDecoder
@@ -262,7 +263,10 @@ class Results:
 
 
 class Flusher:
-    """A thread that sends results older than 20 ms while a long item runs, and sleeps where nothing runs."""
+    """A thread that sends results older than 20 ms while a long item runs, and sleeps where nothing runs.
+
+    Every 15 s, whatever runs, it has mappings given up that were idle for long.
+    """
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -271,6 +275,7 @@ class Flusher:
         self._asleep = False
         self._wake = allocate_lock()
         self._wake.acquire()
+        self._looked = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -293,6 +298,7 @@ class Flusher:
             while ticks < REST_TICKS:
                 time.sleep(TICK_S)
                 self._results.flush_old()
+                self._look()
                 if self._busy or bites != self._bites:
                     bites, ticks = self._bites, 0
                 else:
@@ -300,5 +306,12 @@ class Flusher:
             self._asleep = True
             # A bite that began before it could see that will not wake us: look once more.
             if bites == self._bites:
-                self._wake.acquire()
+                while not self._wake.acquire(timeout=mappings.LOOK_SECONDS):
+                    self._look()
             self._asleep = False
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= mappings.LOOK_SECONDS:
+            self._looked = now
+            mappings.expire()

@@ -6,8 +6,9 @@ was changed shows the next object as it is. Which pages were changed the kernel 
 8 MiB); where it doesn't say, nothing is kept.
 
 Owns: mappings in use, each with the descriptor whose lock holds its file, and idle ones. An idle one holds no lock, so
-its file's memory may be used again or cut off, and nobody touches it; all who remove files cut them short first, so it
-keeps no memory either. Must not know: names of files, what an object is.
+its file's memory may be used again or cut off, and nobody touches it. Who removes a file cuts it short, unless somebody
+reads it: then an idle mapping would keep its memory, so it is given up after `_IDLE_SECONDS`. Must not know: names of
+files, what an object is, timers: each process that reads calls `expire` every `LOOK_SECONDS`.
 """
 
 import contextlib
@@ -25,11 +26,13 @@ from twistcluster.storage.copying import unlock_and_close
 if TYPE_CHECKING:
     import ctypes
 
-__all__ = ["mapped", "most_mappings", "settle"]
+__all__ = ["LOOK_SECONDS", "expire", "mapped", "most_mappings", "settle"]
 
 _IDLE: Final = 128
 """Idle mappings that are kept at most; each holds a descriptor."""
 _IDLE_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 15.0
+"""How often `expire` is to be called: so an idle mapping keeps memory for 75 s at most."""
 _FILE_PAGE: Final = 1 << 61
 """Of an entry of the page map: the page is the file's own. Its bits 62 and 63: it is swapped out, it is in memory."""
 _ENTRY: Final = 8
@@ -80,7 +83,7 @@ def mapped(fd: int, state: os.stat_result) -> memoryview | None:
     held = _Held(mapping, fd, key, ctypes.addressof(block), size, os.getpid())
     watch = weakref.ref(block, held.let_go)
     _used[id(watch)] = watch
-    _expire()
+    expire()
     return memoryview(block).cast("B")
 
 
@@ -115,11 +118,13 @@ class _Held:
             os.close(self.fd)
             return
         if os.fstat(self.fd).st_nlink and _unchanged(self.address, self.size):
+            _idle.pop(self.key, None)  # another of the same file: its place isn't the last
             _idle[self.key] = _Idle(self.mapping, self.size, time.monotonic())
         unlock_and_close(self.fd)
 
 
-def _expire() -> None:
+def expire() -> None:
+    """Give up what was idle for a minute, and what is too much. From any thread."""
     before = time.monotonic() - _IDLE_SECONDS
     with contextlib.suppress(StopIteration, RuntimeError, KeyError):  # others do the same
         while len(_idle) > _IDLE or next(iter(_idle.values())).since < before:

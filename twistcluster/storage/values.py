@@ -16,9 +16,9 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import STORED_BYTES
 from twistcluster.wire.pages import stored_in, stored_row
 from twistcluster.wire.references import References, Resolver
-from twistcluster.wire.values import Definitions, dumps, loads
+from twistcluster.wire.values import Definitions, cannot_change, dumps, loads
 
-__all__ = ["Row", "ValueStore", "decode", "encode", "is_large", "usable"]
+__all__ = ["NotRestoredError", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
 
 
 class Row(NamedTuple):
@@ -31,6 +31,10 @@ class Row(NamedTuple):
     """Its id and size in the store."""
 
 
+class NotRestoredError(TimeoutError):
+    """A lost value isn't made again by the time until which somebody wanted to wait. It goes on."""
+
+
 class ValueStore:
     """The store of this host, as one process uses it.
 
@@ -40,8 +44,9 @@ class ValueStore:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.restore: Callable[[bytes], None] | None = None
-        """Has a lost value made again and returns when it is there, or raises `ObjectLost`; a client has one."""
+        self.restore: Callable[[bytes, float | None], None] | None = None
+        """Has a lost value made again and returns when it is there; a client has one. It is given the deadline of who
+        asks, and raises `NotRestoredError` then; `ObjectLost` if it can't be made again."""
         self._pool = Pool(folder)
         self._reader = Reader(folder)
 
@@ -58,18 +63,19 @@ class ValueStore:
         """
         return self._pool.write(parts)
 
-    def parts(self, name: bytes) -> list[memoryview]:
+    def parts(self, name: bytes, deadline: float | None = None) -> list[memoryview]:
         """What was put: private memory, writable.
 
         Raises:
             ObjectGone: It isn't there.
+            NotRestoredError: It was lost, and isn't there again at this time (of the clock of `restore`).
         """
         try:
             return self._reader.read(name)
         except ObjectGone:
             if self.restore is None:
                 raise
-        self.restore(name)
+        self.restore(name, deadline)
         return self._reader.read(name)
 
     def freed(self, ids: Iterable[bytes]) -> None:
@@ -111,7 +117,7 @@ def encode(
         named = store.put([data, *buffers])
         return Row(stored_row(*named), (), encoded.definitions, named)
     if copy and buffers:
-        buffers = [bytes(each) if isinstance(each, memoryview) and not each.readonly else each for each in buffers]
+        buffers = [each if cannot_change(each) else bytes(each) for each in buffers]
     return Row(data, buffers, encoded.definitions)
 
 
@@ -123,11 +129,13 @@ def decode(
     *,
     copy: bool = True,
     resolve: Resolver | None = None,
+    deadline: float | None = None,
 ) -> Any:
     """Make a value of its row. Its arrays are writable where they were, and nobody else's.
 
     Raises:
         ObjectGone: It was in the store, and is no more.
+        NotRestoredError: It was lost, and isn't there again at `deadline`.
         BaseException: Whatever unpickling raises.
     """
     named = stored_in(data)
@@ -135,7 +143,7 @@ def decode(
         return loads(data, buffers, definitions, copy=copy, resolve=resolve)
     if store is None:
         raise ObjectGone(f"value {named[0].hex()} is in the store of another host", named[0])
-    first, *others = store.parts(named[0])
+    first, *others = store.parts(named[0], deadline)
     return loads(first, others, definitions, copy=False, resolve=resolve)
 
 

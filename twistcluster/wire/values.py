@@ -26,7 +26,7 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import BUFFERS_PER_FRAME, KIB, STORED_BYTES
 from twistcluster.wire.references import HeldHereError, References, RefusedError, Resolver, input_value
 
-__all__ = ["Definitions", "Encoded", "dumps", "loads"]
+__all__ = ["Definitions", "Encoded", "cannot_change", "dumps", "loads"]
 
 OUT_OF_BAND_BYTES: Final = 4 * KIB
 """Smaller buffers are cheaper inside the pickle."""
@@ -57,7 +57,7 @@ def dumps(
         value: Any value.
         definitions: This process's book; without it classes of `__main__` travel inside the pickle.
         name: What the value is called in an error ("item 17").
-        copy: Whether writable buffers (arrays) are copied, so that what is sent doesn't change with them afterwards.
+        copy: Whether buffers (arrays) are copied, so that what is sent doesn't change with them afterwards.
         references: What stands for objects that don't travel themselves.
 
     Raises:
@@ -189,12 +189,17 @@ def _picklable(table: Mapping[type, Any] | None) -> Callable[[object], bool]:
     return picklable
 
 
+def cannot_change(buffer: Buffer) -> bool:
+    """Whether these bytes stay as they are. A read-only array doesn't say so: it may be a view of one that isn't."""
+    return type(buffer.obj if isinstance(buffer, memoryview) else buffer) is bytes
+
+
 def _buffer_taker(buffers: list[Buffer], copy: bool) -> Callable[[Any], bool]:
     def take(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES or len(buffers) >= BUFFERS_PER_VALUE:
             return True
-        buffers.append(bytes(raw) if copy and not raw.readonly else raw)
+        buffers.append(bytes(raw) if copy and not cannot_change(raw) else raw)
         return False
 
     return take
