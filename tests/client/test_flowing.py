@@ -248,4 +248,6 @@ def test_many_maps_over_the_same_jobs_are_looked_at_once_each(session):
     inner.input.finished = woken.append
     first.look_for_room()
     assert woken == [0]
+    results = [iter(Job(each)) for each in (first, second)]
+    assert inner.passing.room(12) == 20 and results, "as many as before the first result, however many are between"
     end(*session.shelf.open())

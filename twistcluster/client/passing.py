@@ -180,24 +180,42 @@ class Passing:
     # ---- what that means for its source ----------------------------------------------------------------------------
 
     def room(self, unfinished: int) -> int:
-        """How many more items may be pulled where so many aren't finished. Asked in any thread."""
+        """How many more items may be pulled where so many aren't finished. Asked in any thread.
+
+        As many as the fastest of those wants who iterate over it, or over what it feeds; all, if somebody doesn't iterate.
+        """
+        pulled = self.known + unfinished
+        rooms: list[int] = []
+        jobs = [self]
+        for each in jobs:  # grows meanwhile
+            followers = each.followers()
+            room = each.own_room(pulled)
+            if room is not None:
+                rooms.append(room)
+            elif not followers:
+                return UNLIMITED
+            jobs += [other for other in followers if other not in jobs]
+        return max(rooms)
+
+    def followers(self) -> "list[Passing]":
+        """Of the jobs that it feeds."""
+        live = [follower for each in self._fed if (follower := each.follower()) is not None]
+        return [each.passing for each in live if not each.is_over]
+
+    def own_room(self, pulled: int) -> int | None:
+        """How many more items may be pulled where so many were, for its own results' sake; None: nobody asks for them."""
         if self.claims or self.awaited:
             return UNLIMITED
-        fates = self._fates
-        pulled = fates.known + unfinished
-        followers = [follower for each in self._fed if (follower := each.follower()) is not None]
-        rooms = [each.passing.room(pulled - each.passing.known) for each in followers if not each.is_over]
         readers = [*self._readers]
-        if readers:
-            rooms.append(self._room_to_read(fates.stored_ever - max(each.taken for each in readers), unfinished))
-        return max(rooms, default=UNLIMITED)
-
-    def _room_to_read(self, waiting: int, unfinished: int) -> int:
+        if not readers:
+            return None
         fates = self._fates
+        unfinished = pulled - fates.known
         if not fates.known:  # of a job that is fed by another: how large its results are will be seen
             return FIRST_ITEMS - unfinished
         if not fates.stored_ever:
             return UNLIMITED
+        waiting = fates.stored_ever - max(each.taken for each in readers)
         if waiting >= WAITING_BYTES:
             return 0
         mean = fates.stored_ever / fates.known
