@@ -21,16 +21,18 @@ Node = tuple[Any, int]
 class Inputs:
     """Of one job, by item."""
 
-    __slots__ = ("_held", "_nodes", "source")
+    __slots__ = ("_held", "_nodes", "source", "sources")
 
     def __init__(self) -> None:
         self._held: dict[int, tuple[object, ...]] = {}
         self._nodes: dict[int, tuple[Node, ...]] = {}
         self.source: Any = None
         """Another job (a `JobRecord`): each item's only argument is that one's result."""
+        self.sources: tuple[Any, ...] = ()
+        """The same one, or those jobs whose results are among each item's arguments."""
 
     def __bool__(self) -> bool:
-        return bool(self._held) or self.source is not None
+        return bool(self._held) or bool(self.sources)
 
     def hold(self, index: int, held: tuple[object, ...], nodes: tuple[Node, ...]) -> None:
         """An item was packed: it names these objects, and of them waits for these items."""
@@ -51,6 +53,7 @@ class Inputs:
             self._held.clear()
             self._nodes.clear()
             self.source = None
+            self.sources = ()
 
     def finder(self, index: int) -> Callable[[], ItemFailure | None]:
         """Finds the failure of what an item waited for, if it is known here when somebody asks."""

@@ -11,7 +11,7 @@ from twistcluster.client import views
 from twistcluster.client.futures import Future
 from twistcluster.client.patience import await_until
 from twistcluster.client.quantities import duration_text
-from twistcluster.client.reading import Errors, all_results, as_they_come, check_errors, in_order, one_result
+from twistcluster.client.reading import Errors, all_results, as_they_come, in_order, one_result
 from twistcluster.client.records import JobRecord
 from twistcluster.client.views import DrawFunction, JobState, Progress
 from twistcluster.wire.references import HeldHereError
@@ -182,7 +182,7 @@ class Job(Generic[T]):
 
     def as_completed(self, errors: Errors = "raise") -> Iterator[tuple[int, T]]:
         """Yield (index, result) as they come."""
-        check_errors(errors)
+        __tracebackhide__ = True
         return as_they_come(self._record, self._deadline, errors)
 
     def __await__(self) -> Generator[Any, None, list[T]]:

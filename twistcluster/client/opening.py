@@ -118,6 +118,7 @@ class Opener:
             record = self._record(options.name or function_name(function), options, known)
             references.bind(record)
             self._open(record, digest, parts, options)
+        record.draw_on((each for each in sources if each is not None), through_here=True)
         feed = Feed(self._session, record, references)
         if items is None:
             if known is not None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as ResultTimeout
 from typing import Any, Final, Literal, NoReturn, get_args
 
+from twistcluster.client.flowing import Reader
 from twistcluster.client.patience import LOOK_SECONDS
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
@@ -26,10 +27,14 @@ Errors = Literal["raise", "return", "skip"]
 
 
 def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise") -> Iterator[Any]:
-    """Results in order, each as soon as it is there."""
+    """Results in order, each as soon as it is there. Who has this iterates, even before he asks for the first."""
+    return _in_order(record, record.reader(), deadline, errors)
+
+
+def _in_order(record: JobRecord, reader: Reader, deadline: float | None, errors: Errors) -> Iterator[Any]:
     __tracebackhide__ = True
-    with record.read(), _in_time(record.label):
-        for chunk in _chunks(record, deadline, errors):
+    with reader, _in_time(record.label):
+        for chunk in _chunks(record, deadline, errors, reader):
             yield from chunk
 
 
@@ -79,11 +84,18 @@ def as_they_come(
     """Pairs of index and result, in the order in which they arrive. Of an item that was run again, only the last."""
     __tracebackhide__ = True
     check_errors(errors)
-    with record.read(), _in_time(record.label):
-        yield from _arrivals(record, deadline, errors)
+    return _as_they_come(record, record.reader(by_arrival=True), deadline, errors)
 
 
-def _arrivals(record: JobRecord, deadline: float | None, errors: Errors) -> Iterator[tuple[int, Any]]:
+def _as_they_come(
+    record: JobRecord, reader: Reader, deadline: float | None, errors: Errors
+) -> Iterator[tuple[int, Any]]:
+    __tracebackhide__ = True
+    with reader, _in_time(record.label):
+        yield from _arrivals(record, reader, deadline, errors)
+
+
+def _arrivals(record: JobRecord, reader: Reader, deadline: float | None, errors: Errors) -> Iterator[tuple[int, Any]]:
     __tracebackhide__ = True
     at = 0
     while True:
@@ -98,7 +110,7 @@ def _arrivals(record: JobRecord, deadline: float | None, errors: Errors) -> Iter
             for index in range(arrival.start, arrival.stop):
                 yield from ((index, value) for value in _value(record, arrival, index, errors, deadline))
             if arrival.packed.objects:
-                record.passed(arrival)
+                reader.passed(arrival)
         elif isinstance(arrival, ItemFailure):
             if record.fates.failures.get(arrival.index) is arrival:
                 yield from ((arrival.index, value) for value in _failure(arrival.exception(), errors))
@@ -113,7 +125,9 @@ def check_errors(errors: str) -> None:
         raise ValueError(f'errors is "raise", "return" or "skip", not {errors!r}')
 
 
-def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterator[Iterable[Any]]:
+def _chunks(
+    record: JobRecord, deadline: float | None, errors: Errors, reader: Reader | None = None
+) -> Iterator[Iterable[Any]]:
     __tracebackhide__ = True
     at = 0
     while _known(record, at, deadline):
@@ -121,8 +135,8 @@ def _chunks(record: JobRecord, deadline: float | None, errors: Errors) -> Iterat
         if isinstance(fate, Segment):
             yield fate.values(at, deadline) if errors == "raise" else _values(record, fate, at, errors, deadline)
             at = fate.stop
-            if fate.packed.objects:
-                record.passed(fate)
+            if reader is not None and fate.packed.objects:
+                reader.passed(fate)
         elif isinstance(fate, ItemFailure):
             yield _failure(fate.exception(), errors)
             at += 1

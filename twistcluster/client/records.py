@@ -4,7 +4,6 @@ Written on the reactor's thread, read by any, both under the job's one lock. Own
 know: how a job travels (session.py), what its user types (jobs.py), how it is shown.
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -13,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twistcluster.client.fates import Arrival, Fates
+from twistcluster.client.flowing import Flowing
 from twistcluster.client.futures import Future
-from twistcluster.client.inputs import Inputs, Node
-from twistcluster.client.lines import Input, Line
-from twistcluster.client.passing import Passing
+from twistcluster.client.inputs import Node
+from twistcluster.client.lines import Line
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
@@ -33,7 +32,7 @@ __all__ = ["JobRecord"]
 _log = logging.getLogger("twistcluster")
 
 
-class JobRecord:
+class JobRecord(Flowing):
     """One job.
 
     Args:
@@ -59,28 +58,18 @@ class JobRecord:
         shows_errors: bool = True,
         keep: bool = True,
     ) -> None:
-        lock = threading.RLock()
-        self.condition = threading.Condition(lock)
-        """Notified of whatever comes."""
-        self._over = threading.Condition(lock)
+        super().__init__(line, Fates(line.definitions, line.values, keep=keep))
+        self._over = threading.Condition(self._lock)
         """Notified of the end only: who waits for that isn't woken by every message."""
         self.number = number
         self.id = id
         self.label = label
         self.origin = origin
         self.count = count
-        self.fates = Fates(line.definitions, line.values, keep=keep)
-        self.input: Input | None = None
-        self.passing = Passing(self.fates)
-        self.heard = False
-        """The scheduler knows of it."""
-        self.inputs = Inputs()
-        """What its items wait for."""
         self.input_error: BaseException | None = None
         self.lost: BaseException | None = None
         self.fetched = False
         """Somebody took all its results."""
-        self._line = line
         self._watched: dict[int, Future[Any]] = {}
         self._listeners: list[JobListener] = []
         self._wakes: list[Callable[[], None]] = []
@@ -88,7 +77,6 @@ class JobRecord:
         self._running = 0
         self._waiting = ""
         self._opened = time.monotonic()
-        self._ended: float | None = None
         self._rate = Rate(self._opened)
         self._shows_errors = shows_errors
         self._cancelled = False
@@ -106,11 +94,6 @@ class JobRecord:
     def line(self) -> Line:
         """The way to its cluster."""
         return self._line
-
-    @property
-    def is_over(self) -> bool:
-        """Every item met its fate and no more will come, or nothing more will be known."""
-        return self._ended is not None
 
     @property
     def store(self) -> str:
@@ -159,11 +142,6 @@ class JobRecord:
         """Wait for the end; False if the time was up before."""
         self.hurry()
         return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
-
-    def hurry(self) -> None:
-        """Somebody waits for the end, or for one item: that mustn't wait for who iterates."""
-        self.passing.awaited = True
-        self.look_for_room()
 
     def wait_for(self, ready: Callable[[], bool], deadline: float | None) -> bool:
         """Wait until `ready()` or the job's end."""
@@ -216,7 +194,14 @@ class JobRecord:
         return self.input_error
 
     def future(self, index: int) -> Future[Any]:
-        """The future of an item: the same one until it is done."""
+        """The future of an item, for somebody who may wait for it: the same one until it is done."""
+        future = self.future_to_pass(index)
+        if not self.passing.awaited and not future.done():
+            self.hurry()
+        return future
+
+    def future_to_pass(self, index: int) -> Future[Any]:
+        """The same for an argument: that may wait for who iterates over what comes of it."""
         with self.condition:
             future = self._watched.get(index)
             if future is None:
@@ -228,7 +213,6 @@ class JobRecord:
                     self._give_up(future, index)
                 else:
                     self._watched[index] = future
-                    self.hurry()
             return future
 
     def watched(self, index: int) -> Future[Any] | None:
@@ -306,59 +290,8 @@ class JobRecord:
     def follow(self, source: "JobRecord") -> None:
         """Its items are as many as those of this other job, whose results are their arguments."""
         self.inputs.source = source
-        with source.condition:
-            source.passing.feeds(self)
+        self.draw_on([source], through_here=False)
         source.lead(self)
-
-    def claim(self) -> None:
-        """A `Job` of the program's shows it."""
-        self.passing.claims += 1
-        self.look_for_room()
-
-    def unclaim(self) -> None:
-        """That is gone. Called by the garbage collector, in any thread, with any lock held."""
-        self.passing.claims -= 1
-        if not self.passing.claims and self.fates.stored:
-            self._line.soon(self.let_go)
-
-    def let_go(self) -> None:
-        """See what of it nobody will ask for."""
-        with self.condition:
-            self.passing.look()
-        self.look_for_room()
-
-    def passed(self, segment: Segment) -> None:
-        """Somebody who iterates has taken these results."""
-        with self.condition:
-            self.passing.passed(segment)
-        self.look_for_room()
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[None]:
-        """Somebody iterates."""
-        reader = object()
-        self.passing.readers[reader] = None
-        try:
-            yield
-        finally:  # perhaps in the garbage collector, with any lock held
-            del self.passing.readers[reader]
-            if not self.is_over:
-                self._line.soon(self.let_go)
-
-    def look_for_room(self) -> None:
-        """More of its source may be pulled now, perhaps."""
-        source = self.input
-        if source is not None:
-            source.finished(0)
-        feeds = self.inputs.source
-        if feeds is not None:
-            feeds.look_for_room()
-
-    def _was_heard(self) -> None:
-        if not self.heard:
-            self.heard = True
-            if self.inputs.source is not None:
-                self.inputs.source.let_go()
 
     def lead(self, follower: "JobRecord") -> None:
         """Tell another job how many items there are, when that is known."""
@@ -443,7 +376,8 @@ class JobRecord:
             for segment in news:
                 self._tell_watched(segment.start, segment.stop, segment)
             listeners, over = self._listeners if news else (), self._notify()
-            self.passing.look()
+            self.passing.came(news)
+        self._have(first, first + packed.count)
         for listener in listeners:
             _tell(listener.results, first, packed)
         self._changed(over)
@@ -469,10 +403,13 @@ class JobRecord:
     def were_cancelled(self, ranges: Iterable[Range]) -> None:
         """Items won't start."""
         with self.condition:
-            for start, stop in self.fates.were_cancelled(ranges):
+            news = self.fates.were_cancelled(ranges)
+            for start, stop in news:
                 self.inputs.settled(start, stop)
                 self._tell_watched(start, stop, (start, stop))
             over = self._notify()
+        for start, stop in news:
+            self._have(start, stop)
         self._changed(over)
 
     def printed(self, index: int, text: str, dropped_bytes: int) -> None:
@@ -521,15 +458,17 @@ class JobRecord:
         with self.condition:
             if self.is_over:
                 return
-            if self._cancelled:
-                left = self.fates.unknown(self.count)
+            left = self.fates.unknown(self.count) if self._cancelled else None
+            if left is not None:
                 self.count = self.fates.known + sum(stop - start for start, stop in left)
-                self.were_cancelled(left)
-                return
-            self.lost = error
-            source = self.input
-            self._end()
-            self.condition.notify_all()
+            else:
+                self.lost = error
+                source = self.input
+                self._end()
+                self.condition.notify_all()
+        if left is not None:
+            self.were_cancelled(left)
+            return
         if source is not None:
             source.stop()
         self._changed(over=True)
@@ -566,8 +505,8 @@ class JobRecord:
         if self.input is not None:
             self.input.finished(known - self._told_input)
             self._told_input = known
-        elif self.inputs.source is not None:
-            self.look_for_room()
+        for each in self.inputs.sources:
+            each.look_for_room()
         over = self.count is not None and self._ended is None and known >= self.count
         if over:
             self._end()
@@ -580,7 +519,7 @@ class JobRecord:
         self._running = 0
         self._waiting = ""
         self.input = None
-        self.inputs.ended(again=bool(self.fates.failures) and self.lost is None and self.can_retry)
+        self._end_inputs(again=bool(self.fates.failures) and self.lost is None and self.can_retry)
         watched, self._watched = self._watched, {}
         for index, future in watched.items():
             self._give_up(future, index)

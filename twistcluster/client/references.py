@@ -306,7 +306,7 @@ class JobFutures:
                 record.wait_for(lambda: record.count is not None or record.fate(index) is not None, None)  # noqa: B023 (asked before `index` changes)
             if record.fate(index) is None and (record.count is None or index >= record.count):
                 break
-            yield record.future(index)
+            yield record.future_to_pass(index)
         if record.cut is not None:
             raise record.cut
 
