@@ -119,7 +119,13 @@ class Desk:
     def connect(self, role, *, local=False, **fields):
         number = len(self.peers) + 1
         peer = self.peers[number] = Peer(self, number)
-        said = {"protocol": m.PROTOCOL, "python": "3.11", "version": "1", "process": f"{number:032x}", "link": 1}
+        said = {
+            "protocol": m.PROTOCOL,
+            "python": "3.11",
+            "version": "1",
+            "process": f"{number:012x}".ljust(32, "0"),
+            "link": 1,
+        }
         hello = m.Hello(**{**said, "role": role, "host": "host", "pid": number, **fields})
         self.carry_out(self.scheduler.connected(number, hello, self.now, local=local))
         return peer
