@@ -9,6 +9,8 @@ how jobs come back from the journal (restoring.py).
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job, LogMessage
 from twistcluster.core.ranges import RangeSet
@@ -129,16 +131,16 @@ class Returning:
         job = self._job(client, message.job, message.count)
         scheduler.objects.check(message.objects, message.count)
         start, stop = message.first, message.first + message.count
-        if job is None or job.spans.pending.overlap(start, stop) != [(start, stop)]:
-            return
-        job.spans.finish(start, stop)
-        scheduler.fates.succeed(job, message, buffers, None)
+        if job is not None and unfinished(job, start, stop) == message.count:
+            job.spans.finish(start, stop)
+            told = replace(message, job=job.number)
+            scheduler.fates.succeed(job, told, buffers, None)
 
     def failed(self, client: Client, message: Failed, buffers: tuple[Buffer, ...]) -> None:
         """A client was told of a failure that isn't known here."""
         job = self._job(client, message.job, 1)
         index = message.index
-        if job is not None and job.spans.pending.overlap(index, index + 1) and job.spans.finish(index, index + 1):
+        if job is not None and job.spans.finish(index, index + 1):
             self._scheduler.fates.fail_for_good(job, index, message.error, buffers, message.definitions)
 
     def offered(self, client: Client, message: Offered) -> None:
@@ -178,6 +180,12 @@ class Returning:
 def client_id(hello: Hello) -> str:
     """A client is its process, whichever link it has."""
     return f"{hello.process[:12]}.1"
+
+
+def unfinished(job: Job, start: int, stop: int) -> int:
+    """How many of these items nobody has, and aren't done."""
+    parts = [*job.spans.pending.overlap(start, stop), *job.spans.waiting.overlap(start, stop)]
+    return sum(b - a for a, b in parts)
 
 
 def untold(job: Job, held: HeldJob) -> list[tuple[int, int]]:
