@@ -280,6 +280,9 @@ def test_what_was_written_holds_whatever_dies(events, results_held_bytes):
         elif what == "crash":
             if seat % 2:
                 desk.write()
+            else:  # something is told, and not written
+                for peer in list(desk.scheduler.leasing.workers):
+                    desk.report(peer, seat, fails=seat == 4)
             desk.crash([(0, 1), (0,), (1,), ()][seat % 4])
         elif what in ("open", "page", "answer", "close", "cancel", "cancel all", "retry", "release", "adopt"):
             desk.say_well(what, seat, one, two)
