@@ -109,7 +109,7 @@ class Cluster(Executor):
         return self._connection.id
 
     def __repr__(self) -> str:
-        state = "closed" if self._tie is None else "lost" if self._tie.session.lost else "connected"
+        state = "closed" if self._tie is None else self._tie.session.state
         return f"<Cluster {self.name or self.id}{'' if self.name else ' (owned)'}: {state}>"
 
     def __bool__(self) -> bool:
@@ -334,11 +334,10 @@ class Cluster(Executor):
         """
         self._ask(StopCluster(force))
         deadline = time.monotonic() + END_SECONDS
-        while any(each.id == self.id for each in running_clusters()):
+        connection = self._link.session.connection
+        while any(each.id == connection.id for each in running_clusters()):
             if time.monotonic() > deadline:
-                raise ClusterUnreachable(
-                    f"the cluster was told to end, but its process {self._connection.pid} still runs"
-                )
+                raise ClusterUnreachable(f"the cluster was told to end, but its process {connection.pid} still runs")
             pause(POLL_SECONDS)
         self._let_go(when_idle=False)
 

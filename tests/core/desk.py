@@ -2,6 +2,7 @@
 
 from twistcluster.core.effects import Close, EndCluster, ReadLog, Record, Send
 from twistcluster.core.restoring import restore
+from twistcluster.core.returning import WITHHELD_S
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.testing.invariants import check_scheduler
 from twistcluster.wire import messages as m
@@ -112,14 +113,23 @@ class Desk:
             self.paper.record(effect.changes)
             self.carry_out(self.scheduler.recorded(effect.marks, self.now))
 
-    def again(self):
-        """The scheduler died: another one, from what was written down."""
-        return Desk(self.scheduler.identity.name, self.paper)
+    def again(self, *, waits=True):
+        """The scheduler died: another one, from what was written down. `waits`: until it expects no clients any more."""
+        desk = Desk(self.scheduler.identity.name, self.paper)
+        if waits:
+            desk.wait(WITHHELD_S)
+        return desk
 
     def connect(self, role, *, local=False, **fields):
         number = len(self.peers) + 1
         peer = self.peers[number] = Peer(self, number)
-        said = {"protocol": m.PROTOCOL, "python": "3.11", "version": "1", "process": f"{number:032x}", "link": 1}
+        said = {
+            "protocol": m.PROTOCOL,
+            "python": "3.11",
+            "version": "1",
+            "process": f"{number:012x}".ljust(32, "0"),
+            "link": 1,
+        }
         hello = m.Hello(**{**said, "role": role, "host": "host", "pid": number, **fields})
         self.carry_out(self.scheduler.connected(number, hello, self.now, local=local))
         return peer

@@ -2,11 +2,12 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.core.paper import Paper
 from tests.core.test_scheduler_fuzz import PLACE, TIED_EVENTS, Table, opens
 from twistcluster.core import rows
-from twistcluster.core.effects import ReadLog, Record
+from twistcluster.core.effects import ReadLog, Record, Send
 from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.wire import messages as m
@@ -66,6 +67,14 @@ def same(before, after):
         assert after.state == before.state
 
 
+def _items(message):
+    return (
+        (message.first, message.first + message.count)
+        if isinstance(message, m.Results)
+        else (message.index, message.index + 1)
+    )
+
+
 class Desk(Table):
     """A table whose scheduler has a journal, and dies."""
 
@@ -74,6 +83,13 @@ class Desk(Table):
         self.unwritten = []
         self.results_held_bytes = results_held_bytes
         self.results = 0
+        self.told = {}
+        """By seat, job and first item: what a client that lives was told became of them, with its buffers."""
+        self.seen = {}
+        """By job and item: what any client that lives was told first."""
+        self.holds = {}
+        """By seat: the jobs that it holds, by its numbers."""
+        self.resumed = {}
         super().__init__("lab", results_held_bytes)
         self._begin()
 
@@ -86,12 +102,64 @@ class Desk(Table):
     def look(self, effects, said_by=None):
         super().look(effects, said_by)
         for effect in effects:
+            if isinstance(effect, Send):
+                self.hear(effect)
             if isinstance(effect, Record):
                 self.unwritten.append(effect)
             elif isinstance(effect, ReadLog):
                 self.write()
                 found = self.paper.read_log(effect.job.key, effect.place)
                 self.look(self.scheduler.read(effect.job, found[:2], self.now))
+
+    def hear(self, effect):
+        """A client is told something: what it was told first never changes."""
+        client, message = self.scheduler.clients.get(effect.peer), effect.message
+        seat = next(seat for seat, peer in self.peers.items() if peer == effect.peer)
+        if isinstance(message, m.Resumed):
+            self.resumed[seat] = message
+        if client is None or not isinstance(message, m.Results | m.Failed):
+            return
+        job = client.jobs.get(message.job)
+        if job is None:
+            return
+        told = self.told.setdefault(seat, {}).setdefault(job.id, {})
+        if isinstance(message, m.Failed):
+            told[message.index] = (message, effect.buffers)
+            return
+        for index in range(message.first, message.first + message.count):
+            before = self.seen.setdefault((job.id, index), (message.first, tuple(map(bytes, effect.buffers))))
+            assert before == (message.first, tuple(map(bytes, effect.buffers))), f"{job.id}: item {index} changed"
+        told[message.first] = (message, effect.buffers)
+
+    def come_back(self, seat):
+        """A client that lived through a crash says what it holds, and then what isn't known any more."""
+        held, told = self.holds.get(seat, {}), self.told.get(seat, {})
+        jobs = []
+        for number, name in held.items():
+            known = [_items(message) for message, _ in told.get(name, {}).values()]
+            jobs.append(m.HeldJob(number, name, known))
+        peer = self.peers[seat]
+        self.look(self.scheduler.received(peer, m.Resume(jobs), (), self.now), said_by=peer)
+        for known in self.resumed.pop(seat).jobs:
+            for message, buffers in told.get(held[known.job], {}).values():
+                first, stop = _items(message)
+                if any(a < stop and first < b for a, b in known.untold):
+                    said = structs.replace(message, job=known.job)
+                    self.look(self.scheduler.received(peer, said, buffers, self.now), said_by=peer)
+        self.look(self.scheduler.received(peer, m.Offered(), (), self.now), said_by=peer)
+
+    def dies(self, seat):
+        """A client is gone for good, with what it was told."""
+        self.told.pop(seat, None)
+        self.holds.pop(seat, None)
+        still = {
+            (name, index)
+            for jobs in self.told.values()
+            for name, told in jobs.items()
+            for message, _ in told.values()
+            for index in range(*_items(message))
+        }
+        self.seen = {at: fate for at, fate in self.seen.items() if at in still}
 
     def write(self, count=1 << 30):
         """Write down the first so many of what it was told."""
@@ -112,13 +180,22 @@ class Desk(Table):
         for job in jobs.values():
             assert job.over == job.kept_whole
 
-    def crash(self):
-        """All that was not written down is lost, and so are all links."""
+    def crash(self, back=(0, 1)):
+        """All that was not written down is lost, and so are all links; these clients live."""
+        for seat in (0, 1, 2):
+            client = self.scheduler.clients.get(self.peers.get(seat))
+            if client is not None and seat in back:
+                self.holds[seat] = {number: job.id for number, job in client.jobs.items()}
+            else:
+                self.dies(seat)
         before = None if self.unwritten else self.scheduler
         self.unwritten, self.peers, self.wanted = [], {}, {}
         self._begin()
         for job in before.jobs.values() if before is not None else ():
             same(job, self.scheduler.jobs[job.key])
+        for seat in back:
+            self.join(seat)
+            self.come_back(seat)
         self.gather()
 
     def gather(self):
@@ -203,7 +280,10 @@ def test_what_was_written_holds_whatever_dies(events, results_held_bytes):
         elif what == "crash":
             if seat % 2:
                 desk.write()
-            desk.crash()
+            else:  # something is told, and not written
+                for peer in list(desk.scheduler.leasing.workers):
+                    desk.report(peer, seat, fails=seat == 4)
+            desk.crash([(0, 1), (0,), (1,), ()][seat % 4])
         elif what in ("open", "page", "answer", "close", "cancel", "cancel all", "retry", "release", "adopt"):
             desk.say_well(what, seat, one, two)
         else:

@@ -154,7 +154,9 @@ class Table:
             self.peers[seat] = self.next_peer
             self.silent_s[seat] = 0.0
             role = "client" if seat < 3 else "worker"
-            hello = m.Hello(m.PROTOCOL, role, "3.11", "0", f"{seat:032x}", self.next_peer, "h", 1, slots=seat % 3)
+            hello = m.Hello(
+                m.PROTOCOL, role, "3.11", "0", f"{seat:012x}".ljust(32, "0"), self.next_peer, "h", 1, slots=seat % 3
+            )
             self.look(self.scheduler.connected(self.next_peer, hello, self.now))
 
     def say_well(self, what, seat, one, two):

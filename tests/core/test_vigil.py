@@ -76,7 +76,7 @@ def test_the_lost_one_has_its_link_closed_and_is_heard_no_more():
     assert re.fullmatch(r"Worker mute said nothing for 3\d s; what it had is run elsewhere\.", told)
     mute.report(lease)  # it wakes up, and doesn't know yet
     assert not client.got(m.Results)
-    again = named(desk, "mute", 2, process="1".zfill(32), link=2)
+    again = named(desk, "mute", 2, process="1".zfill(12).ljust(32, "0"), link=2)
     again.work()
     assert job.state == "done" and len(client.got(m.Results)) == 1
 

@@ -6,7 +6,7 @@ batch leaves. Owns: the open batch. Must not know: links, who closes it.
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -56,7 +56,15 @@ class BatchRecord(JobRecord):
 
     def results_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
         """The results that futures hold which were lent, each alone: of a page some may be decoded, and some not."""
-        for index, future in sorted((self._lent or {}).items()):
+        yield from self._results_of(self._lent or {}, start, stop)
+
+    def held_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
+        """Those of its first futures, too."""
+        first = {index: future for index, each in enumerate(self.members) if (future := each()) is not None}
+        yield from self._results_of({**first, **dict(self._lent or {})}, start, stop)
+
+    def _results_of(self, futures: Mapping[int, Future[Any]], start: int, stop: int) -> Iterator[tuple[int, Packed]]:
+        for index, future in sorted(futures.items()):
             if not start <= index < stop or not future.done() or future.cancelled():
                 continue
             fate = future.fate()

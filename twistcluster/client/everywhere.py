@@ -11,8 +11,8 @@ from twistcluster.client.links import Tie
 from twistcluster.client.opening import function_name
 from twistcluster.client.outbox import Parts
 from twistcluster.client.patience import answer_of
+from twistcluster.client.requests import Step
 from twistcluster.client.results import ItemFailure
-from twistcluster.client.session import Step
 from twistcluster.wire.messages import Everywhere
 from twistcluster.wire.values import loads
 

@@ -68,12 +68,19 @@ class Fates:
 
     def unknown(self, count: int | None) -> list[Range]:
         """The others of the first `count` items; None: of those up to the last that is known."""
-        known = [*self.done, *self.cancelled, *((index, index + 1) for index in self.failures)]
+        known = self.known_ranges()
         left = RangeSet()
         left.add(0, max((stop for _, stop in known), default=0) if count is None else count)
         for start, stop in known:
             left.remove(start, stop)
         return list(left)
+
+    def known_ranges(self) -> RangeSet:
+        """The items that met their fate."""
+        known = RangeSet()
+        for start, stop in [*self.done, *self.cancelled, *((index, index + 1) for index in self.failures)]:
+            known.add(start, stop)
+        return known
 
     def refuse(self, index: int) -> None:
         """An item was cancelled here: whatever still comes of it is not looked at."""
@@ -115,6 +122,8 @@ class Fates:
         if failure.index in self._refused:
             self.were_cancelled([(failure.index, failure.index + 1)])
             return False
+        if failure.index in self.done or failure.index in self.cancelled:  # told twice: the first word holds
+            return False
         self.failures[failure.index] = failure
         if self._keep:
             self.arrivals.append(failure)
@@ -122,10 +131,23 @@ class Fates:
 
     def were_cancelled(self, ranges: Iterable[Range]) -> list[Range]:
         """Items won't start; returns what is news."""
-        news = [part for start, stop in ranges for part in self.cancelled.add(start, stop)]
+        news = [part for each in ranges for free in self._unmet(*each) for part in self.cancelled.add(*free)]
         if self._keep:
             self.arrivals += news
         return news
+
+    def _unmet(self, start: int, stop: int) -> list[Range]:
+        """The parts of which nothing else is known: what was told first holds."""
+        done = self.done.overlap(start, stop)
+        if not done and not self.failures:
+            return [(start, stop)]
+        left = RangeSet()
+        left.add(start, stop)
+        for part in done:
+            left.remove(*part)
+        for index in self.failures:
+            left.remove(index, index + 1)
+        return list(left)
 
     def cancelled_in(self, start: int, stop: int) -> list[Range]:
         """The parts that were cancelled."""

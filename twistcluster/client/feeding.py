@@ -106,7 +106,7 @@ class Feed:
     def end(self, count: int, error: BaseException | None) -> None:
         """A lazy source ended."""
         text = "" if error is None else f"{type(error).__name__}: {error}"
-        self._session.do(lambda outbox: outbox.send(CloseJob(self._number, count, text)))
+        self._session.do(lambda outbox: outbox.close_job(CloseJob(self._number, count, text)))
         record = self._record()
         if record is not None and (record.count is None or error is not None):
             record.input_ended(count, "" if error is None else _input_error(self._label, count, error))

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twistcluster.client.handles import singly
+from twistcluster.client.holdings import Holdings
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.shelf import Shelf
+from twistcluster.client.unkept import Unkept
 from twistcluster.core.ranges import RangeSet
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
@@ -46,6 +48,8 @@ class Inbox:
         do: Sends an answer.
         values: The host's store.
         drop: Called with the id of a value in it that nobody here asks for any more.
+        holdings: Counts what the scheduler told of values.
+        unkept: Hears of what is kept.
     """
 
     def __init__(
@@ -55,8 +59,12 @@ class Inbox:
         do: Callable[[Callable[[Outbox], object]], None],
         values: ValueStore | None,
         drop: Callable[[bytes], None],
+        holdings: Holdings,
+        unkept: Unkept,
     ) -> None:
         self._shelf = shelf
+        self._holdings = holdings
+        self._unkept = unkept
         self._do = do
         self._definitions = definitions
         self._values = values
@@ -82,6 +90,8 @@ class Inbox:
 
     def _results(self, message: Results, buffers: list[Buffer]) -> None:
         record = self._shelf.get(message.job)
+        if message.objects:
+            self._holdings.told(message.objects)
         if record is not None:
             objects = tuple(message.objects)
             packed = Packed(message.kind, message.count, tuple(buffers), tuple(message.definitions), objects)
@@ -124,6 +134,7 @@ class Inbox:
             record.input_ended(message.count, message.error)
 
     def _kept(self, message: Kept, _: list[Buffer]) -> None:
+        self._unkept.kept(message.job, message.items)
         record = self._shelf.get(message.job)
         if record is not None:
             record.kept = message

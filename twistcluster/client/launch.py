@@ -35,11 +35,11 @@ from twistcluster.errors import (
 )
 from twistcluster.net import connections
 from twistcluster.net.places import check_name, clear_place, open_log
-from twistcluster.nodes.durability import last_of
+from twistcluster.nodes.durability import last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
 
-__all__ = ["Connection", "Running", "find", "running_clusters", "start_local"]
+__all__ = ["Connection", "Running", "come_back", "find", "running_clusters", "start_local"]
 
 START_SECONDS: Final = 30.0
 LOG_LINES: Final = 5
@@ -140,6 +140,27 @@ def _come_back(name: str) -> Connection | None:
     if last is None or last.ended or last.kind != "local":
         return None
     return start_local(name, last.slots, last.idle_timeout, memory_limit=last.memory_limit).connection
+
+
+def come_back(gone: Connection) -> Connection | None:
+    """A named cluster whose link was lost, once it is there again; a local one that died is started as it was.
+
+    Returns None if it ended.
+
+    Raises:
+        ClusterUnreachable: it isn't there yet.
+        TwistclusterError: it can't be started again.
+    """
+    found = _named(gone.name)
+    if found is not None:
+        return found
+    last = last_at(gone.journal)
+    if last is None or last.ended:
+        return None
+    if last.kind != "local":
+        raise ClusterUnreachable(f"the scheduler of {gone.name!r} isn't running")
+    store = os.path.dirname(gone.journal)  # noqa: PTH120 (its path is text here)
+    return start_local(gone.name, last.slots, last.idle_timeout, memory_limit=last.memory_limit, store=store).connection
 
 
 def running_clusters() -> list[Connection]:

@@ -19,7 +19,7 @@ from twistcluster.wire.values import Definitions
 __all__ = ["Tie", "tie"]
 
 _lock = threading.RLock()  # the garbage collector may let go of a cluster while it is held
-_ties: "weakref.WeakValueDictionary[str, Tie]" = weakref.WeakValueDictionary()
+_ties: "weakref.WeakSet[Tie]" = weakref.WeakSet()
 _definitions = Definitions()
 
 
@@ -41,8 +41,7 @@ class Tie:
             self.users -= 1
             if self.users:
                 return False
-            if _ties.get(self.session.connection.id) is self:
-                del _ties[self.session.connection.id]
+            _ties.discard(self)
         self.session.close(reason, when_idle=when_idle)
         return True
 
@@ -51,8 +50,8 @@ def tie(connection: Connection, owner: str = "") -> Tie:
     """The link to this cluster: the one that is there, or a new one."""
     bridge.start()
     with _lock:
-        there = _ties.get(connection.id)
-        if there is not None and there.session.lost is None:
+        there = _there(connection)
+        if there is not None:
             there.users += 1
             return there
     made = Tie(connection, owner)
@@ -63,10 +62,19 @@ def tie(connection: Connection, owner: str = "") -> Tie:
         end = f"`twistcluster stop {connection.name or connection.id} --force`"
         raise ClusterUnreachable(f"{error}.\nIf its process {connection.pid} still runs, {end} ends it") from None
     with _lock:
-        there = _ties.get(connection.id)
-        if there is None or there.session.lost is not None:
-            _ties[connection.id] = made
+        if _there(connection) is None:
+            _ties.add(made)
     return made
+
+
+def _there(connection: Connection) -> Tie | None:
+    """The link to this cluster, or one that is about to find it again."""
+    for each in _ties:
+        session = each.session
+        name = session.connection.name if session.away else ""
+        if session.lost is None and (session.connection.id == connection.id or (name and name == connection.name)):
+            return each
+    return None
 
 
 def unreachable(what: str) -> ClusterUnreachable:

@@ -25,9 +25,10 @@ from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
+from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
-from twistcluster.wire.messages import Keep, OpenJob, Status, Stored
+from twistcluster.wire.messages import OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
 __all__ = ["Opener", "function_name", "reject_options"]
@@ -148,7 +149,7 @@ class Opener:
             self._functions.begin()
             id_, nbytes, definitions = session.store.put(value)
         reference: Reference[T] = Reference(session, session.store, id_, nbytes, definitions)
-        session.do(lambda outbox: outbox.send(Keep([Stored(0, id_, nbytes)])))
+        session.told([Stored(0, id_, nbytes)])
         return reference
 
     def step(self, function: Callable[[], Any]) -> tuple[bytes, bytes]:
@@ -167,15 +168,20 @@ class Opener:
         """A job that another client sent, or this one in an earlier life."""
         session = self._session
         session.check()
-        with self._lock:
-            number = session.next_number()
-            record = JobRecord(session, number, name, name, shows_errors=False)
-            reply = session.adopt(record, name)
-        try:
-            answer, _ = answer_of(reply)
-        except BaseException:
-            session.shelf.over(record)
-            raise
+        while True:
+            with self._lock:
+                number = session.next_number()
+                record = JobRecord(session, number, "", name, shows_errors=False)
+                reply = session.adopt(record, name)
+            try:
+                answer, _ = answer_of(reply)
+                break
+            except ClusterUnreachable:
+                session.shelf.over(record)
+                session.check()  # else the link was lost meanwhile, and may come back
+            except BaseException:
+                session.shelf.over(record)
+                raise
         status = (answer.jobs or [])[0]
         record.adopted(status.id, status.label, status.count, status.age)
         answer_of(session.ask(Status()))  # what is held of the job came before this answer
@@ -209,10 +215,9 @@ class Opener:
         count = len(record.numbers)
         if count:  # else its only call could not be pickled
             pages = batch.close()
-            for parts in batch.parts:
-                outbox.parts(parts)
             context = batch.parts[-1].context.digest
-            outbox.send(OpenJob(record.number, batch.functions, context, record.describe(count), count=count))
+            message = OpenJob(record.number, batch.functions, context, record.describe(count), count=count)
+            outbox.job(message, batch.parts)
             first = 0
             for packed in pages:
                 outbox.page(record.number, first, packed)
@@ -292,7 +297,7 @@ class Opener:
             time_limit=options.time_limit,
             max_crashes=options.max_crashes,
         )
-        self._session.do(lambda outbox: outbox.job(message, parts))
+        self._session.do(lambda outbox: outbox.job(message, (parts,)))
         if record.count == 0:
             record.input_ended(0)
 

@@ -272,6 +272,10 @@ class JobRecord(Flowing):
                 yield fate.first, fate.packed
             index = fate.stop if isinstance(fate, Segment) else index + 1
 
+    def held_in(self, start: int, stop: int) -> Iterator[tuple[int, Packed]]:
+        """The same, for a scheduler that came back without them."""
+        return self.results_in(start, stop)
+
     def cancelled_in(self, ranges: Iterable[Range]) -> list[Range]:
         """Which of these items were cancelled here, whatever came of them elsewhere."""
         return [part for start, stop in ranges for part in self.fates.cancelled_in(start, stop)]

@@ -1,13 +1,15 @@
-"""A client's link to one cluster: opened, asked, listened to, lost.
+"""A client's link to one cluster: opened, asked, listened to, lost, and perhaps there again.
 
-Jobs are known by their numbers on the link; what comes for a number goes to its record. When the link is lost every job
-that isn't over fails with `ClusterUnreachable`; nothing is tried again here. All of it happens on the reactor's thread,
-but for what other threads ask: those methods say so by what they return at once, or a `Reply`. Owns: that. Must not
-know: how jobs are made (opening.py), how a cluster is started (launch.py), what a job's user sees.
+Jobs are known by their numbers on the link; what comes for a number goes to its record. When the link to a cluster with a
+journal is lost, it is looked for (returning.py), and meanwhile all that is asked waits; else every job that isn't over
+fails with `ClusterUnreachable`. All of it happens on the reactor's thread, but for what other threads ask: those methods
+say so by what they return at once, or a `Reply`. Owns: that. Must not know: how jobs are made (opening.py), how a
+cluster is started (launch.py), what a job's user sees.
 """
 
 import contextlib
 import itertools
+import logging
 import os
 import pathlib
 import platform
@@ -24,21 +26,21 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, upkeep, views
 from twistcluster.client.handles import ClientStore
+from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.remade import Remade
+from twistcluster.client.requests import Answered, Request, Requests
 from twistcluster.client.results import ItemFailure
+from twistcluster.client.returning import Search, held, offer
 from twistcluster.client.shelf import Shelf
 from twistcluster.errors import (
     AccessDenied,
-    ClusterBusy,
     ClusterUnreachable,
-    JobNotFound,
-    ObjectLost,
-    ResultsGone,
+    ProtocolError,
     TwistclusterError,
     VersionMismatch,
 )
@@ -61,58 +63,32 @@ from twistcluster.wire.messages import (
     ForgetJob,
     Goodbye,
     Hello,
+    Keep,
     Message,
+    Offered,
     Question,
     Refused,
-    Release,
-    Retry,
+    Resumed,
     SchedulerToClient,
     StepDone,
     Stopping,
+    Stored,
     Welcome,
 )
 from twistcluster.wire.values import Definitions
 
-__all__ = ["Answered", "Session", "Step", "python_version"]
+__all__ = ["Session", "python_version"]
 
 WELCOME_SECONDS = 15.0
 
-Answered = tuple[Answer, "list[Step]"]
-
+_log = logging.getLogger("twistcluster")
 _incoming: Codec = Codec(SchedulerToClient)
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
-_DECLINED: dict[str, type[TwistclusterError]] = {
-    "busy": ClusterBusy,
-    "unknown": JobNotFound,
-    "gone": ResultsGone,
-    "lost": ObjectLost,
-}
 _REFUSED: dict[str, type[TwistclusterError]] = {
     "protocol": VersionMismatch,
     "python": VersionMismatch,
     "access": AccessDenied,
 }
-
-
-class Step:
-    """What one slot answered to `everywhere`."""
-
-    __slots__ = ("buffers", "error", "slot")
-
-    def __init__(self, message: StepDone, buffers: list[Buffer]) -> None:
-        self.slot = message.slot
-        self.error = message.error
-        self.buffers = buffers
-
-
-class _Request:
-    """A question on its way."""
-
-    __slots__ = ("reply", "steps")
-
-    def __init__(self) -> None:
-        self.reply: Reply[Answered] = Reply()
-        self.steps: list[Step] = []
 
 
 class Session:
@@ -145,18 +121,32 @@ class Session:
         """What was let go of is about to be told."""
         self._turn = Turn(bridge.reactor())
         self._link = Link(self, self._turn, bridge.reactor(), _incoming)
-        self._outbox = Outbox(self._link, definitions)
-        self._request_numbers = itertools.count(1)
-        self._requests: dict[int, _Request] = {}
+        self._links = 0
+        self._outbox = Outbox(definitions)
+        self._holdings = Holdings()
+        self._requests = Requests(self._outbox)
         self._welcome: Deferred[None] = Deferred()
+        self._search: Search | None = None
+        """The link is lost, and the cluster is looked for."""
+        self._returning: list[JobRecord] = []
+        """What was said to be held, until the answer comes."""
         self._closing = ""
         self._close_when_idle = False
         self._owner = owner
         self._handlers: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
-            **Inbox(self.shelf, definitions, self.do, self.values, self.dropped_value).handlers,
-            Answer: self._answer,
-            Declined: self._declined,
-            StepDone: self._step_done,
+            **Inbox(
+                self.shelf,
+                definitions,
+                self.do,
+                self.values,
+                self.dropped_value,
+                self._holdings,
+                self._outbox.unkept,
+            ).handlers,
+            Answer: self._requests.answered,
+            Declined: self._requests.declined,
+            StepDone: self._requests.step_done,
+            Resumed: self._resumed,
             Stopping: self._stopping,
             Welcome: self._welcomed,
             Refused: self._refused,
@@ -169,6 +159,16 @@ class Session:
         reply = bridge.reply_of(lambda: ensureDeferred(self._connect()))
         answer_of(reply)
         _sessions.add(self)
+
+    @property
+    def away(self) -> bool:
+        """The link is lost, and the cluster is looked for."""
+        return self._search is not None
+
+    @property
+    def state(self) -> str:
+        """For people."""
+        return "lost" if self.lost else "looking for it" if self.away else "connected"
 
     def next_number(self) -> int:
         """A number for a job. The jobs must be opened in the order of their numbers."""
@@ -197,6 +197,15 @@ class Session:
     def soon(self, call: Callable[[], object]) -> None:
         """Do something on the reactor's thread, when what was sent before has left."""
         bridge.call(call)
+
+    def told(self, stored: list[Stored]) -> None:
+        """This program made these values, and may ask for them."""
+
+        def tell(outbox: Outbox) -> None:
+            self._holdings.told(stored)
+            outbox.send(Keep(stored))
+
+        self.do(tell)
 
     def ask(self, question: Question, parts: Parts | None = None) -> Reply[Answered]:
         """Ask the scheduler."""
@@ -233,7 +242,8 @@ class Session:
 
     def _close(self) -> None:
         if self.lost is None:
-            self._link.send(Goodbye())
+            if self._search is None:
+                self._link.send(Goodbye())
             self._link.close(self._closing)
             self._gone(self._lost_error())
 
@@ -254,7 +264,7 @@ class Session:
     def retry(self, record: JobRecord) -> None:
         """The failed items of a job again."""
         self.shelf.add(record)
-        self.do(lambda outbox: outbox.send(Retry(record.number)))
+        self.do(lambda outbox: outbox.retry(record.number))
 
     def forget(self, record: JobRecord) -> None:
         """The cluster lets go of a job."""
@@ -298,10 +308,16 @@ class Session:
     def _say_dropped(self) -> None:
         if self.lost is not None:
             return
-        while self._released:
-            self._outbox.send(Release(self._released.popleft()))
-        if self._dropped_values:
-            self._link.send(Drop([self._dropped_values.popleft() for _ in range(len(self._dropped_values))]))
+        self._say_released()
+        dropped = [self._dropped_values.popleft() for _ in range(len(self._dropped_values))]
+        if dropped:
+            self._holdings.dropped(dropped)
+            self._outbox.send(Drop(dropped))
+
+    def _say_released(self) -> None:
+        if self._outbox.attached:
+            while self._released:
+                self._outbox.release(self._released.popleft())
 
     def keep(self, kept: object) -> None:
         """Keep something findable."""
@@ -315,6 +331,7 @@ class Session:
 
     async def _connect(self) -> None:
         reactor = bridge.reactor()
+        self._links += 1
         await connect_link(reactor, self.connection.socket, self._link)
         self._link.send(self._hello())
         late = reactor.callLater(WELCOME_SECONDS, self._no_welcome)
@@ -331,7 +348,7 @@ class Session:
             python=python_version(),
             version=VERSION,
             process=self.id,
-            link=1,
+            link=self._links,
             host=socket.gethostname(),
             pid=os.getpid(),
             name=client_name(),
@@ -341,13 +358,77 @@ class Session:
 
     def _no_welcome(self) -> None:
         self._link.close("no answer")
-        self._gone(ClusterUnreachable(f"the cluster didn't answer within {WELCOME_SECONDS:g} s{self._where()}"))
+        self._not_welcome(ClusterUnreachable(f"the cluster didn't answer within {WELCOME_SECONDS:g} s{self._where()}"))
 
     def _welcomed(self, message: Welcome, _: list[Buffer]) -> None:
+        self._outbox.unkept.on = message.journal
+        if self._search is None:
+            self._outbox.attach(self._link)
+        else:
+            self._returning = [record for record in self.shelf.held() if record.number and record.id]
+            self._link.send(held(self._returning))
         self._welcome.callback(None)
 
     def _refused(self, message: Refused, _: list[Buffer]) -> None:
-        self._gone(_REFUSED.get(message.code, ClusterUnreachable)(message.message))
+        self._not_welcome(_REFUSED.get(message.code, ClusterUnreachable)(message.message))
+
+    def _not_welcome(self, error: TwistclusterError) -> None:
+        if self._search is not None and not self._welcome.called:
+            self._welcome.errback(error)
+        else:
+            self._gone(error)
+
+    # ---- lost and found --------------------------------------------------------------------------------------------
+
+    def connect_again(self, connection: Connection) -> Reply[None]:
+        """Connect to the cluster that came back."""
+
+        async def run() -> None:
+            if self.lost is not None:
+                return
+            if connection.store != self.connection.store:
+                raise TwistclusterError("its store of large values is another one now")
+            self.connection = connection
+            self._link = Link(self, self._turn, bridge.reactor(), _incoming)
+            self._welcome = Deferred()
+            await self._connect()
+
+        return bridge.reply_of(lambda: ensureDeferred(run()))
+
+    def give_up(self, reason: str) -> None:
+        """It won't come back."""
+
+        def run() -> None:
+            self._closing = reason
+            self._gone(self._lost_error())
+
+        bridge.call(run)
+
+    def _away(self, reason: str) -> None:
+        """The link is lost: look for the cluster, and tell who waits."""
+        self._outbox.detach()
+        self._requests.lost()
+        for record in self.shelf.open():
+            record.goes_on(0, "its cluster can't be reached: it goes on when that is back")
+        _log.warning("the link to the cluster %r is lost (%s): looking for it", self.connection.name, reason)
+        self._search = Search(self, reason)
+        self._search.start()
+
+    def _resumed(self, message: Resumed, _: list[Buffer]) -> None:
+        """The scheduler said what it knows: it is told the rest, and all goes on."""
+        if self._search is None:
+            raise ProtocolError("Resumed was not asked for")
+        self._search = None
+        records, self._returning = self._returning, []
+        outbox = self._outbox
+        outbox.attach(self._link)
+        offer(records, message, outbox)
+        outbox.send(Offered(self._holdings.all()))
+        self._say_released()
+        self._requests.resume()
+        count = len(self.shelf.open())
+        jobs = f": {count} job{'s go' if count != 1 else ' goes'} on" if count else ""
+        _log.warning("the cluster %r is back%s", self.connection.name, jobs)
 
     def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
         """The scheduler said something."""
@@ -355,10 +436,17 @@ class Session:
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """The link is gone."""
-        self._closing = self._closing or reason
-        self._gone(self._lost_error())
-        if self.values is not None:
-            self.values.close()
+        if link is not self._link or self.lost is not None:
+            return
+        if self._search is not None:
+            if not self._welcome.called:
+                self._welcome.errback(ClusterUnreachable(f"the link to {self.connection.name!r} is gone: {reason}"))
+                return
+        elif not (self._outbox.unkept.on and not self._closing):
+            self._closing = self._closing or reason
+            self._gone(self._lost_error())
+            return
+        self._away(reason)
 
     def on_paused(self, link: Channel) -> None:
         """Nothing is held back: what was packed is in memory anyway."""
@@ -373,12 +461,16 @@ class Session:
         if self.lost is not None:
             return
         self.lost = error
+        if self._search is not None:
+            self._search.stop()
+            self._search = None
+        self._outbox.detach()
         self._lose_open(error)
-        requests, self._requests = self._requests, {}
-        for request in requests.values():
-            request.reply.set_exception(error)
+        self._requests.fail(error)
         if not self._welcome.called:
             self._welcome.errback(error)
+        if self.values is not None:
+            self.values.close()
 
     def _lose_open(self, error: TwistclusterError) -> None:
         for record in self.shelf.open():
@@ -401,42 +493,21 @@ class Session:
 
     def _act(self, action: Callable[[Outbox], object]) -> None:
         action(self._outbox)
-        while self._released:
-            self._outbox.send(Release(self._released.popleft()))
+        if self._released:
+            self._say_released()
 
     def _request(self, message: Callable[[int], Message], parts: Parts | None) -> Reply[Answered]:
         self.check()
-        request = _Request()
+        request = Request(message, parts)
 
         def run() -> None:
             if self.lost is not None:
                 request.reply.set_exception(self.lost)
-                return
-            number = next(self._request_numbers)
-            self._requests[number] = request
-            if parts is not None:
-                self._outbox.parts(parts)
-            self._link.send(message(number))
+            else:
+                self._requests.ask(request)
 
         bridge.call(lambda: self._turn.run(run))
         return request.reply
-
-    # ---- answers ---------------------------------------------------------------------------------------------------
-
-    def _answer(self, message: Answer, _: list[Buffer]) -> None:
-        request = self._requests.pop(message.request, None)
-        if request is not None:
-            request.reply.set_result((message, request.steps))
-
-    def _declined(self, message: Declined, _: list[Buffer]) -> None:
-        request = self._requests.pop(message.request, None)
-        if request is not None:
-            request.reply.set_exception(_DECLINED.get(message.code, TwistclusterError)(message.message))
-
-    def _step_done(self, message: StepDone, buffers: list[Buffer]) -> None:
-        request = self._requests.get(message.request)
-        if request is not None:
-            request.steps.append(Step(message, buffers))
 
 
 def open_store(path: str) -> ValueStore | None:

@@ -58,6 +58,11 @@ class Shelf:
         with self._lock:
             return list(self._open.values())
 
+    def held(self) -> list[JobRecord]:
+        """All that somebody still holds, over or not."""
+        with self._lock:
+            return [*{record.number: record for record in [*self._known.values(), *self._open.values()]}.values()]
+
     def named(self, label: str) -> JobRecord | None:
         """The newest of this label that isn't over."""
         with self._lock:

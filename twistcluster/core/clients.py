@@ -47,6 +47,8 @@ class Client:
     blocked: bool = False
     """Too many: no new leases for its jobs."""
     left_at: float | None = None
+    returning: bool = False
+    """It came back, and hasn't said yet all that it holds."""
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
 from twistcluster.core.objects import Sender, argument_of
+from twistcluster.core.returning import client_id
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.core.tries import check_limits
@@ -26,6 +27,7 @@ from twistcluster.wire.messages import (
     Declined,
     Drop,
     Everywhere,
+    Failed,
     Forget,
     ForgetJob,
     Goodbye,
@@ -35,11 +37,14 @@ from twistcluster.wire.messages import (
     ListJobs,
     Message,
     Notice,
+    Offered,
     OpenJob,
     Page,
     Release,
     RestartSlots,
     Restore,
+    Results,
+    Resume,
     Retry,
     Scale,
     Status,
@@ -76,13 +81,19 @@ class ClientSide:
             Keep: self._keep,
             Drop: self._drop,
             Ask: self._ask,
+            Resume: self._resume,
+            Results: scheduler.returning.succeeded,
+            Failed: scheduler.returning.failed,
+            Offered: self._offered,
             Goodbye: self._goodbye,
         }
 
     def joined(self, peer: int, hello: Hello) -> None:
         """A client was welcomed."""
         scheduler = self._scheduler
-        client = Client(id=f"{hello.process[:12]}.{hello.link}", peer=peer, hello=hello)
+        client = scheduler.returning.joined(peer, hello)
+        if client is None:
+            client = Client(id=client_id(hello), peer=peer, hello=hello)
         scheduler.clients[peer] = client
         scheduler.log("info", "client joined", client=client.name, peer=peer)
         for worker in scheduler.leasing.workers.values():
@@ -95,6 +106,7 @@ class ClientSide:
         scheduler = self._scheduler
         scheduler.objects.gone(_peer(client))
         client.peer = None
+        client.returning = False
         client.left_at = scheduler.now
         scheduler.idle_since = scheduler.now
         scheduler.log("info", "client left", client=client.name)
@@ -112,6 +124,8 @@ class ClientSide:
         scheduler.wanted.left(client)
         for job in watched:
             scheduler.release_if_unwanted(job)
+        if scheduler.keeping.on and any(job.owner is client for job in scheduler.jobs.values()):
+            scheduler.returning.left(client)
         if client.hello.owner and client.hello.owner == scheduler.identity.owner:
             scheduler.end("its owner is gone")
 
@@ -174,6 +188,8 @@ class ClientSide:
         if message.count != 0 and source is None:
             client.sending[message.job] = job
         scheduler.telling.watch(client, message.job, job)
+        if client.returning:
+            scheduler.returning.withhold(job)
         if scheduler.keeping.on:
             scheduler.keeping.opened(job, scheduler.supply, source)
         if source is not None:
@@ -323,6 +339,14 @@ class ClientSide:
         if job.kept is not None:
             scheduler.send(_peer(client), Kept(message.job, job.kept, job.kept_whole))
         scheduler.telling.watch(client, message.job, job)
+
+    # ---- what it says after it came back ----
+
+    def _resume(self, client: Client, message: Resume, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.returning.resume(client, message)
+
+    def _offered(self, client: Client, message: Offered, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.returning.offered(client, message)
 
     # ---- values in stores ----
 

@@ -158,7 +158,7 @@ class Edges:
         if links.waiters:
             stored = {values.first + each.item for each in values.objects}
             for index in within(links.waiters, start, stop):
-                if index in stored and job.remakes is None:
+                if index in stored and job.remakes is None and links.waiters[index].state == READY:
                     self._keep_inputs(links.waiters[index])
                 self._let_go(links.waiters.pop(index))
         links.done.add(start, stop)

@@ -1,14 +1,16 @@
-"""What becomes of items that don't succeed: each failure and cancellation is noted, told, and travels to what waits for it.
+"""What becomes of items: each success, failure and cancellation is noted, told, and travels to what waits for it.
 
 Owns: that order of things. Must not know: why an item failed, who asked to cancel it.
 """
 
 from typing import TYPE_CHECKING
 
+from twistcluster.core.edges import input_error
 from twistcluster.core.jobs import Job
 from twistcluster.core.links import Cause
 from twistcluster.core.ranges import Range
-from twistcluster.wire.messages import Cancelled, Failed
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Cancelled, ErrorInfo, Failed, Results, Values
 
 if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
@@ -17,12 +19,40 @@ __all__ = ["Fates"]
 
 
 class Fates:
-    """Failures and cancellations."""
+    """Successes, failures and cancellations."""
 
     __slots__ = ("_scheduler",)
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
+
+    def succeed(self, job: Job, told: Results, buffers: tuple[Buffer, ...], peer: int | None) -> None:
+        """Items that nobody holds any more succeeded; `peer` is who made the results that lie in a store."""
+        scheduler = self._scheduler
+        start, stop = told.first, told.first + told.count
+        if told.objects:
+            scheduler.objects.made(peer, told.objects, job, start)
+        scheduler.supply.unneeded(job, job.finished([(start, stop)]))
+        scheduler.telling.tell(job, told, buffers)
+        if job.links is not None:
+            values = Values(job.key, start, told.count, told.kind, told.definitions, told.objects)
+            scheduler.edges.succeeded(job, values, buffers)
+        scheduler.settle(job)
+
+    def fail_for_good(
+        self,
+        job: Job,
+        index: int,
+        error: ErrorInfo,
+        buffers: tuple[Buffer, ...] = (),
+        definitions: list[bytes] | None = None,
+    ) -> None:
+        """An item that nobody holds any more failed, and with it what waits for it."""
+        self.fail(job, index, Cause(error, buffers, definitions or []))
+        if job.links is not None:
+            text = f"item {index} failed with {error.type}: {error.message}"
+            cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
+            self._scheduler.edges.failed(job, index, cause)
 
     def fail(self, job: Job, index: int, cause: Cause) -> None:
         """An item that nobody holds any more failed for good. What waits for it is the caller's to see to."""

@@ -219,6 +219,8 @@ class Job:
     """How many of its items the journal has; None: it doesn't know the job."""
     logged: int = 0
     """How many bytes were told of it, values in stores included."""
+    withheld: bool = False
+    """It isn't leased: its client may know more of it, and isn't back yet (returning.py)."""
     reading: bool = False
     """Entries are on their way back from the journal."""
     ended: float | None = None

@@ -142,7 +142,7 @@ class Leasing:
 
     def pending(self, job: Job) -> None:
         """A job may have pending items."""
-        if job.spans.pending and not job.over and self.ready.add(job):
+        if job.spans.pending and not (job.over or job.withheld) and self.ready.add(job):
             self.look_again()
             priority = job.info.priority
             if any(other < priority for other in self._leased):

@@ -130,7 +130,7 @@ class _Restoring:
         process, _, _ = row.id.partition(".")
         hello = Hello(0, "client", "", "", process, 0, "", 0, row.id)
         client = Client(row.id, None, hello, highest=row.sequence, left_at=self._scheduler.now)
-        self._scheduler.away[row.id] = client
+        self._scheduler.returning.left(client)
         return client
 
     def _job(self, row: JobRow) -> Job:
@@ -266,6 +266,7 @@ class _Restoring:
             job.state = cast("State", state.state)
         else:
             job.owner.open_jobs += 1
+            scheduler.returning.withhold(job)
             if job.info.source == 0 and (job.count is None or job.arrived < job.count):
                 job.owner.sending[job.number] = job
             if job.cancel_from is not None:

@@ -24,6 +24,7 @@ from twistcluster.core.objects import Objects
 from twistcluster.core.places import Places
 from twistcluster.core.remaking import Remaking
 from twistcluster.core.retention import Retention
+from twistcluster.core.returning import Returning
 from twistcluster.core.rows import EntryRow
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
@@ -53,8 +54,6 @@ __all__ = ["Identity", "Scheduler"]
 PROGRESS_S = 0.2
 STEAL_TICK_S = 0.01
 STEAL_TICK_WORKER_S = 20e-6
-AWAY_S = 30.0
-"""How long a scheduler that came back waits for the clients that it knew."""
 
 
 class Identity:
@@ -109,8 +108,6 @@ class Scheduler:
         self.idle_since = now
         self.ending = False
         self.clients: dict[int, Client] = {}
-        self.away: dict[str, Client] = {}
-        """Clients that the journal knows and that haven't come back, by their ids."""
         self.jobs: dict[int, Job] = {}
         self.touched: dict[Job, None] = {}
         """Jobs whose progress may have changed since the last tick."""
@@ -137,7 +134,8 @@ class Scheduler:
         self.wanted = Fetching(self)
         self.remaking = Remaking(self)
         self.retention = Retention(self)
-        self._client_side = ClientSide(self)
+        self.returning = Returning(self)
+        self.client_side = ClientSide(self)
         self._worker_side = WorkerSide(self)
         self.vigil = Vigil(self, self._worker_side, lost_after_s)
         self._next_tick = now + PROGRESS_S
@@ -157,9 +155,11 @@ class Scheduler:
             self.effects.append(Close(peer, refusal.message))
             return self._turn()
         me = self.identity
-        self.send(peer, Welcome(me.epoch, me.cluster, me.name, me.python, me.version, me.packages))
+        self.send(
+            peer, Welcome(me.epoch, me.cluster, me.name, me.python, me.version, me.packages, journal=self.keeping.on)
+        )
         if hello.role == "client":
-            self._client_side.joined(peer, hello)
+            self.client_side.joined(peer, hello)
         else:
             self._worker_side.joined(peer, hello, local=local)
         return self._turn()
@@ -176,7 +176,7 @@ class Scheduler:
         try:
             client = self.clients.get(peer)
             if client is not None:
-                self._client_side.received(client, message, buffers)
+                self.client_side.received(client, message, buffers)
             else:
                 worker = self.leasing.workers.get(peer)
                 if worker is not None:
@@ -184,8 +184,7 @@ class Scheduler:
         except ProtocolError as error:
             self.log("warning", "peer broke the protocol", peer=peer, error=str(error))
             self.send(peer, Refused("malformed", str(error)))
-            self.effects.append(Close(peer, str(error)))
-            self._gone(peer)
+            self.close(peer, str(error))
         return [] if more else self._turn()
 
     def end_turn(self, now: float) -> list[Effect]:
@@ -229,7 +228,7 @@ class Scheduler:
             self.leasing.pace(self.busy_share)
             self.vigil.look()
             self.retention.look()
-            self._give_up_away()
+            self.returning.look()
             self._end_when_idle()
         if now >= self._next_tick:
             self._next_tick = now + PROGRESS_S
@@ -280,6 +279,11 @@ class Scheduler:
     def send(self, peer: int, message: Message, buffers: tuple[Buffer, ...] = ()) -> None:
         """Say something to a peer, in this turn."""
         self.effects.append(Send(peer, message, buffers))
+
+    def close(self, peer: int, reason: str) -> None:
+        """Have nothing more to do with a peer."""
+        self.effects.append(Close(peer, reason))
+        self._gone(peer)
 
     def log(self, level: str, event: str, **fields: object) -> None:
         """A line for the log."""
@@ -387,7 +391,7 @@ class Scheduler:
     def _gone(self, peer: int) -> None:
         client = self.clients.pop(peer, None)
         if client is not None:
-            self._client_side.left(client)
+            self.client_side.left(client)
         else:
             worker = self.leasing.workers.get(peer)
             if worker is not None:
@@ -437,12 +441,6 @@ class Scheduler:
         if self.telling.over:
             self.telling.evict(list(self.jobs.values()))
             self.leasing.look_again()
-
-    def _give_up_away(self) -> None:
-        """Clients that don't come back to a scheduler that did: what they were still sending ends."""
-        for client in [c for c in self.away.values() if self.now - (c.left_at or 0.0) > AWAY_S]:
-            del self.away[client.id]
-            self._client_side.stays_away(client)
 
     def _end_when_idle(self) -> None:
         if self.clients or any(self.leasing.runnable(job) for job in self.open_jobs()):

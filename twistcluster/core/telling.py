@@ -75,12 +75,12 @@ class Telling:
                 watching[1] += 1
         self._trim(job)
 
-    def watch(self, client: Client, number: int, job: Job) -> None:
-        """From here on a client is told of a job, beginning with all that is held of it."""
+    def watch(self, client: Client, number: int, job: Job, told: int = 0) -> None:
+        """From here on a client is told of a job, beginning with all that is held of it; `told` entries it knows."""
         before = job.watchers.pop(client, None)
         if before is not None:
             del client.jobs[before[0]]
-        job.watchers[client] = [number, job.log.base]
+        job.watchers[client] = [number, job.log.base + told]
         client.jobs[number] = job
         self.resume_job(client, job)
 

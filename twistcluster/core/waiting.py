@@ -26,6 +26,8 @@ def why_waiting(job: "Job", leasing: "Leasing") -> str:
         return "no slot is up yet; if that lasts, the worker's log says why"
     if not job.spans.pending:
         return "its inputs aren't done yet" if job.spans.waiting else ""
+    if job.withheld:
+        return "the cluster came back: it waits a moment for the clients that it had"
     if job.owner.blocked:
         return "its client has not fetched earlier results: cluster.job(NAME).results() does"
     if not leasing.workers:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from twistcluster.core import tries
 from twistcluster.core.clientside import differing
-from twistcluster.core.edges import input_error
 from twistcluster.core.effects import Close
 from twistcluster.core.jobs import Job
-from twistcluster.core.links import Cause
 from twistcluster.core.losses import LOSSES_AT_MOST
 from twistcluster.core.ranges import Range
 from twistcluster.core.spans import LeasedSpan
@@ -35,7 +33,6 @@ from twistcluster.wire.messages import (
     Running,
     SlotsChanged,
     StepDone,
-    Values,
 )
 
 if TYPE_CHECKING:
@@ -151,17 +148,10 @@ class WorkerSide:
         if job.remakes is not None:
             scheduler.remaking.reported(worker, job, message)
             return
-        if message.objects:
-            scheduler.objects.made(worker.peer, message.objects, job, start)
-        scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         told = Results(job.number, start, message.count, message.kind, message.definitions, message.objects)
-        scheduler.telling.tell(job, told, buffers)
         if message.objects:
             scheduler.places.made(message.objects, worker.hello.host)
-        if job.links is not None:
-            values = Values(job.key, start, message.count, message.kind, message.definitions, message.objects)
-            scheduler.edges.succeeded(job, values, buffers)
-        scheduler.settle(job)
+        scheduler.fates.succeed(job, told, buffers, worker.peer)
 
     def _failure(self, worker: Worker, message: Failure, buffers: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
@@ -193,21 +183,7 @@ class WorkerSide:
         """An item that a lease holds failed for good."""
         job.spans.report(lease.number, index, index + 1)
         self._scheduler.leasing.reported(lease.holder, lease.number, 1)
-        self._failed(job, index, error, buffers, definitions)
-
-    def _failed(
-        self,
-        job: Job,
-        index: int,
-        error: ErrorInfo,
-        buffers: tuple[Buffer, ...] = (),
-        definitions: list[bytes] | None = None,
-    ) -> None:
-        self._scheduler.fates.fail(job, index, Cause(error, buffers, definitions or []))
-        if job.links is not None:
-            text = f"item {index} failed with {error.type}: {error.message}"
-            cause = input_error(job, text, error.traceback)._replace(buffers=buffers, definitions=definitions or [])
-            self._scheduler.edges.failed(job, index, cause)
+        self._scheduler.fates.fail_for_good(job, index, error, buffers, definitions)
 
     def _printed(self, worker: Worker, message: Printed, _: tuple[Buffer, ...]) -> None:
         entry = worker.leases.get(message.lease)
@@ -271,7 +247,7 @@ class WorkerSide:
                         f"{worker.name}. Run it alone to see why, or leave it out."
                     )
                     if job.spans.finish(index, index + 1):
-                        self._failed(job, index, ErrorInfo("lost", "WorkerLost", text))
+                        self._scheduler.fates.fail_for_good(job, index, ErrorInfo("lost", "WorkerLost", text))
 
     # ---- the worker itself ----
 

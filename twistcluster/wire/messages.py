@@ -42,16 +42,19 @@ __all__ = [
     "Freed",
     "Goodbye",
     "Heartbeat",
+    "HeldJob",
     "Hello",
     "JobProgress",
     "JobStatus",
     "Keep",
     "Kept",
+    "KnownJob",
     "Lease",
     "ListJobs",
     "Message",
     "Module",
     "Notice",
+    "Offered",
     "OpenJob",
     "Output",
     "Page",
@@ -65,6 +68,8 @@ __all__ = [
     "RestartSlots",
     "Restore",
     "Results",
+    "Resume",
+    "Resumed",
     "Retry",
     "Revoke",
     "Running",
@@ -89,7 +94,7 @@ __all__ = [
     "WorkerToSlot",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
@@ -133,6 +138,8 @@ class Welcome(Message, tag=True):
     python: str
     version: str
     packages: dict[str, str] = {}
+    journal: bool = False
+    """What it accepts outlives it: a client whose link is lost holds what wasn't `Kept`, and comes back."""
 
 
 class Refused(Message, tag=True):
@@ -396,6 +403,34 @@ class StopCluster(Message, tag=True):
     force: bool = False
 
 
+class HeldJob(Message):
+    """What a client that comes back knows of a job."""
+
+    job: int
+    """Its number on the link."""
+    id: str
+    """In the cluster."""
+    known: list[tuple[int, int]] = []
+    """Items of which it was told what became of them."""
+    printed: list[tuple[int, int]] = []
+    """Items of which it was told what they printed."""
+    closed: bool = False
+    """It was told how many items there are."""
+
+
+class Resume(Message, tag=True):
+    """The first word of a client that comes back after its link was lost: the jobs that it holds. `Resumed` follows."""
+
+    jobs: list[HeldJob]
+
+
+class Offered(Message, tag=True):
+    """A client that came back has said all that wasn't known here any more: its jobs go on."""
+
+    objects: list[Stored] = []
+    """Values in stores that it can ask for, each as often as it was told of it."""
+
+
 Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | StopCluster
 
 
@@ -487,6 +522,24 @@ class Kept(Message, tag=True):
     items: int
     over: bool
     """With what became of all of them."""
+
+
+class KnownJob(Message):
+    """What the scheduler knows of a job of a client that came back."""
+
+    job: int
+    items: int
+    """How many of its items are here."""
+    untold: list[tuple[int, int]] = []
+    """Of the items that the client named, those of which nothing is known here: it may say what became of them."""
+
+
+class Resumed(Message, tag=True):
+    """The answer to `Resume`: those of its jobs that are known here. The client sends what is missing, then `Offered`."""
+
+    highest: int
+    """The highest number of a job that is known of it."""
+    jobs: list[KnownJob]
 
 
 class Cancelled(Message, tag=True):
@@ -770,6 +823,10 @@ ClientToScheduler = (
     | Keep
     | Drop
     | Ask
+    | Resume
+    | Results
+    | Failed
+    | Offered
     | Goodbye
 )
 SchedulerToClient = (
@@ -788,6 +845,7 @@ SchedulerToClient = (
     | Answer
     | Declined
     | StepDone
+    | Resumed
     | Notice
     | Stopping
 )

@@ -1,0 +1,147 @@
+"""What a session asked its scheduler, until the answer comes.
+
+On the reactor's thread, but for `Request.reply`, which any thread waits for. Owns: that list. Must not know: links.
+"""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future as Reply
+from typing import Final
+
+from twistcluster.client.outbox import Outbox, Parts
+from twistcluster.errors import (
+    ClusterBusy,
+    ClusterUnreachable,
+    JobNotFound,
+    ObjectLost,
+    ResultsGone,
+    TwistclusterError,
+)
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import (
+    Answer,
+    Ask,
+    Declined,
+    ForgetJob,
+    ListJobs,
+    Message,
+    Restore,
+    Status,
+    StepDone,
+)
+
+__all__ = ["Answered", "Request", "Requests", "Step"]
+
+_DECLINED: Final[dict[str, type[TwistclusterError]]] = {
+    "busy": ClusterBusy,
+    "unknown": JobNotFound,
+    "gone": ResultsGone,
+    "lost": ObjectLost,
+}
+_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob)
+"""Questions that may be asked twice."""
+
+
+class Step:
+    """What one slot answered to `everywhere`."""
+
+    __slots__ = ("buffers", "error", "slot")
+
+    def __init__(self, message: StepDone, buffers: list[Buffer]) -> None:
+        self.slot = message.slot
+        self.error = message.error
+        self.buffers = buffers
+
+
+Answered = tuple[Answer, list[Step]]
+
+
+class Request:
+    """A question on its way.
+
+    Args:
+        message: Makes the message of its number.
+        parts: What it names.
+    """
+
+    __slots__ = ("_message", "_parts", "reply", "sent", "steps")
+
+    def __init__(self, message: Callable[[int], Message], parts: Parts | None) -> None:
+        self.reply: Reply[Answered] = Reply()
+        self.steps: list[Step] = []
+        self.sent = False
+        self._message = message
+        self._parts = parts
+
+    def send(self, number: int, outbox: Outbox) -> None:
+        """Ask."""
+        if self._parts is not None:
+            outbox.parts(self._parts)
+        outbox.send(self._message(number))
+        self.sent = True
+
+    @property
+    def may_be_asked_again(self) -> bool:
+        """Whether it does no harm if it was heard before."""
+        message = self._message(0)
+        return not self.sent or (isinstance(message, Ask) and isinstance(message.question, _AGAIN))
+
+
+class Requests:
+    """Those of one session.
+
+    Args:
+        outbox: Where they go.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Request] = {}
+
+    def ask(self, request: Request) -> None:
+        """Ask now, or when there is a link again."""
+        number = next(self._numbers)
+        self._waiting[number] = request
+        if self._outbox.attached:
+            request.send(number, self._outbox)
+
+    def lost(self) -> None:
+        """The link is gone, another may come: what may have been done already isn't asked again."""
+        for number, request in list(self._waiting.items()):
+            if not request.may_be_asked_again:
+                del self._waiting[number]
+                text = "the link to the cluster was lost before it answered: see whether it was done, and ask again"
+                request.reply.set_exception(ClusterUnreachable(text))
+
+    def resume(self) -> None:
+        """There is a link again."""
+        for number, request in self._waiting.items():
+            request.steps.clear()
+            request.send(number, self._outbox)
+
+    def fail(self, error: TwistclusterError) -> None:
+        """Nobody will answer any more."""
+        waiting, self._waiting = self._waiting, {}
+        for request in waiting.values():
+            request.reply.set_exception(error)
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def answered(self, message: Answer, _: list[Buffer]) -> None:
+        """Yes."""
+        request = self._waiting.pop(message.request, None)
+        if request is not None:
+            request.reply.set_result((message, request.steps))
+
+    def declined(self, message: Declined, _: list[Buffer]) -> None:
+        """No."""
+        request = self._waiting.pop(message.request, None)
+        if request is not None:
+            request.reply.set_exception(_DECLINED.get(message.code, TwistclusterError)(message.message))
+
+    def step_done(self, message: StepDone, buffers: list[Buffer]) -> None:
+        """One slot of several."""
+        request = self._waiting.get(message.request)
+        if request is not None:
+            request.steps.append(Step(message, buffers))

@@ -1,0 +1,126 @@
+"""A session comes back after its link was lost.
+
+Only where the cluster has a journal: what it accepted is there again when its scheduler is. A thread looks for it, and
+starts a local cluster again that died; of several who try one succeeds (the journal's lock). Then both sides state what
+they hold (core/returning.py). Owns: that search, and what this side states. Must not know: how a link is made.
+"""
+
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from twistcluster.client.launch import come_back
+from twistcluster.client.outbox import Outbox
+from twistcluster.client.patience import answer_of
+from twistcluster.client.records import JobRecord
+from twistcluster.client.results import ItemFailure
+from twistcluster.core.ranges import RangeSet
+from twistcluster.errors import ClusterUnreachable, ResultsGone, TwistclusterError
+from twistcluster.wire.messages import HeldJob, Resume, Resumed
+
+if TYPE_CHECKING:
+    from twistcluster.client.session import Session
+
+__all__ = ["Search", "held", "offer"]
+
+SEARCH_SECONDS: Final = 120.0
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 0.4
+"""A scheduler that came back waits a second for its clients."""
+
+_log = logging.getLogger("twistcluster")
+
+
+class Search:
+    """Looks for a cluster whose link was lost.
+
+    Args:
+        session: Of the link.
+        reason: Why it is gone.
+    """
+
+    def __init__(self, session: "Session", reason: str) -> None:
+        self._session = session
+        self._reason = reason
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, name="twistcluster-return", daemon=True).start()
+
+    def stop(self) -> None:
+        """It is wanted no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        session = self._session
+        end, pause = time.monotonic() + SEARCH_SECONDS, FIRST_PAUSE
+        while not self._ended.is_set():
+            try:
+                connection = come_back(session.connection)
+                if connection is None:
+                    session.give_up("it ended")
+                    return
+                answer_of(session.connect_again(connection))
+            except ClusterUnreachable as error:
+                if time.monotonic() > end:
+                    session.give_up(f"{self._reason}; for {SEARCH_SECONDS:g} s it didn't come back ({error})")
+                    return
+            except (TwistclusterError, OSError) as error:  # another version, a journal that can't be used
+                session.give_up(f"{self._reason}; it can't come back: {error}")
+                return
+            else:
+                return
+            self._ended.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def held(records: list[JobRecord]) -> Resume:
+    """What this program holds of its jobs."""
+    return Resume([_held(record) for record in records if record.number and record.id])
+
+
+def _held(record: JobRecord) -> HeldJob:
+    with record.condition:
+        fates = record.fates
+        printed = RangeSet()
+        for index in fates.outputs:
+            printed.add(index, index + 1)
+        return HeldJob(record.number, record.id, list(fates.known_ranges()), list(printed), record.count is not None)
+
+
+def offer(records: list[JobRecord], message: Resumed, outbox: Outbox) -> None:
+    """Say what the scheduler doesn't know: jobs, items, and what became of items. Who can't go on is told why."""
+    known = {each.job: each for each in message.jobs}
+    gone = outbox.offer({number: each.items for number, each in known.items()}, message.highest)
+    for record in records:
+        here = known.get(record.number)
+        if here is not None:
+            ranges = RangeSet()
+            for start, stop in here.untold:
+                ranges.add(start, stop)
+            _offer_fates(record, ranges, outbox, here.items)
+        elif record.number in gone or record.number not in outbox.unkept.books:
+            record.was_lost(ResultsGone(f"{record.label} isn't known to the cluster any more: it was forgotten there"))
+        else:
+            _offer_fates(record, RangeSet(), outbox, 0)
+
+
+def _offer_fates(record: JobRecord, untold: RangeSet, outbox: Outbox, items: int) -> None:
+    """What became of items, of which nothing is known there: those named, and all from `items` on."""
+    with record.condition:
+        for start, stop in record.fates.known_ranges():
+            if stop > items:
+                untold.add(max(start, items), stop)
+        failures = dict(record.fates.failures)
+    for start, stop in list(untold):
+        for first, packed in record.held_in(start, stop):
+            outbox.results(record.number, first, packed)
+        for part in record.cancelled_in([(start, stop)]):
+            outbox.cancel(record.number, *part)
+        for index in range(start, stop) if stop - start < len(failures) else sorted(failures):
+            failure: ItemFailure | None = failures.get(index)
+            if failure is not None and start <= index < stop:
+                outbox.failed(record.number, index, failure.info, failure.buffers)
