@@ -5,11 +5,12 @@ import itertools
 from tests.client.line import FakeLine
 from twistcluster.client.context import ContextBook
 from twistcluster.client.functions import FunctionBook
+from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.opening import Opener
 from twistcluster.client.options import JobOptions
 from twistcluster.client.outbox import Outbox
-from twistcluster.wire.messages import OpenJob, Page
+from twistcluster.wire.messages import Keep, OpenJob, Page
 
 
 class FakeStore:
@@ -37,9 +38,12 @@ class FakeSession(FakeLine):
         self.store = FakeStore()
         self.sent = []
         self._numbers = itertools.count(1)
-        self._outbox = Outbox(self, self.definitions)
+        self._outbox = Outbox(self.definitions)
+        self._outbox.attach(self)
         self._later = []
-        self.inbox = Inbox(self.shelf, self.definitions, self.do, None, lambda _: None)
+        self.holdings = Holdings()
+        unkept = self._outbox.unkept
+        self.inbox = Inbox(self.shelf, self.definitions, self.do, None, lambda _: None, self.holdings, unkept)
         self.opener = Opener(self, FunctionBook(self.definitions), ContextBook())
 
     def send(self, message, buffers=()):
@@ -54,6 +58,9 @@ class FakeSession(FakeLine):
     def check(self):
         if self.lost is not None:
             raise self.lost
+
+    def told(self, stored):
+        self.do(lambda outbox: outbox.send(Keep(stored)))
 
     def do(self, action):
         self._later.append(action)
