@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.desk import Desk
-from tests.core.paper import Paper
+from twistcluster.testing.paper import Paper
 from twistcluster.wire import messages as m
 
 

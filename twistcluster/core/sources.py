@@ -62,6 +62,12 @@ class Sources:
         job.arrived = max(job.arrived, source.arrived)
         self._settle(job, list(job.spans.waiting), job.owner)
 
+    @staticmethod
+    def remember(job: Job, source: Job) -> None:
+        """A job came back that is over: should its failed items be tried again, this is what feeds it."""
+        links_of(job).source = source
+        job.depth, job.root = source.depth + 1, source.root
+
     def grew(self, job: Job, first: int) -> list[Job]:
         """A page of a job came, from `first` on: items of all that it feeds are known; returns these jobs."""
         if job.links is None:
