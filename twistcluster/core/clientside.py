@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
+from twistcluster.core.readers import reads
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.core.tries import check_limits
@@ -175,6 +176,7 @@ class ClientSide:
         scheduler.telling.watch(client, message.job, job)
         if scheduler.keeping.on:
             scheduler.keeping.opened(job, scheduler.supply, source)
+            reads(job, [source] if source is not None else [])
         if source is not None:
             scheduler.sources.open(job, source)
         scheduler.settle(job)
@@ -191,6 +193,7 @@ class ClientSide:
         page = job.add_page(message, buffers, edges)
         if scheduler.keeping.on:
             scheduler.keeping.page(job, page, scheduler.supply)
+            reads(job, {other for wanted in (inputs or {}).values() for other, _ in wanted})
         scheduler.objects.made(client.peer, message.objects)
         scheduler.objects.hold(message.objects)
         if job.arrived == job.count:

@@ -14,6 +14,7 @@ from twistcluster.core.edges import links_of
 from twistcluster.core.jobs import Job, PageRecord, State
 from twistcluster.core.links import OVER, Waiter
 from twistcluster.core.ranges import RangeSet
+from twistcluster.core.readers import reads
 from twistcluster.core.rows import ClientRow, ContextRow, EntryHead, JobRow, PageHead, PageRow, StateRow, TallyRow
 from twistcluster.core.supply import Supply
 from twistcluster.errors import ProtocolError
@@ -284,6 +285,8 @@ class _Restoring:
                 scheduler.sources.reopen(job, source)
             elif source is not None and job.failed:
                 scheduler.sources.remember(job, source)
+            if source is not None and (job.failed or not job.over):
+                reads(job, [source])
         for job, page in self._edges:
             inputs: dict[int, list[tuple[Job, int]]] = {}
             failed: dict[int, list[tuple[Job, int]]] = {}
@@ -293,6 +296,7 @@ class _Restoring:
                     inputs.setdefault(index, []).append((other, edge.index))
                 elif other is not None and job.failed.overlap(index, index + 1):
                     failed.setdefault(index, []).append((other, edge.index))
+            reads(job, {other for wanted in (inputs | failed).values() for other, _ in wanted})
             if inputs:
                 scheduler.edges.arm(job, inputs, job.owner)
             for index, wanted in failed.items():

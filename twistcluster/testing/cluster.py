@@ -274,24 +274,23 @@ class SimulatedCluster:
         make: Callable[[SimulatedCluster, int, dict[str, float]], SimulatedWorker]
         make = MachineWorker if kind == "machine" else LeaseWorker
         worker = make(self, slots, resources or {})
-        worker.hello = self.hello("worker", slots, resources, host)
+        worker.hello = msgspec.structs.replace(self.hello("worker", slots, resources, host), link=0)
         worker.link = SimulatedLink.nowhere(self.clock)
         self.seats.append(worker)
-        self.reach(lambda: self.connect(worker, worker.hello))
+        self.connect_again(worker)
         return worker
 
-    def connect_again(self, worker: "SimulatedWorker", slots: int) -> None:
+    def connect_again(self, worker: "SimulatedWorker") -> None:
         """A worker's process joins with a new link; the scheduler may not have seen the old one's end."""
-        if worker.alive:
-            worker.hello = msgspec.structs.replace(worker.hello, link=worker.hello.link + 1, slots=slots)
-            self.reach(lambda: self.connect(worker, worker.hello), lambda: self.connect_again(worker, slots))
+        if not self.up:
+            self.reach(lambda: self.connect_again(worker))
+        elif worker.alive:
+            worker.hello = msgspec.structs.replace(worker.hello, link=worker.hello.link + 1, slots=worker.wanted_slots)
+            self.connect(worker, worker.hello)
 
-    def reach(self, call: Callable[[], None], again: Callable[[], None] | None = None) -> None:
-        """Do it now, if the scheduler runs; else try again a little later."""
-        if self.up:
-            call()
-        else:
-            self.clock.at(self.clock.now + AGAIN_S * self.random.random(), again or (lambda: self.reach(call)))
+    def reach(self, again: Callable[[], None]) -> None:
+        """There is no scheduler now: do it a little later."""
+        self.clock.at(self.clock.now + AGAIN_S * self.random.random(), again)
 
     # ---- time ----
 
@@ -347,6 +346,10 @@ class SimulatedWorker(Seat, Protocol):
     crashes: Callable[[int, int], bool]
     deaf: Callable[[int, int], bool]
     stores: Callable[[int, int], int]
+
+    @property
+    def wanted_slots(self) -> int:
+        """How many slots it shall have."""
 
     def die(self) -> None:
         """The process is killed."""

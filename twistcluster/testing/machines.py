@@ -118,7 +118,7 @@ class MachineWorker:
 
     def _join(self) -> None:
         if self.alive:
-            self.cluster.connect_again(self, self._machine.crew.target)
+            self.cluster.connect_again(self)
 
     def die(self) -> None:
         """The process is killed."""
@@ -130,6 +130,11 @@ class MachineWorker:
     def leave(self) -> None:
         """Take nothing new, finish what runs, say so and end."""
         self.stalls.happen(lambda: self._apply(self._machine.leave_soon(self.now)) if self.alive else None)
+
+    @property
+    def wanted_slots(self) -> int:
+        """How many slots it shall have."""
+        return self._machine.crew.target
 
     def scale(self, slots: int) -> None:
         """Have another number of slots."""

@@ -96,6 +96,7 @@ class Story:
             while (due := clock.due()) is not None and due <= until:
                 clock.step()
             what, happen = pick.choice(self._likely)
+            self.faults[what] += 1
             self._note(what)
             happen()
         # Whatever died: at the end somebody is there who can run everything.
@@ -201,14 +202,14 @@ class Story:
             ]
         if self._durable:
             usual += [
+                *[("a job is released", job(lambda client, j: client.release(j)))] * 2,
                 *[("the scheduler dies", self._crash)] * 4,
                 ("a client links again", lambda: self.random.choice(self.clients).link_again()),
-                ("a client's link is cut", lambda: self.random.choice(self.clients).link.cut()),
+                ("a client's link is cut", self._cut_client),
             ]
         return usual
 
     def _note(self, what: str) -> None:
-        self.faults[what] += 1
         self.events.append(f"{self.cluster.clock.now:.3f} {what}")
 
     def _worker(self, happen: Callable[[SimulatedWorker], None], chance: float = 1.0) -> Callable[[], None]:
@@ -257,6 +258,9 @@ class Story:
 
     def _partition_client(self) -> None:
         self.random.choice(self.clients).link.partition(self.random.uniform(1.0, 60.0))
+
+    def _cut_client(self) -> None:
+        self.random.choice(self.clients).link.cut()
 
     def _crash(self) -> None:
         self.cluster.crash(self.random.choice([0.0, 0.1, 1.0, 45.0]))

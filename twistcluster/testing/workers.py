@@ -112,6 +112,11 @@ class LeaseWorker:
             self.link.send(False, Heartbeat())
             self.cluster.clock.at(self.cluster.clock.now + BEAT_S, self.stalls.happen, self._beat, links)
 
+    @property
+    def wanted_slots(self) -> int:
+        """How many slots it shall have."""
+        return self.slots
+
     def scale(self, slots: int) -> None:
         """Have another number of slots; what runs in one that goes is finished first."""
         self.free += slots - self.slots
@@ -169,7 +174,7 @@ class LeaseWorker:
 
     def _join(self) -> None:
         if self.alive:
-            self.cluster.connect_again(self, self.slots)
+            self.cluster.connect_again(self)
 
     def _start(self) -> None:
         clock, seconds_of = self.cluster.clock, self.cluster.item_seconds
