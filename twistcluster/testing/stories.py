@@ -202,7 +202,7 @@ class Story:
             ]
         if self._durable:
             usual += [
-                *[("a job is released", job(lambda client, j: client.release(j)))] * 2,
+                ("an input is released, and the scheduler dies", self._release_input),
                 *[("the scheduler dies", self._crash)] * 4,
                 ("a client links again", lambda: self.random.choice(self.clients).link_again()),
                 ("a client's link is cut", self._cut_client),
@@ -236,6 +236,20 @@ class Story:
     def _cancel_all(self, client: SimulatedClient, job: SimulatedJob) -> None:
         self._cancelled.add(job)
         client.cancel(job, self.random.choice([0, 0, job.count // 2]))
+
+    def _release_input(self) -> None:
+        """Nobody but another job reads a job's results, and these are all that is left of it."""
+        client, count = self.random.choice(self.clients), self.random.choice([1, 7, 30])
+        source = client.open_job(count)
+        if self.random.random() < 0.5:
+            fed = client.feed_job(source)
+        else:
+            whole = self.random.random() < 0.3
+            fed = client.open_job(count, inputs={item: [(source, -1 if whole else item)] for item in range(count)})
+        self.jobs += [(client, source), (client, fed)]
+        client.release(source)
+        clock = self.cluster.clock
+        clock.at(clock.now + self.random.random() * 3 * count * self._unit, self._crash)
 
     def _vanish(self) -> None:
         if len(self.clients) > 1:
