@@ -59,6 +59,8 @@ class SimulatedJob:
         self.ever_failed: set[int] = set()
         """Those too that succeeded when they were tried again."""
         self.cancelled: set[int] = set()
+        self.input_error = ""
+        """Why fewer items came."""
         self.released = False
         """The client let go of it, or it was never kept when the scheduler died."""
         self.id = ""
@@ -273,9 +275,9 @@ class SimulatedClient:
                 for told, held in self.jobs[number].pages:
                     if any(start < told.first + told.count and told.first < stop for start, stop in ranges):
                         self.say(Values(number, told.first, told.count, told.kind), held)
-            case CloseJob(job=number, count=count):
+            case CloseJob(job=number, count=count, error=error):
                 # A cancelled or broken input: fewer items than there should have been.
-                self.jobs[number].count = count
+                self.jobs[number].count, self.jobs[number].input_error = count, error
             case Kept(job=number, items=items):
                 self.jobs[number].kept = items
             case Answer(request=number) if number in self.jobs:
