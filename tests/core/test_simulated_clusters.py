@@ -9,7 +9,7 @@ from twistcluster.testing.cluster import SimulatedCluster
 from twistcluster.testing.soak import tell
 from twistcluster.testing.stories import KINDS, Story
 
-SEEDS = 800
+SEEDS = 600
 AT_ONCE = 100
 
 
