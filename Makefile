@@ -2,6 +2,7 @@
 #
 #   make demo    run the quickstart from end to end; leaves build/quickstart.html
 #   make test    every check and every test
+#   make soak    random faults on simulated and live clusters, as long as SECONDS=60 says
 #   make lab     open the quickstart in JupyterLab
 #   make bench   this cluster beside ProcessPoolExecutor, joblib, Dask and Ray
 #   make clean   remove .venv, build and caches
@@ -28,7 +29,7 @@ define stage
 	@printf '\n==== %s\n' '$(1)'; $(2) || { printf '\nmake test stopped: "%s" failed (see above).\n' '$(1)'; exit 1; }
 endef
 
-.PHONY: help demo test lab bench clean
+.PHONY: help demo test soak lab bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +75,10 @@ test: .venv/test-ready
 	$(call stage,import-linter,$(BIN)/lint-imports)
 	$(call stage,doc tests,$(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' twistcluster docs README.md)
 	$(call stage,tests,$(BIN)/python -m pytest tests)
+
+SECONDS ?= 60
+soak: .venv/test-ready
+	@$(BIN)/python tools/soak.py --seconds $(SECONDS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

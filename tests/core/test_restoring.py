@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.desk import Desk
-from tests.core.paper import Paper
+from twistcluster.testing.paper import Paper
 from twistcluster.wire import messages as m
 
 
@@ -359,9 +359,10 @@ def test_what_others_read_of_a_job_keeps_it_until_they_have_it():
     desk.carry_out = before
     desk.carry_out(held)
     assert any(isinstance(x, m.Declined) and "others wait" in x.message for x in client.heard)
-    assert job.key not in desk.scheduler.jobs, "nobody needs it any more"
+    assert desk.scheduler.jobs[job.key] is job, "should the scheduler die, what it told is needed once more"
     worker.work()
     assert job_of(desk, 2).state == "done"
+    assert job.key not in desk.scheduler.jobs, "nobody needs it any more"
 
 
 def test_what_the_journal_cannot_read_any_more_fails_what_waits_for_it():

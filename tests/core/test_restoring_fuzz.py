@@ -4,67 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.core.paper import Paper
 from tests.core.test_scheduler_fuzz import PLACE, TIED_EVENTS, Table, opens
-from twistcluster.core import rows
 from twistcluster.core.effects import ReadLog, Record, Send
 from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.testing.invariants import check_restored
+from twistcluster.testing.paper import Book
 from twistcluster.wire import messages as m
-from twistcluster.wire.codec import decode_message
 
 ROUNDS = 200
-
-
-class Book(Paper):
-    """A journal that sees to it that what it holds of an item doesn't change."""
-
-    def __init__(self):
-        super().__init__()
-        self.fates = {}
-        """By job and item: what became of it, and its result."""
-
-    def record(self, changes):
-        for row in changes:
-            if isinstance(row, rows.EntryRow):
-                self._check(row)
-        super().record(changes)
-
-    def _check(self, row):
-        message = decode_message(row.header)
-        match message:
-            case m.Results():
-                for index in range(message.first, message.first + message.count):
-                    self._met(row.job, index, ("done", tuple(map(bytes, row.buffers))))
-            case m.Failed():
-                self._met(row.job, message.index, ("failed",))
-            case m.Cancelled():
-                for start, stop in message.ranges:
-                    for index in range(start, min(stop, start + 100)):
-                        self._met(row.job, index, ("cancelled",))
-            case m.Retry():
-                self.fates = {at: fate for at, fate in self.fates.items() if at[0] != row.job or fate[0] != "failed"}
-
-    def _met(self, job, index, fate):
-        before = self.fates.setdefault((job, index), fate)
-        assert before is fate, f"item {index} of job {job} is {before} in the journal, and shall be {fate}"
-
-
-def same(before, after):
-    """Where all was written down, nothing is lost: only what was to be cancelled while it ran is cancelled now."""
-    assert (before.count, list(before.failed)) == (after.count, list(after.failed))
-    # Items that were cancelled unseen have come, for who only reads of them.
-    assert before.arrived == after.arrived or (before.cancelled and before.arrived < after.arrived)
-    done = [job.spans.finished - len(job.failed) - len(job.cancelled) for job in (before, after)]
-    assert done[0] == done[1], f"{done[0]} items of {before.id} were done, {done[1]} are"
-    for start, stop in before.cancelled:
-        assert after.cancelled.overlap(start, stop) == [(start, stop)]
-    for start, stop in before.cancelling:
-        assert not after.spans.pending.overlap(start, stop), "what was to be cancelled runs again"
-    for start, stop in before.spans.waiting:
-        assert not after.spans.pending.overlap(start, stop), "what waited for others runs without them"
-    if before.over:
-        assert after.state == before.state
 
 
 def _items(message):
@@ -191,8 +139,8 @@ class Desk(Table):
         before = None if self.unwritten else self.scheduler
         self.unwritten, self.peers, self.wanted = [], {}, {}
         self._begin()
-        for job in before.jobs.values() if before is not None else ():
-            same(job, self.scheduler.jobs[job.key])
+        if before is not None:
+            check_restored(before, self.scheduler)
         for seat in back:
             self.join(seat)
             self.come_back(seat)

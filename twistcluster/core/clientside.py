@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job
 from twistcluster.core.objects import Sender, argument_of
+from twistcluster.core.readers import reads
 from twistcluster.core.returning import client_id
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
@@ -192,6 +193,7 @@ class ClientSide:
             scheduler.returning.withhold(job)
         if scheduler.keeping.on:
             scheduler.keeping.opened(job, scheduler.supply, source)
+            reads(job, [source] if source is not None else [])
         if source is not None:
             scheduler.sources.open(job, source)
         scheduler.settle(job)
@@ -208,6 +210,7 @@ class ClientSide:
         page = job.add_page(message, buffers, edges)
         if scheduler.keeping.on:
             scheduler.keeping.page(job, page, scheduler.supply)
+            reads(job, {other for wanted in (inputs or {}).values() for other, _ in wanted})
         sender = Sender(client.name, argument_of(job.title), scheduler.now) if message.objects else None
         scheduler.objects.made(client.peer, message.objects, sender=sender)
         scheduler.objects.hold(message.objects)

@@ -276,8 +276,8 @@ class Job:
 
     @property
     def needed(self) -> bool:
-        """What it was told is on its way back from the journal, to items that wait for it."""
-        return self.links is not None and bool(self.links.journaled)
+        """Others read its results, or will once these are back from the journal."""
+        return self.links is not None and bool(self.links.journaled or self.links.readers)
 
     @property
     def kept_whole(self) -> bool:

@@ -176,6 +176,10 @@ class Links:
     sourced: "dict[Job, None]" = field(default_factory=dict)
     """Jobs whose source it is."""
     shelf: Shelf = field(default_factory=Shelf)
+    reads: "dict[Job, None]" = field(default_factory=dict)
+    """Jobs whose results its items wait for, or will when they are tried again; noted where jobs are kept."""
+    readers: "dict[Job, None]" = field(default_factory=dict)
+    """The same from the other side: these keep the job."""
     asked: RangeSet = field(default_factory=RangeSet)
     """Results that a client was asked for and hasn't sent."""
     journaled: dict[int, Results] = field(default_factory=dict)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 from msgspec.structs import replace
 
 from twistcluster.core.clients import Client
+from twistcluster.core.edges import links_of
 from twistcluster.core.jobs import Job, PageRecord, State
+from twistcluster.core.links import OVER, Waiter
 from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.ranges import RangeSet
+from twistcluster.core.readers import reads
 from twistcluster.core.rows import ClientRow, ContextRow, EntryHead, JobRow, PageHead, PageRow, StateRow, TallyRow
 from twistcluster.core.supply import Supply
 from twistcluster.errors import ProtocolError
@@ -283,11 +286,24 @@ class _Restoring:
                 job.info = replace(job.info, source=0)
             if source is not None and not job.over:
                 scheduler.sources.reopen(job, source)
+            elif source is not None and job.failed:
+                scheduler.sources.remember(job, source)
+            if source is not None and (job.failed or not job.over):
+                reads(job, [source])
         for job, page in self._edges:
             inputs: dict[int, list[tuple[Job, int]]] = {}
+            failed: dict[int, list[tuple[Job, int]]] = {}
             for edge in page.edges:
                 other, index = jobs.get(edge.job), page.first + edge.item
                 if other is not None and job.spans.pending.overlap(index, index + 1):
                     inputs.setdefault(index, []).append((other, edge.index))
+                elif other is not None and job.failed.overlap(index, index + 1):
+                    failed.setdefault(index, []).append((other, edge.index))
+            reads(job, {other for wanted in (inputs | failed).values() for other, _ in wanted})
             if inputs:
                 scheduler.edges.arm(job, inputs, job.owner)
+            for index, wanted in failed.items():
+                # Should it be tried again, this is what it waits for.
+                waiter = Waiter(job, index, tuple(dict.fromkeys(wanted)))
+                waiter.state = OVER
+                links_of(job).waiters[index] = waiter

@@ -13,6 +13,7 @@ from twistcluster.core.clients import Client
 from twistcluster.core.edges import failed_before, links_of
 from twistcluster.core.jobs import Job
 from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.core.readers import reads_no_more
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import CloseJob, Page, Values
@@ -61,6 +62,12 @@ class Sources:
         job.spans.wait(job.arrived, source.arrived)
         job.arrived = max(job.arrived, source.arrived)
         self._settle(job, list(job.spans.waiting), job.owner)
+
+    @staticmethod
+    def remember(job: Job, source: Job) -> None:
+        """A job came back that is over: should its failed items be tried again, this is what feeds it."""
+        links_of(job).source = source
+        job.depth, job.root = source.depth + 1, source.root
 
     def grew(self, job: Job, first: int) -> list[Job]:
         """A page of a job came, from `first` on: items of all that it feeds are known; returns these jobs."""
@@ -142,13 +149,14 @@ class Sources:
             if job.spans.waiting.overlap(start, stop) and not in_gap(job, start, stop):
                 raise ProtocolError(f"items {start} to {stop} were sent, and some of them are here")
 
-    @staticmethod
-    def detach(job: Job) -> None:
-        """A job needs nothing of its source any more."""
+    def detach(self, job: Job) -> None:
+        """A job needs nothing of its source any more, nor of others."""
         links = job.links
         if links is not None and links.source is not None and links.source.links is not None:
             links.growing = False
             links.source.links.sourced.pop(job, None)
+        for other in reads_no_more(job):
+            self._scheduler.release_if_unwanted(other)
 
 
 def downstream(job: Job) -> list[Job]:

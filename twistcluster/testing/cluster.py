@@ -15,26 +15,30 @@ Example:
 
 import random
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Send
+from twistcluster.core.effects import Close, Effect, EndCluster, ReadLog, Record, Send
+from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
-from twistcluster.testing.clients import CONTEXT, FUNCTION, SimulatedClient, SimulatedJob
+from twistcluster.testing.clients import SimulatedClient, SimulatedJob
 from twistcluster.testing.clock import StepClock, Timer
-from twistcluster.testing.invariants import check_scheduler
+from twistcluster.testing.invariants import check_restored, check_scheduler
+from twistcluster.testing.journal import SimulatedJournal
 from twistcluster.testing.machines import MachineWorker
 from twistcluster.testing.network import SimulatedLink
 from twistcluster.testing.stalls import Stalls
 from twistcluster.testing.successes import Successes
 from twistcluster.testing.workers import LeaseWorker
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import PROTOCOL, Blob, Hello, Message
+from twistcluster.wire.messages import PROTOCOL, Hello, Message
 
-__all__ = ["Seat", "SimulatedClient", "SimulatedCluster", "SimulatedJob"]
+__all__ = ["Seat", "SimulatedClient", "SimulatedCluster", "SimulatedJob", "SimulatedWorker"]
 
 PYTHON = "3.11"
+AGAIN_S = 0.2
+"""Within which a peer that found no scheduler tries again."""
 
 
 class Seat(Protocol):
@@ -55,35 +59,43 @@ class SchedulerEnd:
     def __init__(self, cluster: "SimulatedCluster", peer: int) -> None:
         self.cluster = cluster
         self.peer = peer
+        self._life = cluster.restarts
+
+    @property
+    def _alive(self) -> bool:
+        return self.cluster.restarts == self._life
 
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """A peer said something."""
+        if not self._alive:
+            return
         if self.cluster.successes is not None:
             self.cluster.successes.said(self.peer, message, buffers)
         self.cluster.event(self.cluster.scheduler.received, self.peer, message, buffers)
 
     def lost(self) -> None:
         """The link is gone."""
-        self.cluster.links.pop(self.peer, None)
-        self.cluster.event(self.cluster.scheduler.disconnected, self.peer)
+        if self._alive:
+            self.cluster.links.pop(self.peer, None)
+            self.cluster.event(self.cluster.scheduler.disconnected, self.peer)
 
 
-class WorkerEnd:
-    """A worker's end of one link: of no account once the worker has another."""
+class SeatEnd:
+    """A client's or worker's end of one link: of no account once it has another."""
 
-    def __init__(self, worker: "SimulatedWorker") -> None:
-        self.worker = worker
-        self.link: SimulatedLink | None = None
+    def __init__(self, seat: Seat, link: SimulatedLink) -> None:
+        self.seat = seat
+        self.link = link
 
     def received(self, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """The scheduler said something."""
-        if self.worker.link is self.link:
-            self.worker.received(message, buffers)
+        if self.seat.link is self.link:
+            self.seat.received(message, buffers)
 
     def lost(self) -> None:
         """The link is gone."""
-        if self.worker.link is self.link:
-            self.worker.lost()
+        if self.seat.link is self.link:
+            self.seat.lost()
 
 
 class SimulatedCluster:
@@ -94,7 +106,9 @@ class SimulatedCluster:
         name: Empty for an owned cluster.
         delay_s: The longest time that a message takes; each takes a random part of it.
         check: Check the invariants after every step.
-        slot_seconds: How long an item takes, from (job, index).
+        item_seconds: How long an item takes, from (job, index).
+        results_held_bytes: What the scheduler holds at most of results that weren't fetched.
+        commit_s: The longest time until what the scheduler records is written; None: it has no journal.
     """
 
     def __init__(
@@ -106,17 +120,22 @@ class SimulatedCluster:
         check: bool = True,
         item_seconds: Callable[[int, int], float] = lambda _job, _index: 0.01,
         results_held_bytes: int = 1 << 30,
+        commit_s: float | None = None,
     ) -> None:
         self.random = random.Random(seed)
         self.clock = StepClock()
         self.item_seconds = item_seconds
         self.links: dict[int, SimulatedLink] = {}
         self.ended = ""
-        self.scheduler = Scheduler(
-            Identity(epoch="0", cluster="0", python=PYTHON, version="0", pid=0, name=name),
-            now=0.0,
-            results_held_bytes=results_held_bytes,
-        )
+        self.seats: list[Seat] = []
+        """Whoever came, and isn't gone for good."""
+        self.journal = None if commit_s is None else SimulatedJournal(self.clock, self.random, commit_s)
+        self.up = True
+        """Whether the scheduler runs."""
+        self.restarts = 0
+        self._name = name
+        self._results_held_bytes = results_held_bytes
+        self.scheduler = self._new_scheduler()
         self.successes = Successes(self.scheduler) if check else None
         self._check = check
         self._delay_s = delay_s
@@ -144,6 +163,10 @@ class SimulatedCluster:
                         self.clock.at(self.clock.now + self._delay_s, link.cut)
                 case EndCluster(reason):
                     self.ended = reason
+                case Record() if self.journal is not None:
+                    self.journal.record(effect, lambda marks: self.event(self.scheduler.recorded, marks))
+                case ReadLog(job) if self.journal is not None:
+                    self.journal.read(effect, lambda rows, job=job: self.event(self.scheduler.read, job, rows))  # type: ignore[misc]
                 case _:
                     pass
         if self._check and (effects or happen != self.scheduler.tick):
@@ -161,6 +184,45 @@ class SimulatedCluster:
         self._tick = None
         self.event(self.scheduler.tick)
 
+    # ---- the scheduler's own death ----
+
+    def crash(self, seconds: float) -> None:
+        """The scheduler's process is killed, and another one comes so long after, from the journal."""
+        assert self.journal is not None, "nothing would be left"
+        if not self.up:
+            return
+        self.up = False
+        self.restarts += 1
+        if self._tick is not None:
+            self._tick.cancel()
+        for link in self.links.values():
+            link.hang_up(right=False)
+        self.links.clear()
+        whole = self.journal.crash()
+        fates = {job.id: self.journal.book.fates.get(job.key, {}) for job in self.scheduler.jobs.values()}
+        for client in self.clients():
+            client.scheduler_died(fates)
+        self.clock.at(self.clock.now + seconds, self._come_back, whole)
+
+    def _come_back(self, whole: bool) -> None:
+        assert self.journal is not None
+        before, self.scheduler, self.up = self.scheduler, self._new_scheduler(), True
+        restore(self.scheduler, self.journal.book)
+        if self._check:
+            check_scheduler(self.scheduler)
+            self.successes = Successes(self.scheduler, self.journal.book.fates)
+            if whole:
+                check_restored(before, self.scheduler)
+        self.event(self.scheduler.end_turn)
+
+    def _new_scheduler(self) -> Scheduler:
+        return Scheduler(
+            Identity(epoch=str(self.restarts), cluster="0", python=PYTHON, version="0", pid=0, name=self._name),
+            now=self.clock.now,
+            results_held_bytes=self._results_held_bytes,
+            journal=self.journal is not None,
+        )
+
     # ---- peers ----
 
     def connect(self, seat: Seat, hello: Hello) -> None:
@@ -168,12 +230,7 @@ class SimulatedCluster:
         self._peers += 1
         peer = self._peers
         link = SimulatedLink(self.clock, lambda: self.random.random() * self._delay_s)
-        if hello.role == "worker":
-            end = WorkerEnd(cast("SimulatedWorker", seat))
-            end.link = link
-            link.connect(SchedulerEnd(self, peer), end)
-        else:
-            link.connect(SchedulerEnd(self, peer), seat)
+        link.connect(SchedulerEnd(self, peer), SeatEnd(seat, link))
         seat.link = link
         self.links[peer] = link
         self.event(lambda now: self.scheduler.connected(peer, hello, now))
@@ -198,9 +255,8 @@ class SimulatedCluster:
     def add_client(self) -> SimulatedClient:
         """A client joins."""
         client = SimulatedClient(self)
-        self.connect(client, self.hello("client"))
-        client.say(Blob(FUNCTION), (b"function",))
-        client.say(CONTEXT)
+        self.seats.append(client)
+        client.join()
         return client
 
     def add_worker(
@@ -218,14 +274,23 @@ class SimulatedCluster:
         make: Callable[[SimulatedCluster, int, dict[str, float]], SimulatedWorker]
         make = MachineWorker if kind == "machine" else LeaseWorker
         worker = make(self, slots, resources or {})
-        worker.hello = self.hello("worker", slots, resources, host)
-        self.connect(worker, worker.hello)
+        worker.hello = msgspec.structs.replace(self.hello("worker", slots, resources, host), link=0)
+        worker.link = SimulatedLink.nowhere(self.clock)
+        self.seats.append(worker)
+        self.connect_again(worker)
         return worker
 
-    def connect_again(self, worker: "SimulatedWorker", slots: int) -> None:
+    def connect_again(self, worker: "SimulatedWorker") -> None:
         """A worker's process joins with a new link; the scheduler may not have seen the old one's end."""
-        worker.hello = msgspec.structs.replace(worker.hello, link=worker.hello.link + 1, slots=slots)
-        self.connect(worker, worker.hello)
+        if not self.up:
+            self.reach(lambda: self.connect_again(worker))
+        elif worker.alive:
+            worker.hello = msgspec.structs.replace(worker.hello, link=worker.hello.link + 1, slots=worker.wanted_slots)
+            self.connect(worker, worker.hello)
+
+    def reach(self, again: Callable[[], None]) -> None:
+        """There is no scheduler now: do it a little later."""
+        self.clock.at(self.clock.now + AGAIN_S * self.random.random(), again)
 
     # ---- time ----
 
@@ -260,14 +325,15 @@ class SimulatedCluster:
 
     def quiet(self) -> bool:
         """Whether every job is over and everything said was heard."""
-        return all(job.over for job in self.scheduler.jobs.values()) and all(
-            job.complete or job.released for client in self.clients() for job in client.jobs.values()
+        return (
+            self.up
+            and all(job.over for job in self.scheduler.jobs.values())
+            and all(client.settled for client in self.clients())
         )
 
     def clients(self) -> list[SimulatedClient]:
-        """Those that are connected."""
-        seats = [link.ends[True] for link in self.links.values() if link.up]
-        return [seat for seat in seats if isinstance(seat, SimulatedClient)]
+        """Those that didn't leave."""
+        return [seat for seat in self.seats if isinstance(seat, SimulatedClient) and not seat.gone]
 
 
 class SimulatedWorker(Seat, Protocol):
@@ -279,9 +345,26 @@ class SimulatedWorker(Seat, Protocol):
     fails: Callable[[int, int], bool]
     crashes: Callable[[int, int], bool]
     deaf: Callable[[int, int], bool]
+    stores: Callable[[int, int], int]
+
+    @property
+    def wanted_slots(self) -> int:
+        """How many slots it shall have."""
 
     def die(self) -> None:
         """The process is killed."""
+
+    def lost(self) -> None:
+        """Its link is gone: what runs is ended, and the worker joins anew."""
+
+    def kill_slot(self, number: int) -> None:
+        """A slot's process is killed, where slots are processes."""
+
+    def stop_slot(self, number: int, seconds: float) -> None:
+        """A slot's process is stopped for a while, where slots are processes."""
+
+    def leave(self) -> None:
+        """Take nothing new, finish what runs, say so and end."""
 
     def scale(self, slots: int) -> None:
         """Have another number of slots."""

@@ -10,7 +10,7 @@ from twistcluster.core.ranges import RangeSet
 from twistcluster.core.scheduler import Scheduler
 from twistcluster.testing.link_invariants import check_links
 
-__all__ = ["check_scheduler"]
+__all__ = ["check_restored", "check_scheduler"]
 
 
 def check_scheduler(scheduler: Scheduler) -> None:
@@ -129,3 +129,29 @@ def _check_workers(scheduler: Scheduler) -> None:
     assert slots == scheduler.leasing.slots
     troubled = {worker for worker in scheduler.leasing.workers.values() if worker.suspect or worker.stopped}
     assert troubled == set(scheduler.leasing.troubled)
+
+
+def check_restored(before: Scheduler, after: Scheduler) -> None:
+    """Where all was written down before a scheduler died, the next one knows all of it.
+
+    Only what was to be cancelled while it ran is cancelled now.
+    """
+    assert set(before.jobs) == set(after.jobs), f"jobs {set(before.jobs) ^ set(after.jobs)} aren't those of before"
+    for key, job in before.jobs.items():
+        _check_restored(job, after.jobs[key])
+
+
+def _check_restored(before: Job, after: Job) -> None:
+    assert (before.count, list(before.failed)) == (after.count, list(after.failed))
+    # Items that were cancelled unseen have come, for who only reads of them.
+    assert before.arrived == after.arrived or (before.cancelled and before.arrived < after.arrived)
+    done = [job.spans.finished - len(job.failed) - len(job.cancelled) for job in (before, after)]
+    assert done[0] == done[1], f"{done[0]} items of {before.id} were done, {done[1]} are"
+    for start, stop in before.cancelled:
+        assert after.cancelled.overlap(start, stop) == [(start, stop)]
+    for start, stop in before.cancelling:
+        assert not after.spans.pending.overlap(start, stop), "what was to be cancelled runs again"
+    for start, stop in before.spans.waiting:
+        assert not after.spans.pending.overlap(start, stop), "what waited for others runs without them"
+    if before.over:
+        assert after.state == before.state

@@ -12,13 +12,21 @@ __all__ = ["Successes"]
 
 
 class Successes:
-    """What was reported first by whoever held the item."""
+    """What was reported first by whoever held the item.
+
+    Args:
+        scheduler: the one that hears it.
+        fates: what its journal had when it came: by job and item, what became of it, and its result.
+    """
 
     __slots__ = ("_first", "_scheduler")
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, fates: dict[int, dict[int, tuple[str, bytes]]] | None = None) -> None:
         self._scheduler = scheduler
         self._first: dict[Job, dict[int, bytes]] = {}
+        for key, found in (fates or {}).items():
+            job = scheduler.jobs[key]
+            self._first[job] = {index: value for index, (fate, value) in found.items() if fate == "done"}
 
     def said(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
         """A peer says something, and the scheduler hasn't heard it yet."""

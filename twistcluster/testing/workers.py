@@ -16,6 +16,7 @@ from twistcluster.wire.messages import (
     Crashed,
     ErrorInfo,
     Failure,
+    Goodbye,
     Heartbeat,
     Hello,
     Lease,
@@ -69,6 +70,7 @@ class LeaseWorker:
         self.free = slots
         self.queue: deque[HeldLease] = deque()
         self.alive = True
+        self.leaving = False
         self.inputs = Inputs()
         self.deaf: Callable[[int, int], bool] = lambda _job, _index: False
         self.running: dict[tuple[int, int], int] = {}
@@ -91,6 +93,8 @@ class LeaseWorker:
         match message:
             case Lease(lease=number, job=job, start=start, stop=stop):
                 self.queue.append(HeldLease(number, job, start, stop))
+                if self.leaving:
+                    self._give_back(number, 0)
                 self._start()
             case Revoke(lease=number, keep=keep):
                 self._give_back(number, keep)
@@ -108,6 +112,11 @@ class LeaseWorker:
             self.link.send(False, Heartbeat())
             self.cluster.clock.at(self.cluster.clock.now + BEAT_S, self.stalls.happen, self._beat, links)
 
+    @property
+    def wanted_slots(self) -> int:
+        """How many slots it shall have."""
+        return self.slots
+
     def scale(self, slots: int) -> None:
         """Have another number of slots; what runs in one that goes is finished first."""
         self.free += slots - self.slots
@@ -115,10 +124,36 @@ class LeaseWorker:
         self.link.send(False, SlotsChanged(slots, slots, 0, 0))
         self._start()
 
+    def kill_slot(self, number: int) -> None:
+        """Its slots are no processes."""
+
+    def stop_slot(self, number: int, seconds: float) -> None:
+        """Its slots are no processes."""
+
     def die(self) -> None:
         """The process is killed."""
         self.alive = False
         self.link.cut()
+
+    def leave(self) -> None:
+        """Take nothing new, finish what runs, say so and end."""
+        if self.alive and not self.leaving:
+            self.stalls.happen(self._leave)
+
+    def _leave(self) -> None:
+        self.leaving = True
+        self.free -= self.slots
+        self.slots = 0
+        self.link.send(False, SlotsChanged(0, 0, 0, 0, leaving=True))
+        for lease in list(self.queue):
+            self._give_back(lease.number, 0)
+        self._end_if_through()
+
+    def _end_if_through(self) -> None:
+        if self.alive and self.leaving and not self.running:
+            self.link.send(False, Goodbye())
+            self.alive = False
+            self.link.hang_up(right=True)
 
     def lost(self) -> None:
         """The scheduler closed the link: what runs is ended, and the worker joins anew."""
@@ -129,15 +164,17 @@ class LeaseWorker:
             self.links += 1
             self.link = SimulatedLink.nowhere(self.cluster.clock)
             self.queue.clear()
+            self.running.clear()
             self.free = self.slots
             self.inputs = Inputs()
+            self._end_if_through()
             self.cluster.clock.at(
                 self.cluster.clock.now + JOIN_S * self.cluster.random.random(), self.stalls.happen, self._join
             )
 
     def _join(self) -> None:
         if self.alive:
-            self.cluster.connect_again(self, self.slots)
+            self.cluster.connect_again(self)
 
     def _start(self) -> None:
         clock, seconds_of = self.cluster.clock, self.cluster.item_seconds
@@ -164,13 +201,14 @@ class LeaseWorker:
             error = ErrorInfo("raised", "ValueError", "no")
             self.link.send(False, Failure(lease.number, index, seconds, error))
         else:
-            value = f"{index} by {id(self)}, run {len(self.runs)}".encode()
+            value = f"{index} by {self.hello.process}, run {len(self.runs)}".encode()
             size = self.stores(lease.job, index)
-            name = b"%08x%08x" % (id(self) % (1 << 32), len(self.runs))
+            name = b"%.8b%08x" % (self.hello.process.encode(), len(self.runs))
             objects = [Stored(0, name, size)] if size else []
             self.link.send(False, Report(lease.number, index, 1, 0, seconds, objects=objects), (value,))
         self.runs.append((lease.job, index))
         self._start()
+        self._end_if_through()
 
     def _stop(self, number: int, start: int, stop: int) -> None:
         """Items were cancelled: give back what runs of them, and all of the lease that doesn't."""
@@ -184,6 +222,7 @@ class LeaseWorker:
                 self.free += 1
                 self.link.send(False, Released(number, index, index + 1))
         self._start()
+        self._end_if_through()
 
     def _give_back(self, number: int, keep: int) -> None:
         lease = next((held for held in self.queue if held.number == number), None)
