@@ -19,10 +19,6 @@ from twistcluster.client.launch import find, running_clusters, start_local
 
 NAME = "lab"
 DEADLINE_S = 90.0
-RECONNECTS = False
-"""Whether a client goes on by itself once its scheduler is back, and workers keep what isn't in the journal until it is.
-Where they don't, the test connects anew, by name, and a result that came in the moment before the scheduler was killed, too
-late for the journal, may be another one afterwards. So it may where a local cluster's one process is killed, in any case."""
 
 SIZES = [(0.0, 3000), (0.01, 300), (0.1, 40)]
 """Of the jobs of a round: seconds of an item, items."""
@@ -163,8 +159,6 @@ class Witness:
     def __init__(self):
         self.first = {}
         """By job and item."""
-        self._doubtful = set()
-        """Seen in the moment before the scheduler was killed."""
 
     def look(self, jobs):
         for name, job in jobs.items():
@@ -175,20 +169,8 @@ class Witness:
 
     def see(self, at, value):
         before = self.first.setdefault(at, value)
-        if before != value:
-            assert at in self._doubtful, f"{at} was {before}, and is {value}"
-            self.first[at] = value
-        if not RECONNECTS:  # else it may be what the client had from the scheduler before
-            self._doubtful.discard(at)
+        assert before == value, f"{at} was {before}, and is {value}"
         assert value[0] == at[1], f"{at} is {value}"
-
-    def certain(self):
-        """What the scheduler that runs has told."""
-        return set(self.first) - self._doubtful
-
-    def doubt(self, certain):
-        """The scheduler was killed; what is certain was in the journal."""
-        self._doubtful |= set(self.first) - certain
 
 
 class Round:
@@ -218,7 +200,6 @@ class Round:
             items = [(x, seconds) for x in range(count)]
             self._names[name] = count
             self._jobs[name] = self._cluster.options(name=name, max_crashes=50).map(nonce, items)
-        until(lambda: all(job.kept for job in self._jobs.values()), 30, "the journal")
 
     def run(self, kills):
         try:
@@ -256,41 +237,18 @@ class Round:
             self._processes.back()
             return
         self._go_on(float("inf"))
-        certain = None if RECONNECTS and kind == "scheduler" else self._certain()
-        pause = time.monotonic() + self._pick.uniform(0.0, 0.1)
-        until(lambda: time.monotonic() > pause)
+        self._witness.look(self._jobs)
         slots = slots_of(pid)
         send(pid, signal.SIGKILL)
         self._gone(pid)
+        self._processes.back()
         until(lambda: not any(map(runs, slots)), 15, "the end of its slots")
-        self._lost(certain)
 
     def _gone(self, pid):
         for child in self._processes.started:
             if child.pid == pid:
                 child.wait(15)
         until(lambda: not runs(pid), 15, f"the end of {pid}")
-
-    def _certain(self):
-        """Items that were seen and are in the journal, which is written in order."""
-        self._witness.look(self._jobs)
-        certain = self._witness.certain()
-        marker = self._cluster.options(name="marker", priority=100).map(abs, [1])
-        until(lambda: marker.kept, 30, "a commit")
-        return certain
-
-    def _lost(self, certain):
-        """The scheduler is gone: it is started again, and a client finds the jobs by their names."""
-        if not RECONNECTS:
-            until(self._over, 30, "the loss")
-            self._witness.look(self._jobs)
-        if certain is not None:
-            self._witness.doubt(certain)
-        self._processes.back()
-        if not RECONNECTS:
-            self._cluster.close(wait=False)
-            self._cluster = self._processes.connect()
-            self._jobs = {name: self._cluster.job(name) for name in self._names}
 
     def _go_on(self, now):
         for at, pid in self._stopped:
