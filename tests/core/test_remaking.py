@@ -215,5 +215,3 @@ def test_a_value_made_of_one_that_was_still_to_come_is_made_again_with_it():
     client.say(m.Drop([name(200)]))
     client.say(m.Release(2))
     assert len(desk.scheduler.objects) == 0
-
-

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, nothing_left_behind: None) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     chromium_or_skip()
     folder = tmp_path_factory.mktemp("lab")
     with Lab(folder) as lab:
