@@ -55,8 +55,6 @@ help:
 	$(call install,test$(comma)quickstart$(comma)bench$(comma)fast)
 
 comma := ,
-# Two tests at a time: many wait for processes. Each half keeps its order, and who is done first takes from the other.
-side_by_side := -n 2 --dist worksteal
 # As root, which one is in most containers, JupyterLab starts only if told to.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -75,7 +73,8 @@ test: .venv/test-ready
 	$(call stage,mypy --strict,$(BIN)/mypy)
 	$(call stage,import-linter,$(BIN)/lint-imports)
 	$(call stage,doc tests,$(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' twistcluster docs README.md)
-	$(call stage,tests,$(BIN)/python -m pytest tests $(side_by_side))
+	$(call stage,tests two at a time,$(BIN)/python -m pytest tests -m "not alone" -n 2 --dist worksteal)
+	$(call stage,tests that count what happens in a second,$(BIN)/python -m pytest tests -m alone)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -16,6 +16,9 @@ from twistcluster.jupyter.view import Phase, View
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.functions import dump_function
 
+# How many pictures a second there are is counted.
+pytestmark = pytest.mark.alone
+
 
 class FakeShell:
     def __init__(self) -> None:

@@ -45,6 +45,9 @@ play(feed, lambda number: float(number * number % 97), 10, batch=10)
 backend.plot_job(feed, histogram, None)
 """
 
+# How many pictures a second there are is counted.
+pytestmark = pytest.mark.alone
+
 
 def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
     deadline = time.monotonic() + timeout

@@ -45,7 +45,8 @@ PLOTTED = (
     "() => { const i = document.querySelector('.tc-plot img'); return i && i.complete && i.naturalWidth ? i.src : '' }"
 )
 
-pytestmark = pytest.mark.slow
+# How many pictures a second there are is counted.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
