@@ -21,7 +21,7 @@ from twistcluster.storage.folder import clear_dead
 
 MARK = "TWISTCLUSTER_TEST_SESSION"
 GRACE_SECONDS = 10.0
-TEMP = Path(tempfile.gettempdir())
+TEMPORARY = {Path(tempfile.gettempdir()), Path("/tmp")}
 SHARED_MEMORY = Path("/dev/shm")
 OTHERS = (".org.chromium", "sem.", "psm_", "joblib", "loky", "pym-")
 """What Chromium, multiprocessing and joblib leave in /dev/shm."""
@@ -37,32 +37,65 @@ def make_folders(parent: str, names: dict[str, str]) -> dict[str, str]:
     return {variable: str(path) for variable, path in made.items()}
 
 
+# ---- of the whole run -------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Looks before the first test and after the last one: what is there only then was forgotten by a test.
+
+    With pytest-xdist the process that hands the tests out looks; its workers, and what they start, inherit the mark.
+    """
+
+    def __init__(self) -> None:
+        self.left: list[str] = []
+        self._patch = pytest.MonkeyPatch()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        self._token = uuid.uuid4().hex
+        self._before = lying_about()
+        self._patch.setenv(MARK, self._token)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._patch.undo()
+        clear_dead()  # of clusters that tests killed: otherwise the next one to start does it
+        processes, paths = what_is_left(self._token, self._before)
+        self.left = [f"process {process.pid}: {told(process)}" for process in processes] + sorted(map(str, paths))
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if self.left:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.left:
+            terminalreporter.section("tests left behind", red=True)
+            terminalreporter.write("".join(f"  {each}\n" for each in self.left))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Watch(), "what tests leave behind")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Set up first and so torn down last: what still runs or lies about then was forgotten by a test."""
-    token = uuid.uuid4().hex
-    before = lying_about()
-    # Folders directly in /tmp and with short names: a socket's path has 107 bytes.
+def session_folders() -> Iterator[None]:
+    """Folders in the place of the user's, for what outlives a test."""
+    # Directly in /tmp and with short names: a socket's path has 107 bytes.
     parent = tempfile.mkdtemp(prefix="tct-", dir="/tmp")
-    patch = pytest.MonkeyPatch()
-    patch.setenv(MARK, token)
-    for variable, path in make_folders(parent, FOLDERS | SESSION_FOLDERS).items():
-        patch.setenv(variable, path)
-    yield
-    patch.undo()
-    clear_dead()  # of clusters that tests killed: otherwise the next one to start does it
-    processes, paths = what_is_left(token, before)
-    left = [f"process {process.pid}: {told(process)}" for process in processes] + sorted(map(str, paths))
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, path in make_folders(parent, FOLDERS | SESSION_FOLDERS).items():
+            patch.setenv(variable, path)
+        yield
     shutil.rmtree(parent, ignore_errors=True)
-    if left:
-        pytest.fail("tests left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+# ---- of one test --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
-def own_folders(nothing_left_behind: None) -> Iterator[None]:
+def own_folders(session_folders: None) -> Iterator[None]:
     """Each test's own runtime, Jupyter and state folders."""
     parent = tempfile.mkdtemp(prefix="tct-", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
@@ -72,9 +105,12 @@ def own_folders(nothing_left_behind: None) -> Iterator[None]:
     shutil.rmtree(parent, ignore_errors=True)
 
 
+# ---- what is left -------------------------------------------------------------------------------------------------------
+
+
 def lying_about() -> set[Path]:
     """Files and folders that could be ours, but stores of clusters that run: tests of ours may run beside these."""
-    found = set(TEMP.glob("twistcluster-*")) | set(Path("/tmp").glob("twistcluster-*"))
+    found = {path for folder in TEMPORARY for path in folder.glob("twistcluster-*")}
     if SHARED_MEMORY.is_dir():
         found |= {path for path in SHARED_MEMORY.iterdir() if not path.name.startswith(OTHERS)}
     return {path for path in found if not in_use(path)}

@@ -120,12 +120,14 @@ class Kernel:
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
 
-    def close(self) -> None:
+    def close(self, *, politely: bool = False) -> None:
+        """Politely it takes a second, like a notebook's shutdown; else the kernel is killed."""
         if self._stop.is_set():
             return
         self._stop.set()
         self._reader.join(5)
-        self.client.shutdown()
+        if politely:
+            self.client.shutdown()
         self.client.stop_channels()
-        self.manager.shutdown_kernel()
+        self.manager.shutdown_kernel(now=not politely)
         self.manager.cleanup_resources()

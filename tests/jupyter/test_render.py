@@ -107,24 +107,16 @@ def encoded(kind: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        Image.new("RGB", (300, 200)),
-        Image.new("RGBA", (300, 200)),
-        Image.new("P", (300, 200)),
-        Image.new("CMYK", (300, 200)),
-        Image.new("I;16", (300, 200)),
-        Image.new("1", (300, 200)),
-        encoded("JPEG"),
-        encoded("PNG"),
-        encoded("WEBP"),
-        bytearray(encoded("PNG")),
-        np.zeros((200, 300), np.uint8),
-        np.zeros((200, 300, 3), np.uint8),
-    ],
-    ids=str,
-)
+PICTURES = {
+    **{mode: Image.new(mode, (300, 200)) for mode in ("RGB", "RGBA", "P", "CMYK", "I;16", "1")},
+    **{kind: encoded(kind) for kind in ("JPEG", "PNG", "WEBP")},
+    "bytearray": bytearray(encoded("PNG")),
+    "grey array": np.zeros((200, 300), np.uint8),
+    "array": np.zeros((200, 300, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("value", PICTURES.values(), ids=PICTURES)
 def test_pictures_have_thumbnails(value: Any) -> None:
     assert is_picture(value)
     thumb = thumbnail(value)

@@ -105,6 +105,7 @@ def draw_points(ax: Any, new: list[Any], state: dict[str, Any]) -> None:
     ax.set_title(f"{state['n']} results")
 
 
+@pytest.mark.alone
 def test_a_gallery_fills_in_many_steps(stage: Stage) -> None:
     feed = FakeFeed(count=40)
     shown = Shown(stage, feed, None, live=True)
@@ -124,6 +125,7 @@ def test_a_gallery_fills_in_many_steps(stage: Stage) -> None:
     assert len(snapshot["tiles"]) == 40 and snapshot["errors"][0][0] == "item 3"
 
 
+@pytest.mark.alone
 def test_a_plot_without_a_widget_is_pictures(stage: Stage) -> None:
     feed = FakeFeed("measure-1", count=50)
     shown = Shown(stage, feed, draw_points, live=False)

@@ -125,6 +125,7 @@ def ended(kernel: Kernel) -> bool:
     return WIDGET not in last and "left" not in last["text/plain"] and " s" in last["text/plain"]
 
 
+@pytest.mark.alone
 def test_show_returns_at_once_and_the_view_goes_on(kernel: Kernel) -> None:
     begun = time.monotonic()
     ran = run(kernel, GALLERY.format(count=60, seconds=5))
@@ -142,6 +143,7 @@ def test_show_returns_at_once_and_the_view_goes_on(kernel: Kernel) -> None:
     assert base64.b64decode(last["image/png"]).startswith(b"\x89PNG")
 
 
+@pytest.mark.alone
 def test_without_a_front_end_it_goes_on_as_pictures(kernel: Kernel) -> None:
     run(kernel, GALLERY.format(count=60, seconds=6))
     until(lambda: ended(kernel))
@@ -161,6 +163,7 @@ def test_a_late_answer_brings_the_widget_back(kernel: Kernel) -> None:
     until(lambda: page.step() or len(page.frames) > 5)
 
 
+@pytest.mark.alone
 def test_frames_go_on_while_a_cell_runs_pure_python(kernel: Kernel) -> None:
     run(kernel, STEADY)
     page = FrontEnd(kernel)
@@ -257,6 +260,7 @@ def test_an_interrupt_of_a_waiting_show_is_a_detachment(kernel: Kernel) -> None:
     assert "Detached" in ran.error and "cluster.job('make_thumb-3')" in ran.error
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cell", [GALLERY, PLOT], ids=["gallery", "plot"])
 def test_under_nbclient_the_last_picture_is_saved(tmp_path: Path, cell: str) -> None:
     notebook = nbformat.v4.new_notebook()

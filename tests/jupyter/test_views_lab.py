@@ -45,11 +45,12 @@ PLOTTED = (
     "() => { const i = document.querySelector('.tc-plot img'); return i && i.complete && i.naturalWidth ? i.src : '' }"
 )
 
-pytestmark = pytest.mark.slow
+# How many pictures a second there are is counted.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, nothing_left_behind: None) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     chromium_or_skip()
     folder = tmp_path_factory.mktemp("lab")
     with Lab(folder) as lab:

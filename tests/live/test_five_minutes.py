@@ -38,7 +38,7 @@ class Notebook:
         return self.kernel.do(code)
 
     def close(self) -> None:
-        self.kernel.close()
+        self.kernel.close(politely=True)
         self.closed = True
 
     def value(self, expression: str) -> str:

@@ -79,6 +79,7 @@ def test_the_notebook_is_saved_without_outputs_and_explains_every_cell():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_the_quickstart_runs_headless_and_keeps_its_pictures(tmp_path):
     for library in ("skimage", "sklearn"):

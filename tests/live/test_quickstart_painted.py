@@ -46,6 +46,7 @@ SAMPLER = """
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_the_quickstart_is_painted_live_in_a_browser(tmp_path):
     for library in ("skimage", "sklearn"):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pathlib
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -41,6 +42,10 @@ def stop(slot: RealSlot, ordinal: int) -> dict[int, Any]:
     """Interrupt an item until the bite is through, as a worker does."""
     until(lambda: slot.words[RUNNING] == ordinal)
     slot.interrupt(ordinal)
+    while not select.select([slot.link], [], [], 0.02)[
+        0
+    ]:  # it may have met a line of ours, just before the item's first
+        slot.interrupt(ordinal)
     return slot.results()
 
 

@@ -9,18 +9,24 @@ import psutil
 import pytest
 
 from tests import tools
-from tests.tools import until
+from tests.tools import require_module, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# It looks into folders of its own: other tests may come and go beside this one.
 QUICK = """
+import pathlib
 import tests.surroundings
 tests.surroundings.GRACE_SECONDS = 0.2
+tests.surroundings.TEMPORARY = {pathlib.Path(__file__).parent / "temporary"}
+tests.surroundings.SHARED_MEMORY = pathlib.Path(__file__).parent / "memory"
 """
 
 
-def run_pytest(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, test: str, *more: str) -> subprocess.CompletedProcess[str]:
     """A test file of its own, in a pytest of its own."""
+    (folder / "temporary").mkdir()
+    (folder / "memory").mkdir()
     (folder / "conftest.py").write_text(QUICK)
     (folder / "test_it.py").write_text(test)
     return subprocess.run(
@@ -35,6 +41,7 @@ def run_pytest(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
             "no:cacheprovider",
             "-p",
             "tests.surroundings",
+            *more,
             "test_it.py",
         ],
         cwd=folder,
@@ -46,7 +53,15 @@ def run_pytest(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_process_that_is_left_is_told_and_ended(tmp_path):
+@pytest.fixture(params=["alone", "with workers"])
+def more(request):
+    if request.param == "alone":
+        return ()
+    require_module("xdist")
+    return "-n", "1"
+
+
+def test_a_process_that_is_left_is_told_and_ended(tmp_path, more):
     ran = run_pytest(
         tmp_path,
         """
@@ -58,6 +73,7 @@ def test_leaves():
     open("pid", "w").write(str(left.pid))
     left.returncode = 0  # so that Popen doesn't warn
 """,
+        *more,
     )
     assert ran.returncode == 1, ran.stdout
     assert "tests left behind" in ran.stdout and "time.sleep(600)" in ran.stdout
@@ -65,24 +81,15 @@ def test_leaves():
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 5, "its end")
 
 
-def test_a_folder_that_is_left_is_told(tmp_path):
-    ran = run_pytest(
-        tmp_path,
-        """
-import tempfile
-
-def test_leaves():
-    tempfile.mkdtemp(prefix="twistcluster-left-by-a-test-", dir="/tmp")
-""",
-    )
-    for left in Path("/tmp").glob("twistcluster-left-by-a-test-*"):
-        left.rmdir()
+@pytest.mark.parametrize("left", ["temporary/twistcluster-1000-lab", "memory/anything"])
+def test_a_folder_that_is_left_is_told(tmp_path, more, left):
+    ran = run_pytest(tmp_path, f"def test_leaves(): __import__('os').mkdir({left!r})", *more)
     assert ran.returncode == 1, ran.stdout
-    assert "twistcluster-left-by-a-test-" in ran.stdout
+    assert "tests left behind" in ran.stdout and str(tmp_path / left) in ran.stdout
 
 
-def test_who_leaves_nothing_passes(tmp_path):
-    ran = run_pytest(tmp_path, "def test_fine(tmp_path): pass")
+def test_who_leaves_nothing_passes(tmp_path, more):
+    ran = run_pytest(tmp_path, "def test_fine(tmp_path): pass", *more)
     assert ran.returncode == 0, ran.stdout
 
 

@@ -81,7 +81,8 @@ def clean_environment(folder: Path, requirement: str) -> str:
     subprocess.run([sys.executable, "-m", "venv", folder / "clean"], check=True, timeout=120)
     python = str(folder / "clean" / "bin" / "python")
     installed = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement],
+        # Without compiling: most of these thousands of files are never imported here.
+        [python, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", requirement],
         cwd=folder,
         env=clean_variables(),
         capture_output=True,
