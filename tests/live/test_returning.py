@@ -1,0 +1,438 @@
+"""A program whose named cluster dies goes on with it when it is back, or is told at once that it won't be."""
+
+import contextlib
+import gc
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import twistcluster as tc
+from tests.live.conftest import family, measured, runs
+from tests.tools import until
+from twistcluster.client import returning
+from twistcluster.client.launch import come_back, find, running_clusters
+
+DEADLINE_S = 60.0
+LARGE = 20_000
+PROMPT_S = 5.0
+
+
+class Local:
+    """A local cluster: its client starts it again."""
+
+    name = "lab"
+
+    def __init__(self, clusters, gate):
+        self._clusters = clusters
+        self._gate = gate
+        self._pid = clusters.local(self.name, 2).connection.pid
+
+    def kill(self):
+        """Its client lives, and doesn't find it until it is `back`."""
+        self._gate.clear()
+        pids = family(self._pid)
+        os.kill(self._pid, signal.SIGKILL)
+        until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+
+    def back(self):
+        """Let it come."""
+        self._gate.set()
+        self._pid = until(lambda: next((each.pid for each in running_clusters()), 0), 30, "the cluster")
+        self._clusters.pids.append(self._pid)
+
+
+class Standalone(Local):
+    """A scheduler that somebody starts again, with a worker that joins each."""
+
+    def __init__(self, clusters, gate):
+        self._clusters = clusters
+        self._gate = gate
+        self._scheduler, _ = clusters.scheduler(self.name)
+        clusters.worker(self.name, 2)
+
+    def kill(self):
+        self._gate.clear()
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def back(self):
+        self._scheduler, _ = self._clusters.scheduler(self.name)
+        self._gate.set()
+
+
+@pytest.fixture(autouse=True)
+def stores_apart(monkeypatch, tmp_path):
+    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
+    shared = tempfile.mkdtemp(dir="/dev/shm")
+    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    shutil.rmtree(shared)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """While it is clear, nobody in this process finds a cluster that died."""
+    opened = threading.Event()
+    opened.set()
+
+    def found(gone):
+        if not opened.is_set():
+            raise tc.ClusterUnreachable("the test keeps it away")
+        return come_back(gone)
+
+    monkeypatch.setattr(returning, "come_back", found)
+    return opened
+
+
+@pytest.fixture(params=[Local, Standalone])
+def lab(request, clusters, gate):
+    return request.param(clusters, gate)
+
+
+@pytest.fixture
+def cluster(lab):
+    cluster = tc.connect(lab.name)
+    cluster.wait_for_workers(1, slots=2, timeout=20)
+    yield cluster
+    cluster.close(wait=False)
+
+
+def away(cluster):
+    until(lambda: "looking for it" in repr(cluster), what="the loss of the link")
+
+
+def nonce(i):
+    time.sleep(0.01)
+    return i, uuid.uuid4().hex
+
+
+def slow(i):
+    time.sleep(0.02)
+    return i + 1
+
+
+def double(x):
+    return x * 2
+
+
+def seen(job):
+    return {i: job[i].result() for i in range(len(job)) if job[i].done()}
+
+
+def later(cluster, lab):
+    """Another client, when this one is gone."""
+    cluster.close(wait=False)
+    return tc.connect(lab.name)
+
+
+def interrupt_soon(seconds=0.3):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+# ---- it goes on ------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_goes_on_and_what_was_seen_of_it_stays(lab, cluster):
+    job = cluster.options(name="once").map(nonce, list(range(120)))
+    until(lambda: job.progress().done >= 30, DEADLINE_S)
+    first = seen(job)
+    lab.kill()
+    away(cluster)
+    first |= seen(job)
+    assert not job.done()
+    lab.back()
+    assert job.wait(DEADLINE_S) and job.state == "done"
+    results = job.results()
+    assert [i for i, _ in results] == list(range(120)) and len({mark for _, mark in results}) == 120
+    assert {i: results[i] for i in first} == first
+    again = later(cluster, lab)
+    assert again.job("once").results() == results
+    again.close(wait=False)
+
+
+def test_what_is_sent_and_asked_while_it_is_away_is_done_when_it_is_back(lab, cluster):
+    cluster.options(name="old").map(abs, [-1, -2]).results()
+    gc.collect()
+    lab.kill()
+    away(cluster)
+    late = cluster.options(name="late").submit(abs, -5)
+    lazy = cluster.options(name="lazy").map(double, (i for i in range(3000)))
+    reference = cluster.put(np.arange(LARGE))
+    total = cluster.submit(np.sum, reference)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [
+            pool.submit(lambda: cluster.status().pid),
+            pool.submit(lambda: cluster.job("old").results()),
+            pool.submit(lambda: sorted(row.label for row in cluster.jobs() if row.label in {"old", "late"})),
+        ]
+        assert not any(each.done() for each in [*asked, late, total])
+        lab.back()
+        pid, old, names = [each.result(DEADLINE_S) for each in asked]
+    assert (pid, old) == (find(lab.name).pid, [1, 2]) and "old" in names
+    assert late.result(DEADLINE_S) == 5 and total.result(DEADLINE_S) == sum(range(LARGE))
+    assert lazy.results() == [2 * i for i in range(3000)]
+
+
+def stored(store):
+    places = (pathlib.Path(store), pathlib.Path(store, "disk"))
+    return [path.name for place in places for path in place.iterdir() if len(path.name) == 32]
+
+
+def test_large_values_can_still_be_read_and_are_freed_when_nobody_asks(lab, cluster):
+    reference = cluster.put(np.arange(LARGE))
+    job = cluster.options(name="large").map(lambda i: np.full(LARGE, i), list(range(12)))
+    until(lambda: job.progress().done >= 3, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    assert reference.result()[-1] == LARGE - 1
+    lab.back()
+    assert [int(array[-1]) for array in job.results()] == list(range(12))
+    assert int(cluster.submit(lambda a: a[7], reference).result(DEADLINE_S)) == 7
+    assert reference.result()[-1] == LARGE - 1
+    store = find(lab.name).store
+    assert len(stored(store)) >= 13
+    until(lambda: job.kept, what="the journal")
+    job.forget()
+    del job, reference
+    gc.collect()
+    until(lambda: not stored(store), what="an empty store")
+
+
+def once_marked(path):
+    if not os.path.exists(path):  # noqa: PTH110 (runs in a slot)
+        raise ValueError("no mark yet")
+    return path
+
+
+def test_what_is_cancelled_and_retried_while_it_is_away_stays_so(lab, cluster, tmp_path):
+    marks = [str(tmp_path / f"mark{i}") for i in range(3)]
+    failing = cluster.options(name="failing").map(once_marked, marks)
+    assert failing.wait(DEADLINE_S) and len(failing.errors()) == 3
+    cut = cluster.options(name="cut").map(slow, list(range(2000)))
+    one = cluster.options(name="one", priority=-5).map(slow, list(range(20)))
+    until(lambda: cut.progress().done >= 5, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    for mark in marks:
+        pathlib.Path(mark).touch()
+    cut.cancel()
+    one[3].cancel()
+    failing.retry()
+    lab.back()
+    assert cut.wait(DEADLINE_S) and cut.state == "cancelled" and cut.progress().cancelled > 1500
+    assert failing.wait(DEADLINE_S) and failing.results() == marks and failing.state == "done"
+    assert one.wait(DEADLINE_S) and one.results("skip") == [i + 1 for i in range(20) if i != 3]
+    again = later(cluster, lab)
+    assert again.job("cut").state == "cancelled" and again.job("failing").results() == marks
+    assert [i for i in range(20) if again.job("one")[i].cancelled()] == [3]
+    again.close(wait=False)
+
+
+def test_chains_go_on_and_can_be_made_longer(lab, cluster):
+    inner = cluster.options(name="inner").map(slow, list(range(80)))
+    outer = cluster.options(name="outer").map(double, inner)
+    until(lambda: inner.progress().done >= 20, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    last = cluster.options(name="last").map(double, outer)
+    one = cluster.submit(lambda a, b: (a, b), inner[79], outer[0])
+    lab.back()
+    assert last.results() == [4 * i for i in range(1, 81)] and outer.results() == [2 * i for i in range(1, 81)]
+    assert one.result(DEADLINE_S) == (80, 2)
+
+
+def prints(i, path):
+    while i >= 20 and not os.path.exists(path):  # noqa: PTH110 (runs in a slot)
+        time.sleep(0.005)
+    print("item", i)
+    return i
+
+
+def test_what_items_print_is_there_once(lab, cluster, tmp_path):
+    path = str(tmp_path / "gate")
+    job = cluster.options(name="talk").map(prints, list(range(40)), [path] * 40)
+    until(lambda: job.progress().done >= 20, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    assert job.logs() == {i: f"item {i}\n" for i in range(20)}
+    lab.back()
+    until(lambda: "connected" in repr(cluster), 30, "its return")
+    assert job.logs() == {i: f"item {i}\n" for i in range(20)}
+    pathlib.Path(path).touch()
+    assert job.wait(DEADLINE_S) and job.logs() == {i: f"item {i}\n" for i in range(40)}
+    again = later(cluster, lab)
+    assert again.job("talk").logs() == {i: f"item {i}\n" for i in range(40)}
+    again.close(wait=False)
+
+
+PROGRAM = """
+import sys
+sys.path[:0] = [{root!r}]
+import twistcluster as tc
+from tests.live.test_returning import slow
+cluster = tc.connect("lab")
+job = cluster.options(name=sys.argv[1]).map(slow, list(range(150)))
+while job.progress().done < 10:
+    job[0].result()
+print("now", flush=True)
+input()
+print(job.results() == list(range(1, 151)), cluster.status().pid, flush=True)
+"""
+
+
+def test_two_programs_come_back_to_one_cluster(clusters):
+    pid = clusters.local(slots=2).connection.pid
+    root = str(pathlib.Path(__file__).resolve().parents[2])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", PROGRAM.format(root=root)]
+    with contextlib.ExitStack() as stack:
+        programs = [stack.enter_context(subprocess.Popen([*command, name], **pipes)) for name in "ab"]
+        assert [program.stdout.readline() for program in programs] == ["now\n"] * 2
+        pids = family(pid)
+        os.kill(pid, signal.SIGKILL)
+        said = [program.communicate("\n", timeout=DEADLINE_S)[0] for program in programs]
+    clusters.pids += [each.pid for each in running_clusters()]
+    assert not any(map(runs, pids))
+    (now,) = running_clusters()
+    assert now.pid != pid and said == [f"True {now.pid}\n"] * 2
+
+
+# ---- while it is away ------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_goes_on(lab, cluster, caplog):
+    job = cluster.options(name="slow").map(slow, list(range(200)))
+    until(lambda: job.progress().done >= 5, DEADLINE_S)
+    assert repr(cluster) == "<Cluster lab: connected>"
+    lab.kill()
+    away(cluster)
+    assert repr(cluster) == "<Cluster lab: looking for it>"
+    progress = job.progress()
+    assert progress.state == "running" and progress.running == 0
+    assert progress.waiting == "its cluster can't be reached: it goes on when that is back"
+    lab.back()
+    assert job.wait(DEADLINE_S) and job.progress().waiting == ""
+    assert repr(cluster) == "<Cluster lab: connected>"
+    said = [record.message for record in caplog.records if record.name == "twistcluster"]
+    assert "the link to the cluster 'lab' is lost (the other side is gone): looking for it" in said
+    assert "the cluster 'lab' is back: 1 job goes on" in said
+
+
+def test_an_interrupt_detaches_at_once_while_it_is_away(lab, cluster):
+    job = cluster.options(name="slow").map(slow, list(range(200)))
+    until(lambda: job.progress().done >= 5, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    for wait in (job.results, job.wait, job[199].result):
+        interrupt_soon()
+        began = time.monotonic()
+        with pytest.raises(tc.Detached, match="the work goes on"):
+            wait()
+        assert time.monotonic() - began < PROMPT_S
+    interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        cluster.status()
+    lab.back()
+    assert cluster.job("slow").results() == list(range(1, 201))
+
+
+def test_close_while_it_is_away_returns_at_once_and_says_what_is_open(lab, cluster):
+    job = cluster.options(name="slow").map(slow, list(range(200)))
+    until(lambda: job.progress().done >= 5 and job.kept, DEADLINE_S)
+    lab.kill()
+    away(cluster)
+    assert measured(cluster.close) < PROMPT_S
+    assert "closed" in repr(cluster)
+    until(job.done, what="the loss")
+    with pytest.raises(tc.ClusterUnreachable, match=r"closed here.*\n.*tc.connect\('lab'\)"):
+        job.results()
+    with pytest.raises(tc.ClusterUnreachable, match="was closed"):
+        cluster.submit(abs, 1)
+    if isinstance(lab, Standalone):
+        lab.back()
+    again = tc.connect(lab.name)
+    if not isinstance(lab, Standalone):
+        lab.back()
+    assert again.job("slow").results() == list(range(1, 201))
+    again.close(wait=False)
+
+
+# ---- the loss is told where nothing can come back --------------------------------------------------------------------
+
+
+def lost(job, cluster, words):
+    """Soon it is told why, by whatever is asked."""
+    until(job.done, what="the loss")
+    with pytest.raises(tc.ClusterUnreachable, match=words):
+        job.results()
+    with pytest.raises(tc.ClusterUnreachable, match=words):
+        cluster.submit(abs, 1)
+    with pytest.raises(tc.ClusterUnreachable, match=words):
+        cluster.status()
+    assert job.state == "failed" and "lost" in repr(cluster)
+
+
+def begun(cluster):
+    job = cluster.options(name="begun").map(slow, list(range(2000)))
+    until(lambda: job.progress().done >= 5, DEADLINE_S)
+    return job
+
+
+def test_a_named_cluster_that_keeps_nothing_is_lost_when_it_dies(clusters):
+    pid = clusters.local(slots=1, store=None).connection.pid
+    cluster = tc.connect("lab")
+    job = begun(cluster)
+    pids = family(pid)
+    os.kill(pid, signal.SIGKILL)
+    lost(job, cluster, "the other side is gone")
+    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+    cluster.close()
+
+
+def test_a_cluster_that_ended_in_good_order_is_not_looked_for(lab, cluster, clusters):
+    job = begun(cluster)
+    stop = clusters.command("main", "stop", lab.name, "--force")
+    assert stop.wait(30) == 0
+    lost(job, cluster, "it ended")
+    assert not running_clusters()
+
+
+def test_a_journal_that_was_damaged_meanwhile_is_told(clusters, gate):
+    lab = Local(clusters, gate)
+    cluster = tc.connect(lab.name)
+    job = begun(cluster)
+    until(lambda: job.kept, what="the journal")
+    journal = pathlib.Path(find(lab.name).journal)
+    lab.kill()
+    away(cluster)
+    with contextlib.closing(sqlite3.connect(journal)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    journal.write_bytes(b"x" * 4096 + journal.read_bytes()[4096:])
+    gate.set()
+    lost(job, cluster, r"it can't come back: .*move it")
+    cluster.close()
+
+
+def test_a_scheduler_that_stays_away_is_given_up_in_the_end(lab, cluster, monkeypatch):
+    monkeypatch.setattr(returning, "SEARCH_SECONDS", 0.5)
+    job = begun(cluster)
+    lab.kill()
+    with ThreadPoolExecutor(1) as pool:
+        away(cluster)
+        asked = pool.submit(cluster.status)
+        lost(job, cluster, r"for 0\.5 s it didn't come back \(the test keeps it away\)")
+        assert isinstance(asked.exception(DEADLINE_S), tc.ClusterUnreachable)
