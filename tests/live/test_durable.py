@@ -295,7 +295,7 @@ def test_the_store_of_a_killed_cluster_is_adopted_and_goes_with_the_last_stop(cl
         assert cluster.job("large").results() == [bytes([i]) * LARGE for i in range(8)]
         more = cluster.submit(lambda: bytes(LARGE)).result()
         assert more == bytes(LARGE)
-    assert not store.exists() and not disk.exists()
+    until(lambda: not store.exists() and not disk.exists(), 5, "the end of the store")
 
 
 def test_the_store_of_a_killed_cluster_is_cleared_once_its_journal_is_gone(clusters):
