@@ -187,6 +187,10 @@ def test_what_is_sent_and_asked_while_it_is_away_is_done_when_it_is_back(lab, cl
     assert lazy.results() == [2 * i for i in range(3000)]
 
 
+def in_journal(job):
+    return until(lambda: job.done() and job.kept, DEADLINE_S, "the end of a job in the journal")
+
+
 def stored(store):
     places = (pathlib.Path(store), pathlib.Path(store, "disk"))
     return [path.name for place in places for path in place.iterdir() if len(path.name) == 32]
@@ -196,7 +200,7 @@ def test_large_values_can_still_be_read_and_are_freed_when_nobody_asks(lab, clus
     reference = cluster.put(np.arange(LARGE))
     job = cluster.options(name="large").map(lambda i: np.full(LARGE, i), list(range(12)))
     # Of what is made and not told when slots end, something may lie there for a minute: so this is over before.
-    until(lambda: job.done() and job.kept, DEADLINE_S)
+    assert in_journal(job)
     lab.kill()
     away(cluster)
     assert reference.result()[-1] == LARGE - 1
@@ -207,7 +211,7 @@ def test_large_values_can_still_be_read_and_are_freed_when_nobody_asks(lab, clus
     assert reference.result()[-1] == LARGE - 1
     store = find(lab.name).store
     assert len(stored(store)) >= 13
-    until(lambda: job.kept, what="the journal")
+    assert in_journal(job)
     job.forget()
     del job, more, reference
     gc.collect()
@@ -377,6 +381,36 @@ def test_close_while_it_is_away_returns_at_once_and_says_what_is_open(lab, clust
         lab.back()
     assert again.job("slow").results() == list(range(1, 201))
     again.close(wait=False)
+
+
+def test_a_cluster_that_is_away_is_stopped_once_it_is_back(lab, cluster):
+    job = begun(cluster)
+    lab.kill()
+    away(cluster)
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(cluster.stop, force=True)
+        lab.back()
+        stopped.result(DEADLINE_S)
+    assert not running_clusters() and "closed" in repr(cluster)
+    until(job.done, what="the loss")
+    with pytest.raises(tc.ClusterUnreachable):
+        job.results()
+
+
+def test_a_stop_that_nobody_waits_for_any_more_is_not_said_later(lab, cluster, monkeypatch):
+    job = begun(cluster)
+    lab.kill()
+    away(cluster)
+    with monkeypatch.context() as patch:
+        patch.setattr("twistcluster.cluster.END_SECONDS", 0.3)
+        with pytest.raises(tc.ClusterUnreachable, match=r"nothing to stop.*close\(\) stops looking"):
+            cluster.stop(force=True)
+    interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        cluster.stop(force=True)
+    job.cancel()
+    lab.back()
+    assert job.wait(DEADLINE_S) and cluster.submit(abs, -1).result(DEADLINE_S) == 1
 
 
 # ---- the loss is told where nothing can come back --------------------------------------------------------------------
