@@ -164,6 +164,40 @@ def test_a_job_goes_on_and_what_was_seen_of_it_stays(lab, cluster):
     again.close(wait=False)
 
 
+def test_it_goes_on_after_one_kill_after_another(lab, cluster):
+    job = cluster.options(name="once").map(nonce, list(range(200)))
+    first = {}
+    for at in (20, 60, 100):
+        until(lambda at=at: job.progress().done >= at, DEADLINE_S)
+        first |= seen(job)
+        lab.kill()
+        away(cluster)
+        first |= seen(job)
+        lab.back()
+    assert job.wait(DEADLINE_S)
+    results = job.results()
+    assert {i: results[i] for i in first} == first
+    again = later(cluster, lab)
+    assert again.job("once").results() == results
+    again.close(wait=False)
+
+
+def test_a_generator_is_drawn_on_and_who_iterates_and_who_is_called_hears_all(lab, cluster):
+    job = cluster.options(name="lazy").map(slow, (i for i in range(150)))
+    futures, called = [cluster.submit(slow, i) for i in range(40)], []
+    for future in futures:
+        future.add_done_callback(lambda future: called.append(future.result()))
+    drawn = iter(job)
+    found = [next(drawn) for _ in range(20)]
+    lab.kill()
+    away(cluster)
+    lab.back()
+    found += drawn
+    assert found == list(range(1, 151))
+    assert sorted(future.result() for future in tc.as_completed(futures)) == list(range(1, 41))
+    until(lambda: sorted(called) == list(range(1, 41)), what="all calls")
+
+
 def test_what_is_sent_and_asked_while_it_is_away_is_done_when_it_is_back(lab, cluster):
     cluster.options(name="old").map(abs, [-1, -2]).results()
     gc.collect()
@@ -277,6 +311,9 @@ def test_what_items_print_is_there_once(lab, cluster, tmp_path):
     path = str(tmp_path / "gate")
     job = cluster.options(name="talk").map(prints, list(range(40)), [path] * 40)
     until(lambda: job.progress().done >= 20, DEADLINE_S)
+    # The journal is written in order: once this is in it, so is what was printed before.
+    marker = cluster.map(abs, [1])
+    until(lambda: marker.kept, what="the journal")
     lab.kill()
     away(cluster)
     assert job.logs() == {i: f"item {i}\n" for i in range(20)}
@@ -286,8 +323,9 @@ def test_what_items_print_is_there_once(lab, cluster, tmp_path):
     pathlib.Path(path).touch()
     assert job.wait(DEADLINE_S) and job.logs() == {i: f"item {i}\n" for i in range(40)}
     again = later(cluster, lab)
-    assert again.job("talk").results() == list(range(40))
-    assert again.job("talk").logs() == {i: f"item {i}\n" for i in range(40)}
+    found = again.job("talk")
+    assert found.results() == list(range(40))
+    assert found.logs() == {i: f"item {i}\n" for i in range(40)}
     again.close(wait=False)
 
 
