@@ -1,147 +1,39 @@
-"""A program whose named cluster dies goes on with it when it is back, or is told at once that it won't be."""
+"""A program whose named cluster dies goes on with it when it is back."""
 
 import contextlib
 import gc
 import os
 import pathlib
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import twistcluster as tc
+from tests.live import dying
 from tests.live.conftest import family, measured, runs
+from tests.live.dying import (
+    DEADLINE_S,
+    LARGE,
+    PROMPT_S,
+    Standalone,
+    away,
+    begun,
+    double,
+    interrupt_soon,
+    later,
+    nonce,
+    seen,
+    slow,
+)
 from tests.tools import until
-from twistcluster.client import returning
-from twistcluster.client.launch import come_back, find, running_clusters
+from twistcluster.client.launch import find, running_clusters
 
-DEADLINE_S = 60.0
-LARGE = 20_000
-PROMPT_S = 5.0
-
-
-class Local:
-    """A local cluster: its client starts it again."""
-
-    name = "lab"
-
-    def __init__(self, clusters, gate):
-        self._clusters = clusters
-        self._gate = gate
-        self._pid = clusters.local(self.name, 2).connection.pid
-
-    def kill(self):
-        """Its client lives, and doesn't find it until it is `back`."""
-        self._gate.clear()
-        pids = family(self._pid)
-        os.kill(self._pid, signal.SIGKILL)
-        until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
-
-    def back(self):
-        """Let it come."""
-        self._gate.set()
-        self._pid = until(lambda: next((each.pid for each in running_clusters()), 0), 30, "the cluster")
-        self._clusters.pids.append(self._pid)
-
-
-class Standalone(Local):
-    """A scheduler that somebody starts again, with a worker that joins each."""
-
-    def __init__(self, clusters, gate):
-        self._clusters = clusters
-        self._gate = gate
-        self._scheduler, _ = clusters.scheduler(self.name)
-        clusters.worker(self.name, 2)
-
-    def kill(self):
-        self._gate.clear()
-        self._scheduler.kill()
-        self._scheduler.wait()
-
-    def back(self):
-        self._scheduler, _ = self._clusters.scheduler(self.name)
-        self._gate.set()
-
-
-@pytest.fixture(autouse=True)
-def stores_apart(monkeypatch, tmp_path):
-    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield
-    shutil.rmtree(shared)
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    """While it is clear, nobody in this process finds a cluster that died."""
-    opened = threading.Event()
-    opened.set()
-
-    def found(gone):
-        if not opened.is_set():
-            raise tc.ClusterUnreachable("the test keeps it away")
-        return come_back(gone)
-
-    monkeypatch.setattr(returning, "come_back", found)
-    return opened
-
-
-@pytest.fixture(params=[Local, Standalone])
-def lab(request, clusters, gate):
-    return request.param(clusters, gate)
-
-
-@pytest.fixture
-def cluster(lab):
-    cluster = tc.connect(lab.name)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
-    yield cluster
-    cluster.close(wait=False)
-
-
-def away(cluster):
-    until(lambda: "looking for it" in repr(cluster), what="the loss of the link")
-
-
-def nonce(i):
-    time.sleep(0.01)
-    return i, uuid.uuid4().hex
-
-
-def slow(i):
-    time.sleep(0.02)
-    return i + 1
-
-
-def double(x):
-    return x * 2
-
-
-def seen(job):
-    return {i: job[i].result() for i in range(len(job)) if job[i].done()}
-
-
-def later(cluster, lab):
-    """Another client, when this one is gone."""
-    cluster.close(wait=False)
-    return tc.connect(lab.name)
-
-
-def interrupt_soon(seconds=0.3):
-    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
-
+cluster, gate, lab, stores_apart = dying.cluster, dying.gate, dying.lab, dying.stores_apart
 
 # ---- it goes on ------------------------------------------------------------------------------------------------------
 
@@ -333,7 +225,7 @@ PROGRAM = """
 import sys
 sys.path[:0] = [{root!r}]
 import twistcluster as tc
-from tests.live.test_returning import slow
+from tests.live.dying import slow
 cluster = tc.connect("lab")
 job = cluster.options(name=sys.argv[1]).map(slow, list(range(150)))
 while job.progress().done < 10:
@@ -449,70 +341,3 @@ def test_a_stop_that_nobody_waits_for_any_more_is_not_said_later(lab, cluster, m
     job.cancel()
     lab.back()
     assert job.wait(DEADLINE_S) and cluster.submit(abs, -1).result(DEADLINE_S) == 1
-
-
-# ---- the loss is told where nothing can come back --------------------------------------------------------------------
-
-
-def lost(job, cluster, words):
-    """Soon it is told why, by whatever is asked."""
-    until(job.done, what="the loss")
-    with pytest.raises(tc.ClusterUnreachable, match=words):
-        job.results()
-    with pytest.raises(tc.ClusterUnreachable, match=words):
-        cluster.submit(abs, 1)
-    with pytest.raises(tc.ClusterUnreachable, match=words):
-        cluster.status()
-    assert job.state == "failed" and "lost" in repr(cluster)
-
-
-def begun(cluster):
-    job = cluster.options(name="begun").map(slow, list(range(2000)))
-    until(lambda: job.progress().done >= 5, DEADLINE_S)
-    return job
-
-
-def test_a_named_cluster_that_keeps_nothing_is_lost_when_it_dies(clusters):
-    pid = clusters.local(slots=1, store=None).connection.pid
-    cluster = tc.connect("lab")
-    job = begun(cluster)
-    pids = family(pid)
-    os.kill(pid, signal.SIGKILL)
-    lost(job, cluster, "the other side is gone")
-    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
-    cluster.close()
-
-
-def test_a_cluster_that_ended_in_good_order_is_not_looked_for(lab, cluster, clusters):
-    job = begun(cluster)
-    stop = clusters.command("main", "stop", lab.name, "--force")
-    assert stop.wait(30) == 0
-    lost(job, cluster, "it ended")
-    assert not running_clusters()
-
-
-def test_a_journal_that_was_damaged_meanwhile_is_told(clusters, gate):
-    lab = Local(clusters, gate)
-    cluster = tc.connect(lab.name)
-    job = begun(cluster)
-    until(lambda: job.kept, what="the journal")
-    journal = pathlib.Path(find(lab.name).journal)
-    lab.kill()
-    away(cluster)
-    with contextlib.closing(sqlite3.connect(journal)) as file:
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    journal.write_bytes(b"x" * 4096 + journal.read_bytes()[4096:])
-    gate.set()
-    lost(job, cluster, r"it can't come back: .*move it")
-    cluster.close()
-
-
-def test_a_scheduler_that_stays_away_is_given_up_in_the_end(lab, cluster, monkeypatch):
-    monkeypatch.setattr(returning, "SEARCH_SECONDS", 0.5)
-    job = begun(cluster)
-    lab.kill()
-    with ThreadPoolExecutor(1) as pool:
-        away(cluster)
-        asked = pool.submit(cluster.status)
-        lost(job, cluster, r"for 0\.5 s it didn't come back \(the test keeps it away\)")
-        assert isinstance(asked.exception(DEADLINE_S), tc.ClusterUnreachable)
