@@ -22,9 +22,10 @@ from twistcluster.client.launch import Connection, find, running_clusters, start
 from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import reject_options
 from twistcluster.client.options import JobOptions
-from twistcluster.client.patience import answer_of, deadline_of, pause
+from twistcluster.client.patience import deadline_of, pause
 from twistcluster.client.quantities import count, memory_limit_bytes, seconds
 from twistcluster.client.references import Reference
+from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
@@ -331,10 +332,19 @@ class Cluster(Executor):
 
         Raises:
             ClusterBusy: they do, and it wasn't forced.
+            ClusterUnreachable: it couldn't be told, or didn't end.
         """
-        self._ask(StopCluster(force))
+        session = self._link.session
+        asked_until = time.monotonic() + END_SECONDS if session.away else None
+        try:
+            answer_to(session.ask(StopCluster(force)), asked_until)
+        except TimeoutError:
+            raise ClusterUnreachable(
+                f"the cluster {self.name!r} died, and isn't back: there is nothing to stop. What it accepted goes on when "
+                "its scheduler is started again; close() stops looking for it"
+            ) from None
         deadline = time.monotonic() + END_SECONDS
-        connection = self._link.session.connection
+        connection = session.connection
         while any(each.id == connection.id for each in running_clusters()):
             if time.monotonic() > deadline:
                 raise ClusterUnreachable(f"the cluster was told to end, but its process {connection.pid} still runs")
@@ -379,7 +389,7 @@ class Cluster(Executor):
         return Job(self._link.opener.map(fn, iterables, options), deadline)
 
     def _ask(self, question: Question) -> Answer:
-        answer, _ = answer_of(self._link.session.ask(question))
+        answer, _ = answer_to(self._link.session.ask(question))
         return answer
 
     def _status(self) -> ClusterStatus:

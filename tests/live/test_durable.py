@@ -44,7 +44,9 @@ class Local:
         self._clusters.pids.append(cluster.status().pid)
         return cluster
 
-    def kill(self):
+    def kill(self, cluster):
+        """With its client gone before: one that lives would go on (test_returning.py)."""
+        cluster.close(wait=False)
         kill(find(self.name).pid)
 
 
@@ -64,7 +66,8 @@ class Standalone(Local):
             self._start()
         return tc.connect(self.name)
 
-    def kill(self):
+    def kill(self, cluster):
+        cluster.close(wait=False)
         pids = family(self._worker.pid)
         self._scheduler.kill()
         self._scheduler.wait()
@@ -133,8 +136,7 @@ def test_a_map_of_mixed_results_goes_on_after_a_kill(lab):
     cluster = lab.connect()
     job = cluster.options(name="mixed").map(mixed, list(range(100)))
     until(lambda: job.progress().done >= 40)
-    lab.kill()
-    until(lambda: job.done(), what="the loss")
+    lab.kill(cluster)
     with closing(lab.connect()) as cluster:
         found = cluster.job("mixed")
         results = found.results(errors="return")
@@ -153,12 +155,12 @@ def test_what_was_recorded_does_not_change(lab):
     until(lambda: job.progress().done >= 30)
     first = seen(job)
     recorded(cluster)
-    lab.kill()
+    lab.kill(cluster)
     again = lab.connect()
     second = again.job("mixed").results()
     recorded(again)
     assert {i: second[i] for i in first} == first
-    lab.kill()
+    lab.kill(again)
     with closing(lab.connect()) as cluster:
         assert cluster.job("mixed").results() == second
         assert cluster.job("mixed").kept
@@ -197,7 +199,7 @@ def test_chains_futures_as_arguments_and_cancelled_items(lab, tmp_path):
     recorded(cluster)
     cancelled = [i for i in range(40) if cut[i].cancelled()]
     assert cancelled
-    lab.kill()
+    lab.kill(cluster)
     with closing(lab.connect()) as cluster:
         assert cluster.job("inner").results() == list(range(1, 61))
         assert cluster.job("outer").results() == [2 * i for i in range(1, 61)]
@@ -215,7 +217,7 @@ def test_a_second_kill_and_a_retry(lab):
     job = cluster.options(name="mixed").map(mixed, list(range(60)))
     for at in (10, 30):
         until(lambda at=at, job=job: job.progress().done >= at)
-        lab.kill()
+        lab.kill(cluster)
         cluster = lab.connect()
         job = cluster.job("mixed")
     job.wait(60)
@@ -284,7 +286,7 @@ def test_the_store_of_a_killed_cluster_is_adopted_and_goes_with_the_last_stop(cl
     recorded(cluster)
     store = pathlib.Path(find("lab").store)
     disk = (store / "disk").readlink()
-    lab.kill()
+    lab.kill(cluster)
     clusters.local("other")
     clear_dead()
     assert store.exists() and disk.exists()
@@ -299,7 +301,7 @@ def test_the_store_of_a_killed_cluster_is_adopted_and_goes_with_the_last_stop(cl
 def test_the_store_of_a_killed_cluster_is_cleared_once_its_journal_is_gone(clusters):
     lab = Local(clusters)
     store, journal = pathlib.Path(find("lab").store), pathlib.Path(find("lab").journal)
-    lab.kill()
+    kill(find(lab.name).pid)
     clear_dead()
     assert store.exists()
     for path in list(journal.parent.iterdir()):
@@ -346,9 +348,12 @@ def test_a_store_of_ones_own(clusters, tmp_path):
     job = cluster.options(name="mine").map(slow, list(range(50)))
     until(lambda: job.kept and job.progress().done >= 5)
     assert find("lab").journal == f"{place}/journal.db"
-    assert start(clusters, store=place).name == "lab"
+    again = start(clusters, store=place)
+    assert again.name == "lab"
     with pytest.raises(tc.OptionsDiffer, match="store="):
         start(clusters, store=str(tmp_path / "other"))
+    for each in (cluster, again):
+        each.close(wait=False)
     kill(find("lab").pid)
     with closing(start(clusters, store=place)) as cluster:
         assert cluster.job("mine").results() == list(range(1, 51))
@@ -383,6 +388,7 @@ def left(clusters):
     job.wait(30)
     recorded(cluster)
     connection = find("lab")
+    cluster.close(wait=False)
     kill(connection.pid)
     return pathlib.Path(connection.journal), pathlib.Path(connection.store)
 
@@ -449,7 +455,7 @@ def test_a_job_that_is_forgotten_is_in_the_journal_no_more(lab):
     assert job.results() == [1, 2], "what came here stays here"
     other.cancel()
     recorded(cluster)
-    lab.kill()
+    lab.kill(cluster)
     with closing(lab.connect()) as cluster:
         assert {row.label for row in cluster.jobs()} == {"kept", "marker"}
         with pytest.raises(tc.JobNotFound):
@@ -464,7 +470,7 @@ def test_after_a_reboot_large_values_are_made_again(clusters, tmp_path):
     job.wait(30)
     recorded(cluster)
     store = pathlib.Path(find("lab").store)
-    lab.kill()
+    lab.kill(cluster)
     for folder in ((store / "disk").readlink(), store):
         shutil.rmtree(folder, ignore_errors=True)
     with closing(lab.connect()) as cluster:
@@ -479,7 +485,7 @@ def test_after_a_reboot_a_value_that_cannot_be_made_again_is_told(clusters):
     late = cluster.options(name="late", priority=-5).map(slow_len, [bytes(LARGE)] * 3)
     recorded(cluster)
     store = pathlib.Path(find("lab").store)
-    lab.kill()
+    lab.kill(cluster)
     for folder in ((store / "disk").readlink(), store):
         shutil.rmtree(folder, ignore_errors=True)
     with closing(lab.connect()) as cluster:

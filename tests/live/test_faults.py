@@ -148,8 +148,8 @@ def test_a_stopped_slot_goes_on_where_it_was(shared, tmp_path):
 # ---- nodes -----------------------------------------------------------------------------------------------------------
 
 
-def two_workers(clusters):
-    scheduler, connection = clusters.scheduler(NAME)
+def two_workers(clusters, *options):
+    scheduler, connection = clusters.scheduler(NAME, *options)
     workers = [clusters.worker(NAME, 1) for _ in range(2)]
     cluster = tc.connect(NAME)
     cluster.wait_for_workers(2, slots=2, timeout=20)
@@ -195,7 +195,7 @@ def test_a_stopped_node_goes_on(clusters, tmp_path, which):
 
 
 def test_workers_join_the_scheduler_that_comes_after_a_killed_one(clusters):
-    scheduler, connection, workers, cluster = two_workers(clusters)
+    scheduler, connection, workers, cluster = two_workers(clusters, "--store", "none")
     job = cluster.map(time.sleep, [0.01] * 5000)
     scheduler.kill()
     with pytest.raises(tc.ClusterUnreachable, match="attaches again"):

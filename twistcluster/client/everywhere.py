@@ -10,8 +10,7 @@ from typing import Any
 from twistcluster.client.links import Tie
 from twistcluster.client.opening import function_name
 from twistcluster.client.outbox import Parts
-from twistcluster.client.patience import answer_of
-from twistcluster.client.requests import Step
+from twistcluster.client.requests import Step, answer_to
 from twistcluster.client.results import ItemFailure
 from twistcluster.wire.messages import Everywhere
 from twistcluster.wire.values import loads
@@ -33,7 +32,7 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
         context, blobs = link.contexts.current()
         parts = Parts(context, blobs)
         parts.blobs[digest] = blob
-        _, steps = answer_of(session.ask(Everywhere(context.digest, digest, once), parts))
+        _, steps = answer_to(session.ask(Everywhere(context.digest, digest, once), parts))
         return [*map(partial(_result, link, function_name(function)), steps)]
     except BaseException:
         if not once:

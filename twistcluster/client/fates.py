@@ -175,6 +175,14 @@ class Fates:
         """An item printed something."""
         self.outputs[index] = self.outputs.get(index, "") + text
 
+    def overcome(self) -> RangeSet:
+        """Items that failed, and were to run again since."""
+        found = RangeSet()
+        for each in self.arrivals:
+            if isinstance(each, ItemFailure) and each.index not in self.failures:
+                found.add(each.index, each.index + 1)
+        return found
+
     def standing(self) -> list[Arrival]:
         """What came and still holds: not the failures of items that were run again."""
         return [each for each in self.arrivals if not isinstance(each, ItemFailure) or each.index in self.failures]

@@ -21,9 +21,9 @@ from twistcluster.client.futures import Future
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
-from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
+from twistcluster.client.requests import answer_to
 from twistcluster.client.session import Session
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
@@ -174,7 +174,7 @@ class Opener:
                 record = JobRecord(session, number, "", name, shows_errors=False)
                 reply = session.adopt(record, name)
             try:
-                answer, _ = answer_of(reply)
+                answer, _ = answer_to(reply)
                 break
             except ClusterUnreachable:
                 session.shelf.over(record)
@@ -184,7 +184,7 @@ class Opener:
                 raise
         status = (answer.jobs or [])[0]
         record.adopted(status.id, status.label, status.count, status.age)
-        answer_of(session.ask(Status()))  # what is held of the job came before this answer
+        answer_to(session.ask(Status()))  # what is held of the job came before this answer
         return record
 
     # ---- inside ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from concurrent.futures import Future as Reply
 from typing import Final
 
 from twistcluster.client.outbox import Outbox, Parts
+from twistcluster.client.patience import answer_of
 from twistcluster.errors import (
     ClusterBusy,
     ClusterUnreachable,
@@ -30,7 +31,7 @@ from twistcluster.wire.messages import (
     StepDone,
 )
 
-__all__ = ["Answered", "Request", "Requests", "Step"]
+__all__ = ["Answered", "Request", "Requests", "Step", "answer_to"]
 
 _DECLINED: Final[dict[str, type[TwistclusterError]]] = {
     "busy": ClusterBusy,
@@ -56,6 +57,19 @@ class Step:
 Answered = tuple[Answer, list[Step]]
 
 
+def answer_to(reply: Reply[Answered], deadline: float | None = None) -> Answered:
+    """Wait for an answer. Who stops waiting takes the question back, if it wasn't sent yet.
+
+    Raises:
+        TimeoutError: there was no answer until `deadline`, on the monotonic clock.
+    """
+    try:
+        return answer_of(reply, deadline)
+    except (KeyboardInterrupt, TimeoutError):
+        reply.cancel()
+        raise
+
+
 class Request:
     """A question on its way.
 
@@ -72,6 +86,10 @@ class Request:
         self.sent = False
         self._message = message
         self._parts = parts
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for the answer; from here on the question can't be taken back."""
+        return self.reply.running() or self.reply.set_running_or_notify_cancel()
 
     def send(self, number: int, outbox: Outbox) -> None:
         """Ask."""
@@ -102,8 +120,10 @@ class Requests:
     def ask(self, request: Request) -> None:
         """Ask now, or when there is a link again."""
         number = next(self._numbers)
-        self._waiting[number] = request
-        if self._outbox.attached:
+        if not self._outbox.attached:
+            self._waiting[number] = request
+        elif request.wanted():
+            self._waiting[number] = request
             request.send(number, self._outbox)
 
     def lost(self) -> None:
@@ -116,6 +136,7 @@ class Requests:
 
     def resume(self) -> None:
         """There is a link again."""
+        self._waiting = {number: request for number, request in self._waiting.items() if request.wanted()}
         for number, request in self._waiting.items():
             request.steps.clear()
             request.send(number, self._outbox)
@@ -124,7 +145,8 @@ class Requests:
         """Nobody will answer any more."""
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
-            request.reply.set_exception(error)
+            if request.wanted():
+                request.reply.set_exception(error)
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,8 @@ def _held(record: JobRecord) -> HeldJob:
         printed = RangeSet()
         for index in fates.outputs:
             printed.add(index, index + 1)
-        return HeldJob(record.number, record.id, list(fates.known_ranges()), list(printed), record.count is not None)
+        known, failed = list(fates.known_ranges()), list(fates.overcome())
+        return HeldJob(record.number, record.id, known, list(printed), record.count is not None, failed)
 
 
 def offer(records: list[JobRecord], message: Resumed, outbox: Outbox) -> None:

@@ -33,7 +33,7 @@ from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.remade import Remade
-from twistcluster.client.requests import Answered, Request, Requests
+from twistcluster.client.requests import Answered, Request, Requests, answer_to
 from twistcluster.client.results import ItemFailure
 from twistcluster.client.returning import Search, held, offer
 from twistcluster.client.shelf import Shelf
@@ -268,7 +268,7 @@ class Session:
 
     def forget(self, record: JobRecord) -> None:
         """The cluster lets go of a job."""
-        answer_of(self.ask(ForgetJob(record.id)))
+        answer_to(self.ask(ForgetJob(record.id)))
 
     def over(self, record: JobRecord) -> None:
         """A job came to its end."""
@@ -501,10 +501,10 @@ class Session:
         request = Request(message, parts)
 
         def run() -> None:
-            if self.lost is not None:
-                request.reply.set_exception(self.lost)
-            else:
+            if self.lost is None:
                 self._requests.ask(request)
+            elif request.wanted():
+                request.reply.set_exception(self.lost)
 
         bridge.call(lambda: self._turn.run(run))
         return request.reply

@@ -88,7 +88,7 @@ class Unkept:
         """What became of all of a job's items is known here."""
         book = self.books.get(number)
         if book is not None:
-            book.over = True
+            book.over, book.retried = True, False
             if book.done_with:
                 del self.books[number]
 

@@ -204,22 +204,22 @@ def untold(job: Job, held: HeldJob) -> list[tuple[int, int]]:
 
 def seen(job: Job, held: HeldJob) -> int:
     """How many entries of a job's log a client was told that holds this: they are told in order."""
-    known, printed = RangeSet(), RangeSet()
-    for ranges, into in ((held.known, known), (held.printed, printed)):
+    known, printed, failed = RangeSet(), RangeSet(), RangeSet()
+    for ranges, into in ((held.known, known), (held.printed, printed), (held.failed, failed), (held.known, failed)):
         for start, stop in ranges:
             into.add(start, stop)
     for position, entry in enumerate(job.log.entries):
-        if not _told(entry.message, known, printed, closed=held.closed):
+        if not _told(entry.message, known, printed, failed, closed=held.closed):
             return position
     return len(job.log.entries)
 
 
-def _told(message: LogMessage, known: RangeSet, printed: RangeSet, *, closed: bool) -> bool:
+def _told(message: LogMessage, known: RangeSet, printed: RangeSet, failed: RangeSet, *, closed: bool) -> bool:
     match message:
         case Results():
             return _covers(known, message.first, message.first + message.count)
         case Failed():
-            return message.index in known
+            return message.index in failed
         case Cancelled():
             return all(_covers(known, start, stop) for start, stop in message.ranges)
         case Output():

@@ -416,6 +416,8 @@ class HeldJob(Message):
     """Items of which it was told what they printed."""
     closed: bool = False
     """It was told how many items there are."""
+    failed: list[tuple[int, int]] = []
+    """Items of which it was told that they failed, and that were to run again."""
 
 
 class Resume(Message, tag=True):

@@ -1,0 +1,141 @@
+"""Named clusters that die under a client that lives, which finds them again when the test lets it; and jobs for them."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+
+import pytest
+
+import twistcluster as tc
+from tests.live.conftest import family, runs
+from tests.tools import until
+from twistcluster.client import returning
+from twistcluster.client.launch import come_back, running_clusters
+
+DEADLINE_S = 60.0
+LARGE = 20_000
+PROMPT_S = 5.0
+
+
+class Local:
+    """A local cluster: its client starts it again."""
+
+    name = "lab"
+
+    def __init__(self, clusters, gate):
+        self._clusters = clusters
+        self._gate = gate
+        self._pid = clusters.local(self.name, 2).connection.pid
+
+    def kill(self):
+        """Its client lives, and doesn't find it until it is `back`."""
+        self._gate.clear()
+        pids = family(self._pid)
+        os.kill(self._pid, signal.SIGKILL)
+        until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+
+    def back(self):
+        """Let it come."""
+        self._gate.set()
+        self._pid = until(lambda: next((each.pid for each in running_clusters()), 0), 30, "the cluster")
+        self._clusters.pids.append(self._pid)
+
+
+class Standalone(Local):
+    """A scheduler that somebody starts again, with a worker that joins each."""
+
+    def __init__(self, clusters, gate):
+        self._clusters = clusters
+        self._gate = gate
+        self._scheduler, _ = clusters.scheduler(self.name)
+        clusters.worker(self.name, 2)
+
+    def kill(self):
+        self._gate.clear()
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def back(self):
+        self._scheduler, _ = self._clusters.scheduler(self.name)
+        self._gate.set()
+
+
+@pytest.fixture(autouse=True)
+def stores_apart(monkeypatch, tmp_path):
+    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
+    shared = tempfile.mkdtemp(dir="/dev/shm")
+    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    shutil.rmtree(shared)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """While it is clear, nobody in this process finds a cluster that died."""
+    opened = threading.Event()
+    opened.set()
+
+    def found(gone):
+        if not opened.is_set():
+            raise tc.ClusterUnreachable("the test keeps it away")
+        return come_back(gone)
+
+    monkeypatch.setattr(returning, "come_back", found)
+    return opened
+
+
+@pytest.fixture(params=[Local, Standalone])
+def lab(request, clusters, gate):
+    return request.param(clusters, gate)
+
+
+@pytest.fixture
+def cluster(lab):
+    cluster = tc.connect(lab.name)
+    cluster.wait_for_workers(1, slots=2, timeout=20)
+    yield cluster
+    cluster.close(wait=False)
+
+
+def away(cluster):
+    until(lambda: "looking for it" in repr(cluster), what="the loss of the link")
+
+
+def nonce(i):
+    time.sleep(0.01)
+    return i, uuid.uuid4().hex
+
+
+def slow(i):
+    time.sleep(0.02)
+    return i + 1
+
+
+def double(x):
+    return x * 2
+
+
+def seen(job):
+    return {i: job[i].result() for i in range(len(job)) if job[i].done()}
+
+
+def later(cluster, lab):
+    """Another client, when this one is gone."""
+    cluster.close(wait=False)
+    return tc.connect(lab.name)
+
+
+def interrupt_soon(seconds=0.3):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def begun(cluster):
+    job = cluster.options(name="begun").map(slow, list(range(2000)))
+    until(lambda: job.progress().done >= 5, DEADLINE_S)
+    return job
