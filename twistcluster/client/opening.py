@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
+from twistcluster.client.adopted import AdoptedRecord
 from twistcluster.client.batches import Batch, BatchRecord
 from twistcluster.client.context import ContextBook
 from twistcluster.client.feeding import Feed
@@ -28,7 +29,7 @@ from twistcluster.client.session import Session
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
-from twistcluster.wire.messages import OpenJob, Status, Stored
+from twistcluster.wire.messages import ListJobs, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
 __all__ = ["Opener", "function_name", "reject_options"]
@@ -161,8 +162,25 @@ class Opener:
 
     def find(self, name: str) -> JobRecord:
         """The newest job of this name, this client's own first; or the one of this id."""
-        own = self._session.shelf.find(name)
-        return self._adopt(name) if own is None else own
+        shelf = self._session.shelf
+        found = shelf.find(name)
+        if found is not None:
+            return found
+        held = shelf.adopted(name)
+        return self._adopt(name) if held is None else self._newest(name, held)
+
+    def _newest(self, name: str, held: JobRecord) -> JobRecord:
+        """A job of this name was looked up before: it, or the one that has the name now."""
+        session = self._session
+        try:
+            answer, _ = answer_of(session.ask(ListJobs(name)))
+        except ClusterUnreachable:
+            return held  # what is here already is of use
+        jobs = answer.jobs or []
+        if not jobs:  # forgotten there
+            return held
+        newest = next((job for job in jobs if job.yours), jobs[0])
+        return session.shelf.find(newest.id) or self._adopt(newest.id)
 
     def _adopt(self, name: str) -> JobRecord:
         """A job that another client sent, or this one in an earlier life."""
@@ -171,7 +189,7 @@ class Opener:
         while True:
             with self._lock:
                 number = session.next_number()
-                record = JobRecord(session, number, "", name, shows_errors=False)
+                record = AdoptedRecord(session, number, name)
                 reply = session.adopt(record, name)
             try:
                 answer, _ = answer_of(reply)
@@ -182,8 +200,7 @@ class Opener:
             except BaseException:
                 session.shelf.over(record)
                 raise
-        status = (answer.jobs or [])[0]
-        record.adopted(status.id, status.label, status.count, status.age)
+        record.found((answer.jobs or [])[0])
         answer_of(session.ask(Status()))  # what is held of the job came before this answer
         return record
 
