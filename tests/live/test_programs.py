@@ -126,6 +126,20 @@ def test_shutdown_cancels_on_request():
     assert all(future.done() for future in futures) and futures[-1].cancelled()
 
 
+def test_a_program_that_ends_without_close_is_silent():
+    cluster = tc.Cluster(name="lab", slots=1)
+    try:
+        done = run("""
+            import twistcluster as tc
+            cluster = tc.connect("lab")
+            print(cluster.submit(abs, -1).result())
+            job = cluster.map(abs, [-2])
+        """)
+        assert done.stdout == "1\n" and not done.stderr
+    finally:
+        cluster.stop(force=True)
+
+
 # ---- named clusters --------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,9 @@ jobs' numbers. Owns: that. Must not know: what comes back.
 import functools
 import inspect
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -22,7 +24,7 @@ from twistcluster.client.futures import Future
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
-from twistcluster.client.patience import answer_of
+from twistcluster.client.patience import answer_of, free
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.session import Session
@@ -41,6 +43,7 @@ KNOWN_BYTES: Final = 64 * KIB
 
 T = TypeVar("T")
 
+_openers: "weakref.WeakSet[Opener]" = weakref.WeakSet()
 _log = logging.getLogger("twistcluster")
 
 
@@ -58,6 +61,7 @@ class Opener:
         """The next one, made while nobody waits for it."""
         self._known: dict[bytes, Parts] = {}
         """By function, as long as the context is the same."""
+        _openers.add(self)
 
     def submit(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
         """Add a call to the open batch."""
@@ -203,6 +207,11 @@ class Opener:
         record.found((answer.jobs or [])[0])
         answer_of(session.ask(Status()))  # what is held of the job came before this answer
         return record
+
+    def forked(self) -> None:
+        """In a forked child: what was about to leave does so in the parent."""
+        free(self._lock)
+        self._batch = None
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -380,3 +389,11 @@ def _length(iterable: Any) -> int | None:
     if isinstance(iterable, JobFutures):
         return iterable.record.count
     return len(iterable) if _has_length(iterable) else None
+
+
+def _after_fork() -> None:
+    for opener in list(_openers):
+        opener.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

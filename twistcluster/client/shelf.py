@@ -15,6 +15,7 @@ from twistcluster.client.batches import BatchRecord
 from twistcluster.client.futures import Future
 from twistcluster.client.items import ItemRecord
 from twistcluster.client.lines import Line
+from twistcluster.client.patience import free
 from twistcluster.client.records import JobRecord
 from twistcluster.wire.limits import MIB
 
@@ -53,6 +54,12 @@ class Shelf:
     def get(self, number: int) -> JobRecord | None:
         """The job of this number, if anybody still holds it."""
         return self._open.get(number) or self._known.get(number)
+
+    def forked(self) -> None:
+        """In a forked child: threads that stayed in the parent may have held these locks."""
+        free(self._lock)
+        for record in self._known.values():
+            record.forked()
 
     def open(self) -> list[JobRecord]:
         """Those that aren't over."""
