@@ -388,6 +388,7 @@ class JobRecord(Flowing):
 
     def failed(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
         """An item failed for good."""
+        info = self.inputs.named(index, info)
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.name_of(index))
         with self.condition:
             if info.why == "input" and not buffers:
