@@ -6,6 +6,11 @@ import traceback
 import cloudpickle
 import pytest
 
+from tests.client.line import FakeLine
+from tests.client.opened import FakeStore
+from twistcluster.client.jobs import Job
+from twistcluster.client.records import JobRecord
+from twistcluster.client.references import Reference
 from twistcluster.jupyter.capture import capture
 from twistcluster.jupyter.cells import parse_everywhere_cell, parse_submit_cell
 from twistcluster.jupyter.expressions import parse_map, parse_submit
@@ -250,3 +255,45 @@ def test_a_traceback_shows_the_cells_own_lines():
         function(None)
     text = "".join(traceback.format_exception(caught.value))
     assert "line 3" in text and "b = a / 0" in text and "cluster submit cell" in text
+
+
+# ---- what stands for a value -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stand_ins():
+    line = FakeLine()
+    record = JobRecord(line, 1, "id-1", "f-1", count=2)
+    line.shelf.add(record)
+    return {"f": record.future(0), "j": Job(record), "r": Reference(line, FakeStore(), b"0" * 16, 10)}
+
+
+def passed(code, names):
+    call = capture(code, names)
+    return call.function, call.arguments
+
+
+def test_a_name_that_stands_for_a_value_is_an_argument(stand_ins):
+    names = {**stand_ins, "k": 3}
+    function, arguments = passed(parse_submit("[x + k + sum(f for f in r) for x in (lambda: j)()]"), names)
+    assert arguments == (stand_ins["j"], stand_ins["r"])
+    assert function([1, 2], (10, 20)) == [34, 35] and not set(stand_ins) & set(function.__globals__)
+    cell = "def total():\n    return sum(j) + f\nr = r * 2\ntotal() + r"
+    function, arguments = passed(parse_submit_cell("", cell), names)
+    assert arguments == (stand_ins["r"], stand_ins["f"], stand_ins["j"])
+    assert function(100, 10, [1, 2]) == 213
+
+
+def test_beside_a_maps_item_it_is_an_argument_and_for_its_condition_it_is_itself(stand_ins):
+    line = parse_map("(x, f) for x in range(3) if f is None or x")
+    function, arguments = passed(line.body, stand_ins)
+    assert arguments == (stand_ins["f"],) and function(1, 2) == (1, 2)
+    wanted = capture(line.condition, stand_ins, passes=False)
+    assert wanted.arguments == () and [wanted.function(x) for x in range(3)] == [0, 1, 2]
+
+
+def test_where_it_cannot_be_an_argument_the_error_says_what_to_do(stand_ins):
+    text = refused(capture, parse_everywhere_cell("", "model = j[0]"), stand_ins)
+    assert "everywhere can't wait for j, a Job" in text and "j_value = j.results()" in text
+    text = refused(capture, parse_submit_cell("", "def g():\n    global f\n    return f\ng()"), stand_ins)
+    assert "f is a Future" in text and "f_value = f.result()" in text and "take out: global f" in text

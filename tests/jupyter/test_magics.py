@@ -99,6 +99,22 @@ def test_items_that_are_none_are_an_error_in_words(started):
     assert "ZeroDivisionError" in raised and "twistcluster/jupyter" not in raised
 
 
+def test_references_futures_and_jobs_are_used_by_name(started):
+    started.do("import numpy as np\nref = cluster.put(np.arange(4))\nk = 1")
+    started.do("f2 = cluster.submit(np.arange, 3)\nj = cluster.map(np.arange, [2, 3])")
+    started.do("a = %cluster submit int(np.sum(ref)) + k\nb = %cluster submit int(f2.sum())")
+    started.do("c = %cluster submit [int(q.sum()) for q in j]")
+    assert started.value("a.result(), b.result(), c.result()") == "(7, 3, [1, 3])"
+    started.do(
+        "%%cluster submit -o d\ndef both():\n    return int(ref.sum() + f2.sum())\nj = [len(q) for q in j]\nboth(), j"
+    )
+    assert started.value("d.result()") == "(9, [2, 3])"
+    started.do("m = %cluster map (y, int(ref[y] + f2[0]), len(j)) for y in [1, 2]")
+    started.do("n = %cluster map int(ref[y]) for y in range(4) if y\no = %cluster map int(q[-1] + ref[-1]) for q in j")
+    assert started.value("m.results(), n.results(), o.results()") == "([(1, 1, 2), (2, 2, 2)], [1, 2, 3], [4, 5])"
+    assert "everywhere can't wait for ref" in message(started.run("%%cluster everywhere\ntable = ref"))
+
+
 def test_names_are_looked_up_when_the_line_runs(started):
     started.do("import time\ngo = 1\nfut = %cluster submit (time.sleep(0.3), go)[1]\ngo = 2")
     assert started.value("fut.result()") == "1"

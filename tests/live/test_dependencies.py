@@ -12,6 +12,7 @@ import pytest
 
 import twistcluster as tc
 from tests.tools import until
+from twistcluster.client import bridge
 
 DEADLINE_S = 30.0
 LARGE = 20_000
@@ -196,6 +197,23 @@ def test_a_failed_input_fails_what_waits_for_it_with_the_cause(cluster):
         assert isinstance(caught.value.__cause__.__cause__, tc.RemoteTraceback)
     assert last.results("skip") == over.results("skip") == [0, 1, 2, 4, 5]
     assert list(last.errors()) == [3] and last.errors()[3].why == "input"
+
+
+def test_of_several_submits_the_one_that_failed_is_named(cluster):
+    opened = threading.Event()
+    cluster.submit(abs, -1).result(DEADLINE_S)
+    bridge.call(lambda: opened.wait(DEADLINE_S))  # all that is submitted meanwhile leaves together
+    first, failed = cluster.submit(fail_at_three, 1), cluster.submit(fail_at_three, 3)
+    waits = cluster.submit(repr, failed)
+    further = cluster.submit(repr, waits)
+    opened.set()
+    for each in (waits, further):
+        with pytest.raises(tc.DependencyFailed) as caught:
+            each.result(DEADLINE_S)
+        assert str(caught.value).startswith(
+            f"{each.name}: it waits for {failed.name}: it failed with ValueError: three"
+        )
+    assert first.result() == 1
 
 
 def test_a_failure_that_was_there_before(cluster):

@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 
 from twistcluster.errors import ClusterUnreachable, TwistclusterError
 
-__all__ = ["call", "in_reactor_thread", "is_forked", "note", "reactor", "reply_of", "start"]
+__all__ = ["call", "ends", "in_reactor_thread", "is_forked", "note", "reactor", "refuse_if_forked", "reply_of", "start"]
 
 HANDSHAKE_SECONDS = 10.0
 CALLS_A_TURN = 1000
@@ -54,8 +54,7 @@ _note = ""
 def start() -> None:
     """Have the reactor run in its thread; does nothing if it runs."""
     global _started
-    if _forked:
-        raise _forked_error()
+    refuse_if_forked()
     if _started:
         return
     with _lock:
@@ -80,6 +79,17 @@ def is_forked() -> bool:
     return _forked
 
 
+def refuse_if_forked() -> None:
+    """Raise if this is a forked child: nothing comes here any more."""
+    if _forked:
+        raise _forked_error()
+
+
+def ends() -> bool:
+    """Whether the program ends, or its reactor: that closes all links."""
+    return not (threading.main_thread().is_alive() and _reactor.running)
+
+
 def in_reactor_thread() -> bool:
     """Whether the caller is on the reactor's thread, where nothing may wait."""
     return threading.get_ident() == _thread
@@ -88,7 +98,7 @@ def in_reactor_thread() -> bool:
 def call(function: Callable[[], object]) -> None:
     """Run `function` on the reactor's thread, soon and in order. From any thread."""
     global _awake
-    if _forked:
+    if _forked:  # asked here: a submit comes this way
         raise _forked_error()
     _box.append(function)
     if not _awake:

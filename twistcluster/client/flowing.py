@@ -15,6 +15,7 @@ from twistcluster.client.fates import Fates
 from twistcluster.client.inputs import Inputs
 from twistcluster.client.lines import Input, Line
 from twistcluster.client.passing import UNLIMITED, Passing, Place
+from twistcluster.client.patience import free
 from twistcluster.client.results import Segment
 
 __all__ = ["Flowing", "Reader"]
@@ -46,6 +47,10 @@ class Flowing:
     def is_over(self) -> bool:
         """Every item met its fate and no more will come, or nothing more will be known."""
         return self._ended is not None
+
+    def forked(self) -> None:
+        """In a forked child: see `Shelf.forked`."""
+        free(self._lock)
 
     # ---- who asks for its results ----------------------------------------------------------------------------------
 

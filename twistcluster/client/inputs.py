@@ -4,15 +4,22 @@ They are held until the item has its result, so that the cluster can still ask f
 cause is found. Owns: that. Must not know: how arguments are pickled, links.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from twistcluster.client.results import ItemFailure
+from twistcluster.wire.messages import ErrorInfo
 
 __all__ = ["ALL", "Inputs", "Node"]
 
 ALL: Final = -1
 """Of a job, as what is waited for: all its results."""
+
+_FAILED: Final = re.compile(r"it waits for (?P<label>.+?): item (?P<item>\d+) (?P<rest>.*)", re.DOTALL)
+"""So the scheduler says it."""
 
 Node = tuple[Any, int]
 """A job (a `JobRecord`) and one of its items, or `ALL`."""
@@ -54,6 +61,20 @@ class Inputs:
             self._nodes.clear()
             self.source = None
             self.sources = ()
+
+    def named(self, index: int, info: ErrorInfo) -> ErrorInfo:
+        """A failure's words, with the item that was waited for by its own name.
+
+        To the scheduler all submits of a turn are one job, which it calls by the first of them.
+        """
+        found = _FAILED.fullmatch(info.message) if info.why == "input" else None
+        if found is None:
+            return info
+        label, item, rest = found["label"], int(found["item"]), found["rest"]
+        for record, _ in self._nodes.get(index, ()):  # perhaps the failed one is further up, but in the same job
+            if record.label == label and item < (record.count or 0) and record.job_of(item) != label:
+                return replace(info, message=f"it waits for {record.job_of(item)}: it {rest}")
+        return info
 
     def finder(self, index: int) -> Callable[[], ItemFailure | None]:
         """Finds the failure of what an item waited for, if it is known here when somebody asks."""

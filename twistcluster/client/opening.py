@@ -7,12 +7,15 @@ jobs' numbers. Owns: that. Must not know: what comes back.
 import functools
 import inspect
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
+from twistcluster.client.adopted import AdoptedRecord
 from twistcluster.client.batches import Batch, BatchRecord
 from twistcluster.client.context import ContextBook
 from twistcluster.client.feeding import Feed
@@ -21,6 +24,7 @@ from twistcluster.client.futures import Future
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
+from twistcluster.client.patience import free
 from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.requests import answer_to
@@ -28,7 +32,7 @@ from twistcluster.client.session import Session
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB
-from twistcluster.wire.messages import OpenJob, Status, Stored
+from twistcluster.wire.messages import ListJobs, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
 __all__ = ["Opener", "function_name", "reject_options"]
@@ -40,6 +44,7 @@ KNOWN_BYTES: Final = 64 * KIB
 
 T = TypeVar("T")
 
+_openers: "weakref.WeakSet[Opener]" = weakref.WeakSet()
 _log = logging.getLogger("twistcluster")
 
 
@@ -57,6 +62,7 @@ class Opener:
         """The next one, made while nobody waits for it."""
         self._known: dict[bytes, Parts] = {}
         """By function, as long as the context is the same."""
+        _openers.add(self)
 
     def submit(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
         """Add a call to the open batch."""
@@ -161,8 +167,25 @@ class Opener:
 
     def find(self, name: str) -> JobRecord:
         """The newest job of this name, this client's own first; or the one of this id."""
-        own = self._session.shelf.find(name)
-        return self._adopt(name) if own is None else own
+        shelf = self._session.shelf
+        found = shelf.find(name)
+        if found is not None:
+            return found
+        held = shelf.adopted(name)
+        return self._adopt(name) if held is None else self._newest(name, held)
+
+    def _newest(self, name: str, held: JobRecord) -> JobRecord:
+        """A job of this name was looked up before: it, or the one that has the name now."""
+        session = self._session
+        try:
+            answer, _ = answer_to(session.ask(ListJobs(name)))
+        except ClusterUnreachable:
+            return held  # what is here already is of use
+        jobs = answer.jobs or []
+        if not jobs:  # forgotten there
+            return held
+        newest = next((job for job in jobs if job.yours), jobs[0])
+        return session.shelf.find(newest.id) or self._adopt(newest.id)
 
     def _adopt(self, name: str) -> JobRecord:
         """A job that another client sent, or this one in an earlier life."""
@@ -171,7 +194,7 @@ class Opener:
         while True:
             with self._lock:
                 number = session.next_number()
-                record = JobRecord(session, number, "", name, shows_errors=False)
+                record = AdoptedRecord(session, number, name)
                 reply = session.adopt(record, name)
             try:
                 answer, _ = answer_to(reply)
@@ -182,10 +205,14 @@ class Opener:
             except BaseException:
                 session.shelf.over(record)
                 raise
-        status = (answer.jobs or [])[0]
-        record.adopted(status.id, status.label, status.count, status.age)
+        record.found((answer.jobs or [])[0])
         answer_to(session.ask(Status()))  # what is held of the job came before this answer
         return record
+
+    def forked(self) -> None:
+        """In a forked child: what was about to leave does so in the parent."""
+        free(self._lock)
+        self._batch = None
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -363,3 +390,11 @@ def _length(iterable: Any) -> int | None:
     if isinstance(iterable, JobFutures):
         return iterable.record.count
     return len(iterable) if _has_length(iterable) else None
+
+
+def _after_fork() -> None:
+    for opener in list(_openers):
+        opener.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

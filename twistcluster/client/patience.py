@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future as Reply
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twistcluster.client import bridge
 from twistcluster.client.quantities import seconds
@@ -26,8 +26,9 @@ __all__ = [
     "await_until",
     "deadline_of",
     "detached",
+    "free",
     "pause",
-    "refuse_on_reactor_thread",
+    "refuse_to_wait",
     "wait_until",
 ]
 
@@ -54,18 +55,26 @@ def wait_until(
     ready: Callable[[], bool],
     timeout: float | str | None,
     interrupted: Callable[[], Detached],
+    *,
+    here: bool = False,
 ) -> bool:
     """Wait until `ready()`, which is asked with the condition held; False if the time was up before.
+
+    A forked child waits for nothing but what comes from its own threads (`here`).
 
     Raises:
         Detached: in place of a KeyboardInterrupt.
     """
+    if bridge.is_forked() and not here:
+        if not ready():  # without the condition: whoever held it may be a thread that stayed in the parent
+            bridge.refuse_if_forked()
+        return True
     main = threading.current_thread() is threading.main_thread()
     deadline = deadline_of(timeout)
     try:
         with condition:
             while not ready():
-                refuse_on_reactor_thread()
+                _refuse_on_reactor_thread()
                 rest = None if deadline is None else deadline - time.monotonic()
                 if rest is not None and rest <= 0:
                     return False
@@ -83,7 +92,7 @@ def answer_of(reply: "Reply[T]", deadline: float | None = None) -> T:
     """
     while True:
         if not reply.done():
-            refuse_on_reactor_thread()
+            refuse_to_wait()
         rest = LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))
         try:
             return reply.result(rest)
@@ -96,7 +105,7 @@ def answer_of(reply: "Reply[T]", deadline: float | None = None) -> T:
 
 def pause(duration: float) -> None:
     """Look again after a while."""
-    refuse_on_reactor_thread()
+    refuse_to_wait()
     time.sleep(duration)
 
 
@@ -105,6 +114,7 @@ async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], Non
 
     `subscribe` answers with what ends the subscription. Cancelling this only ends the wait.
     """
+    bridge.refuse_if_forked()
     loop = asyncio.get_running_loop()
     woken = loop.create_future()
 
@@ -138,8 +148,19 @@ async def await_until(subscribe: Callable[[Callable[[], None]], Callable[[], Non
         unsubscribe()
 
 
-def refuse_on_reactor_thread() -> None:
-    """Raise if the caller is on the reactor's thread: what it would wait for could never come."""
+def refuse_to_wait() -> None:
+    """Raise if what the caller would wait for could never come: in a forked child, and on the reactor's thread."""
+    bridge.refuse_if_forked()
+    _refuse_on_reactor_thread()
+
+
+def free(lock: Any) -> None:
+    """In a forked child: let nobody wait for a thread that stayed in the parent, and held this lock."""
+    lock._at_fork_reinit()  # noqa: SLF001 (as logging and concurrent.futures do: it stays the same lock)
+
+
+def _refuse_on_reactor_thread() -> None:
+    """Raise on the reactor's thread."""
     if bridge.in_reactor_thread():
         raise TwistclusterError(
             "waiting on the reactor's thread would stop what is waited for: "

@@ -388,6 +388,7 @@ class JobRecord(Flowing):
 
     def failed(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
         """An item failed for good."""
+        info = self.inputs.named(index, info)
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.name_of(index))
         with self.condition:
             if info.why == "input" and not buffers:
@@ -435,17 +436,6 @@ class JobRecord(Flowing):
             self._running = running
             self._waiting = waiting
         self._changed(over=False)
-
-    def adopted(self, id: str, label: str, count: int | None, age: float) -> None:  # noqa: A002
-        """The scheduler told what it knows of a job of another client."""
-        with self.condition:
-            self.id = id
-            self.label = label
-            self._opened -= age
-            if count is not None:
-                self.count = count
-            over = self._notify()
-        self._changed(over)
 
     def input_ended(self, count: int, error: BaseException | str = "") -> None:
         """No items come after the first `count`."""

@@ -33,7 +33,7 @@ from twistcluster.wire.references import (
     whole_value,
 )
 
-__all__ = ["Collector", "JobFutures", "Met", "Reference", "Store", "job_of"]
+__all__ = ["Collector", "JobFutures", "Met", "Reference", "Store", "job_of", "stands_for_value"]
 
 T = TypeVar("T")
 Call = tuple[Any, ...]
@@ -317,6 +317,11 @@ def job_of(iterable: object, line: Line) -> JobRecord | None:
         return None
     record = iterable._record  # noqa: SLF001
     return record if record.line is line and not isinstance(record, ItemRecord) else None
+
+
+def stands_for_value(value: object) -> bool:
+    """Whether an item that this is an argument of sees something else: a result, results, or what was put."""
+    return type(value) in {Future, Job, Reference}
 
 
 def _original(future: Future[Any]) -> Future[Any]:

@@ -249,6 +249,7 @@ class Session:
 
     def forked(self) -> None:
         """In a forked child: let go of the socket (its number stays taken, as others will close it once more)."""
+        self.shelf.forked()
         wire: Any = self._link.transport
         if self.lost is None and wire is not None:
             nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -438,15 +439,13 @@ class Session:
         """The link is gone."""
         if link is not self._link or self.lost is not None:
             return
-        if self._search is not None:
-            if not self._welcome.called:
-                self._welcome.errback(ClusterUnreachable(f"the link to {self.connection.name!r} is gone: {reason}"))
-                return
-        elif not (self._outbox.unkept.on and not self._closing):
+        if bridge.ends() or (self._search is None and (self._closing or not self._outbox.unkept.on)):
             self._closing = self._closing or reason
             self._gone(self._lost_error())
-            return
-        self._away(reason)
+        elif self._search is not None and not self._welcome.called:
+            self._welcome.errback(ClusterUnreachable(f"the link to {self.connection.name!r} is gone: {reason}"))
+        else:
+            self._away(reason)
 
     def on_paused(self, link: Channel) -> None:
         """Nothing is held back: what was packed is in memory anyway."""

@@ -10,10 +10,12 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
+from twistcluster.client.adopted import AdoptedRecord
 from twistcluster.client.batches import BatchRecord
 from twistcluster.client.futures import Future
 from twistcluster.client.items import ItemRecord
 from twistcluster.client.lines import Line
+from twistcluster.client.patience import free
 from twistcluster.client.records import JobRecord
 from twistcluster.wire.limits import MIB
 
@@ -52,6 +54,12 @@ class Shelf:
     def get(self, number: int) -> JobRecord | None:
         """The job of this number, if anybody still holds it."""
         return self._open.get(number) or self._known.get(number)
+
+    def forked(self) -> None:
+        """In a forked child: threads that stayed in the parent may have held these locks."""
+        free(self._lock)
+        for record in self._known.values():
+            record.forked()
 
     def open(self) -> list[JobRecord]:
         """Those that aren't over."""
@@ -96,9 +104,20 @@ class Shelf:
                     self._futures.popitem(last=False)
 
     def find(self, name: str) -> JobRecord | None:
-        """The newest job or future (as a job of one item) of this name, or the job of this id."""
+        """This client's newest job or future (as a job of one item) of this name, or the job of this id, whoever sent it.
+
+        A name that another client gave is the scheduler's to tell: it may have been given again.
+        """
         found = self._find(name)
         return ItemRecord(self._line, found.name, found) if isinstance(found, Future) else found
+
+    def adopted(self, name: str) -> AdoptedRecord | None:
+        """The newest job of this name that another client sent, of those that somebody here holds."""
+        with self._lock:
+            records = [each for each in self._known.values() if isinstance(each, AdoptedRecord)]
+        return max(
+            (each for each in records if each.id and each.label == name), key=lambda each: each.opened, default=None
+        )
 
     def _find(self, name: str) -> JobRecord | Future[Any] | None:
         with self._lock:
@@ -106,13 +125,16 @@ class Shelf:
             for record in records:
                 if name == record.id:
                     return record
+                if isinstance(record, AdoptedRecord):
+                    continue
                 if isinstance(record, BatchRecord):  # its label is that of its first call, which has the results
                     future = record.find(name)
                     if future is not None:
                         return future
                 elif name == record.label:
                     return record
-            return self._futures.get(name)
+            kept = self._futures.get(name)
+            return None if kept is None or isinstance(kept._owner, AdoptedRecord) else kept  # noqa: SLF001 (the other half of it)
 
     def _claim(self, record: JobRecord) -> None:
         if self._unclaimed.pop(record.number, None) is not None:

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any, Final, TextIO
 
-from twistcluster.client.patience import detached
+from twistcluster.client.patience import detached, refuse_to_wait
 from twistcluster.client.quantities import duration_text
 from twistcluster.client.views import DrawFunction, JobFeed, Progress
 from twistcluster.wire.messages import ErrorInfo
@@ -43,6 +43,7 @@ class TerminalBackend:
         unsubscribe = feed.subscribe(bar)
         try:
             while not bar.finished():
+                refuse_to_wait()
                 bar.draw(self._columns())
                 bar.woken.wait(REDRAW_SECONDS)
         except KeyboardInterrupt:

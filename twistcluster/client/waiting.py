@@ -56,7 +56,7 @@ def wait(
                 return True
             return len(ends.came) == len(asked)
 
-        wait_until(ends.condition, ready, timeout, lambda: _interrupted(asked))
+        wait_until(ends.condition, ready, timeout, lambda: _interrupted(asked), here=ends.here)
         done = set(ends.came)
     return DoneAndNotDone(done, {each for each in asked if each not in done})
 
@@ -68,7 +68,13 @@ def as_completed(fs: Iterable[Waitable], timeout: float | str | None = None) -> 
     with _Ends(asked) as ends:
         for told in range(len(asked)):
             rest = None if deadline is None else deadline - time.monotonic()
-            if not wait_until(ends.condition, lambda: len(ends.came) > told, rest, lambda: _interrupted(asked)):  # noqa: B023
+            if not wait_until(
+                ends.condition,
+                lambda: len(ends.came) > told,  # noqa: B023 (asked before `told` changes)
+                rest,
+                lambda: _interrupted(asked),
+                here=ends.here,
+            ):
                 raise WaitTimeout(f"{len(asked) - told} of {len(asked)} aren't done after {timeout} s; they go on")
             yield ends.came[told]
 
@@ -84,6 +90,8 @@ class _Ends:
     def __init__(self, asked: list[Waitable]) -> None:
         self.condition = threading.Condition()
         self.came: list[Waitable] = []
+        self.here = not any(isinstance(each, (Job, Future)) for each in asked)
+        """All of them come from other executors of this program."""
         self._asked = asked
         self._revokes: deque[Any] = deque()
 

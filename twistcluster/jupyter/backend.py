@@ -91,6 +91,8 @@ class JupyterBackend:
             lambda: view.phase is Phase.FINISHED,
             None,
             lambda: detached(label, f"cluster.job({label!r})"),
+            # Of a job that is over, only this process's own stage is waited for.
+            here=view.feed.progress().state not in {"pending", "running"},
         )
 
 

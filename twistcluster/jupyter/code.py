@@ -11,7 +11,7 @@ import hashlib
 import linecache
 import symtable
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 __all__ = ["Code", "asynchronous", "build", "free_names", "function", "register_source", "unused_name"]
@@ -47,10 +47,15 @@ class Code:
         digest = hashlib.blake2b(self.source.encode(), digest_size=4).hexdigest()
         return f"<cluster {self.kind} {digest}>"
 
-    def parameters(self, values: Mapping[str, object]) -> list[str]:
-        """The parameters that it has beside its own, where these names have values."""
+    def parameters(self, values: Mapping[str, object], inputs: Collection[str] = ()) -> list[str]:
+        """The parameters that it has beside its own, where these names have values, and `inputs` are to be passed."""
         names = [] if self.assigns else [name for name in self.early if name in values]
+        names += [name for name in inputs if name not in names]
         return names or ([self.spare] if self.spare else [])
+
+    def declares_global(self, name: str) -> bool:
+        """Whether it says itself that this name is global."""
+        return any(isinstance(node, ast.Global) and name in node.names for node in ast.walk(self.tree))
 
 
 def function(
@@ -115,14 +120,14 @@ def register_source(filename: str, source: str) -> None:
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
 
 
-def build(code: Code, values: Mapping[str, object]) -> types.FunctionType:
-    """The function, with these values as its globals.
+def build(code: Code, values: Mapping[str, object], inputs: Collection[str] = ()) -> types.FunctionType:
+    """The function, with these values as its globals, but `inputs`, which are parameters of it.
 
     It belongs to `__main__`, so that it travels by value, as the functions of a notebook do.
     """
     register_source(code.filename, code.source)
     tree = copy.deepcopy(code.tree)
-    parameters = code.parameters(values)
+    parameters = code.parameters(values, inputs)
     tree.args.args += [ast.arg(arg=name) for name in parameters]
     ast.fix_missing_locations(tree)
     module = ast.Module(body=[tree], type_ignores=[])

@@ -6,10 +6,11 @@ errors are shown.
 A submitted expression is a job of one item, so that `%cluster jobs`, `cancel`, `errors` and the rest find it by its name.
 """
 
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twistcluster.client.futures import Future
 from twistcluster.cluster import ClusterOptions, Job
@@ -22,6 +23,10 @@ from twistcluster.jupyter.session import Session
 from twistcluster.jupyter.texts import count_of, kind_of
 
 __all__ = ["CELL_WORK", "LINE_WORK", "Typed", "Work"]
+
+
+LISTED: Final = 1_000_000
+"""Items of a map whose number is looked at, though another argument goes with each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ def _map(session: Session, request: Request, typed: Typed) -> Job[Any]:
     __tracebackhide__ = True
     line = parse_map(request.rest)
     body = capture(line.body, typed.names, session.elsewhere)
-    wanted = capture(line.condition, typed.names).function if line.condition else None
+    wanted = capture(line.condition, typed.names, passes=False).function if line.condition else None
     options = _options(session, request)
-    job = options.map(body.function, _filtered(_items(line.items, typed.names), wanted))
+    items = _filtered(_items(line.items, typed.names), wanted)
+    job = options.map(body.function, items, *(_for_each(items, value) for value in body.arguments))
     _out(session, request, job)
     if request.has("wait"):
         job.show(wait=True)
@@ -86,6 +92,13 @@ def _items(code: types.CodeType, names: dict[str, Any]) -> Iterable[Any]:
         what = f"map wants items after `in`, such as a list; {kind_of(items)} has none."
         raise GrammarError(f"{what}\nFor example: {COMMANDS['map'].example}") from None
     return items
+
+
+def _for_each(items: Iterable[Any], value: object) -> Iterable[Any]:
+    """The same argument for each of these; it has a length where a list of it is no burden."""
+    if isinstance(items, Sized) and not isinstance(items, Job) and len(items) <= LISTED:
+        return [value] * len(items)
+    return itertools.repeat(value)
 
 
 def _filtered(items: Iterable[Any], wanted: Callable[[Any], Any] | None) -> Iterable[Any]:
