@@ -56,8 +56,7 @@ def test_a_slow_reader_of_a_mixed_map_holds_the_inner_source_back(cluster, sourc
     assert most <= 500
     assert cluster.job(inner.id).progress().done <= 500
     results.close()
-    for row in cluster.jobs():
-        cluster.job(row.id).cancel()
+    until(lambda: stored(cluster) == 0, what="an empty store: both are cancelled")
 
 
 def test_a_mixed_map_of_jobs_ends_right_however_it_is_read(cluster):
@@ -94,4 +93,36 @@ def test_two_iterators_over_a_dropped_lazy_job_get_everything_each(cluster):
     assert [int(a[0]) for a in slow] == [*range(1, 150)]
     del fast, slow
     gc.collect()
+    until(lambda: stored(cluster) == 0, what="an empty store")
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["alone", "chained"])
+def test_an_endless_source_that_nobody_reads_any_more_is_pulled_no_more(chained):
+    pulled = []
+    with tc.Cluster(slots=2) as cluster:
+        jobs = [cluster.map(made, counted(10**9, pulled))]
+        if chained:
+            jobs = [cluster.map(lambda a: a + 1, jobs.pop())]
+        for a in jobs.pop():
+            assert int(a[0]) == int(chained)
+            break
+    assert len(pulled) < 2000
+
+
+def test_what_is_not_read_is_given_back(cluster):
+    """By who breaks off, only waits, or forgets."""
+    for a in cluster.map(made, [*range(100)]):
+        assert int(a[0]) == 0
+        break
+    cluster.map(made, [*range(100, 200)]).wait()
+    job = cluster.map(made, [*range(50)])
+    job.wait()
+    job.forget()
+    assert int(job.results()[7][0]) == 7
+    del job, a
+    until(lambda: stored(cluster) == 0, what="an empty store")
+    job = cluster.map(made, [*range(50)])
+    job.wait()
+    job.forget()
+    del job
     until(lambda: stored(cluster) == 0, what="an empty store")

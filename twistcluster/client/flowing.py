@@ -115,11 +115,11 @@ class Flowing:
         gone: list[Flowing] = []
         looked: list[Flowing] = [self]
         for each in looked:  # grows meanwhile; a source comes again after each of its followers
-            passings = [other.passing for other in gone]
-            if each in gone or each.is_over or each.stays or each.passing.is_wanted(passings) or not each.is_lazy:
-                continue
-            gone.append(each)
-            looked += each.inputs.sources
+            passing = each.passing
+            if not (passing.abandoned or each.is_over or each.stays or passing.is_wanted) and each.is_lazy:
+                passing.abandoned = True
+                gone.append(each)
+                looked += each.inputs.sources
         return gone
 
     def hurry(self, *, ending: bool = False) -> None:
@@ -161,6 +161,13 @@ class Flowing:
         with self.condition:
             self.passing.had(follower, start, stop)
 
+    def follower_ended(self, follower: "Flowing") -> None:
+        """A job that draws on this one is over, perhaps before this one is: then as if somebody left who iterated."""
+        self.had_by(follower, 0, UNLIMITED)
+        if not self.is_over:
+            self.passing.broken_off = True
+            self.let_go()
+
     def _have(self, start: int, stop: int) -> None:
         """These of its items won't run again."""
         if self.inputs.source is None:  # else the scheduler has what they need
@@ -179,7 +186,7 @@ class Flowing:
         self.inputs.ended(again=again)
         for each in sources:
             if not again:
-                self._line.soon(functools.partial(each.had_by, self, 0, UNLIMITED))
+                self._line.soon(functools.partial(each.follower_ended, self))
             self._line.soon(each.look_for_room)
 
 

@@ -92,6 +92,7 @@ class Passing:
         "_fed",
         "_readers",
         "_shares",
+        "abandoned",
         "awaited",
         "broken_off",
         "busy",
@@ -107,7 +108,9 @@ class Passing:
         self.ending = False
         """The same, but only because the program is done with its cluster: he wants nothing of this job."""
         self.broken_off = False
-        """Somebody who iterated left before its end."""
+        """Somebody who iterated, or a job that it fed, left before its end."""
+        self.abandoned = False
+        """It was cancelled for that: nobody can ask for anything of it."""
         self.busy = 0
         """How many of its items were seen to run at once."""
         self._fates = fates
@@ -124,11 +127,11 @@ class Passing:
         """How many of its items are finished."""
         return self._fates.known
 
-    def is_wanted(self, gone: "list[Passing]") -> bool:
-        """Whether anybody may ask for anything of it, beside the jobs that are gone."""
-        if self.claims or self.awaited or self._readers:
-            return True
-        return any(each not in gone for each in self.followers())
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody may ask for anything of it."""
+        wanted = self.claims or self.awaited or self._readers
+        return bool(wanted) or any(not each.abandoned for each in self.followers())
 
     # ---- who needs its results -------------------------------------------------------------------------------------
 
