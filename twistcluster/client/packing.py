@@ -279,7 +279,7 @@ class Puller:
         fixed = self._packer.fixer(self._handing)  # some sources fill the same array again and again
         self._began = time.monotonic()
         try:
-            iterator = iter(self._items)
+            iterator = chain(self._items)  # a zip that has ended would ask its first source again, which may block
             self._items = ()  # the iterator holds what it needs
             while room := self._may_pull():
                 block = min(block * GROWTH, self._packer.block_items, room)
