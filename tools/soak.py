@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default %(default)g)")
     parser.add_argument("--seed", type=int, help="of what is killed (another each time)")
     options = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell without job control started this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     with tempfile.TemporaryDirectory() as folder:
         tally = Path(folder, "tally")
@@ -65,7 +68,7 @@ def wait(children: list["subprocess.Popen[bytes]"], deadline: float) -> bool:
 def end(child: "subprocess.Popen[bytes]") -> None:
     """As Ctrl-C would: pytest then ends what its tests started."""
     if child.poll() is None:
-        child.send_signal(2)
+        child.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(60)
         child.kill()

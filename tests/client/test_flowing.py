@@ -2,6 +2,7 @@
 
 import gc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from twistcluster import errors
 from twistcluster.client.jobs import Job
 from twistcluster.client.passing import UNLIMITED
 from twistcluster.client.records import JobRecord
-from twistcluster.wire.messages import ErrorInfo, Stored
+from twistcluster.wire.messages import Cancel, ErrorInfo, Stored
 
 MIB = 1024 * 1024
 LARGE = 40 * MIB
@@ -251,3 +252,156 @@ def test_many_maps_over_the_same_jobs_are_looked_at_once_each(session):
     results = [iter(Job(each)) for each in (first, second)]
     assert inner.passing.room(12) == 20 and results, "as many as before the first result, however many are between"
     end(*session.shelf.open())
+
+
+# ---- who breaks off --------------------------------------------------------------------------------------------------
+
+
+def cancelled(session):
+    session.turn()
+    return [message.job for message, _ in session.sent if isinstance(message, Cancel)]
+
+
+@pytest.mark.parametrize("end", ["iterator first", "job first"])
+def test_a_lazy_job_that_its_last_reader_broke_off_is_cancelled(session, end):
+    record = session.map(abs, endless())
+    things = [iter(Job(record)), Job(record)]
+    gc.collect()
+    source = record.input
+    assert source.lazy
+    record.succeeded(0, plain(1))
+    assert next(things[0]) == 1
+    if end == "job first":
+        things.reverse()
+    del things[0]
+    assert cancelled(session) == [] and not source._stopped
+    del things[0]
+    assert cancelled(session) == [record.number] and source._stopped
+    assert isinstance(record.input_error, errors.Cancelled)
+    end_all(session)
+
+
+def test_so_are_the_lazy_ones_that_only_feed_it(session):
+    inner = session.map(abs, endless())
+    other = session.map(abs, endless())
+    read_elsewhere = iter(Job(other))
+    outer = session.map(abs, Job(session.map(pow, Job(inner), Job(other))))
+    results = iter(Job(outer))
+    del results
+    assert sorted(cancelled(session)) == [1, 3, 4]
+    del read_elsewhere
+    assert sorted(cancelled(session)) == [1, 2, 3, 4]
+    end_all(session)
+
+
+def test_one_whose_results_another_job_wants_goes_on(session):
+    inner = session.map(abs, endless())
+    outer = session.map(abs, Job(inner))
+    results = iter(Job(inner))
+    del results
+    assert cancelled(session) == [] and not outer.is_over
+    end_all(session)
+
+
+def test_one_that_fed_a_shorter_job_is_cancelled_at_its_end(session):
+    inner = session.map(abs, endless())
+    outer = session.map(pow, Job(inner), [1, 2])
+    assert cancelled(session) == []
+    inner.succeeded(0, plain(1, 1, 1))
+    until(lambda: outer.count == 2, what="the end of its input")
+    outer.succeeded(0, plain(1, 1))
+    assert outer.is_over and cancelled(session) == [inner.number]
+    end_all(session)
+
+
+def wait_interrupted(record):
+    record.interrupted()
+
+
+def ask_for_an_item(record):
+    assert not record.future(5).done()
+
+
+@pytest.mark.parametrize("then", [wait_interrupted, ask_for_an_item], ids=["interrupted", "awaited"])
+def test_one_that_somebody_counts_on_goes_on(session, then):
+    record = session.map(abs, endless())
+    results = iter(Job(record))
+    then(record)
+    del results
+    gc.collect()
+    assert cancelled(session) == []
+    end_all(session)
+
+
+def test_one_that_was_named_or_never_read_goes_on(session):
+    named = iter(Job(session.map(abs, endless(), name="mine")))
+    never_read = Job(session.map(abs, endless()))
+    plain_list = iter(Job(session.map(abs, [1, 2, 3])))
+    del named, never_read, plain_list
+    assert cancelled(session) == []
+    end_all(session)
+
+
+def test_it_is_cancelled_while_the_end_of_all_jobs_is_awaited(session):
+    """As the end of a `with` block does: the source has no end."""
+    record = session.map(abs, endless())
+    results = iter(Job(record))
+    record.hurry(ending=True)
+    assert record.passing.room(1000) == UNLIMITED and cancelled(session) == []
+    del results
+    assert cancelled(session) == [record.number]
+    end_all(session)
+
+
+def end_all(session):
+    end(*session.shelf.open())
+
+
+# ---- a small store ---------------------------------------------------------------------------------------------------
+
+
+def sized(record, first, count, nbytes):
+    for index in range(first, first + count):
+        stored = Stored(0, index.to_bytes(16, "big"), nbytes)
+        record.succeeded(index, replace(framed([index]), objects=(stored,)))
+
+
+@pytest.fixture
+def small(line):
+    line.values = SimpleNamespace(capacity=64 * MIB)
+    return record_of(line)
+
+
+def test_in_a_small_store_a_quarter_may_wait_and_an_eighth_is_kept_behind(small):
+    results = iter(Job(small))
+    sized(small, 0, 7, 2 * MIB)
+    assert 0 < small.passing.room(0) <= 8
+    sized(small, 7, 1, 2 * MIB)
+    assert small.passing.room(0) == 0
+    for _ in range(8):
+        next(results)
+    small.input_ended(8)
+    assert next(results, None) is None and held(small) == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(("nbytes", "items"), [(MIB, 15), (6 * MIB, 2), (15 * MIB, 2)])
+def test_so_many_items_are_on_their_way_as_a_quarter_holds(small, nbytes, items):
+    results = iter(Job(small))
+    sized(small, 0, 1, nbytes)
+    assert small.passing.room(0) == items and results
+
+
+def test_slots_that_were_seen_to_work_are_given_work(small):
+    results = iter(Job(small))
+    assert small.passing.room(0) == 4, "nobody knows how large results will be"
+    small.goes_on(4, "")
+    assert small.passing.room(4) == 4, "there may be more slots"
+    small.goes_on(6, "")
+    sized(small, 0, 1, 15 * MIB)
+    assert small.passing.room(0) == 6 and results
+
+
+def test_a_small_store_does_not_hold_small_results_back(small):
+    results = iter(Job(small))
+    small.succeeded(0, plain(1))
+    assert small.passing.room(0) == UNLIMITED and results

@@ -320,3 +320,23 @@ def test_what_was_stored_and_will_not_be_packed_is_let_go(stored):
     pack.let_go(items)
     with pytest.raises(ObjectGone):
         store.parts(name)
+
+
+def test_where_room_is_scarce_few_items_are_pulled_before_the_first_result(pull):
+    puller, sink = pull(range(100), first_items=4, room=lambda unfinished: 6 - unfinished)
+    until(lambda: len(sink.values) == 6, what="4, then up to 8, but no more than there is room for")
+    puller.finished(2)
+    until(lambda: len(sink.values) == 8)
+
+
+def test_a_zip_is_not_asked_again_after_its_end(pull):
+    asked = []
+
+    def source():
+        for number in range(10):
+            asked.append(number)
+            yield number
+
+    _, sink = pull(zip(source(), [1, 2], strict=False))
+    until(lambda: sink.end)
+    assert asked == [0, 1, 2]

@@ -1,10 +1,17 @@
 import gc
+from dataclasses import replace
+from types import SimpleNamespace
 
-from tests.client.line import FakeLine, plain
+import pytest
+
+from tests.client.line import FakeLine, framed, plain
 from twistcluster.client import shelf as room
 from twistcluster.client.adopted import AdoptedRecord
+from twistcluster.client.jobs import Job
 from twistcluster.client.records import JobRecord
-from twistcluster.wire.messages import JobStatus
+from twistcluster.wire.messages import JobStatus, Stored
+
+MIB = 1024 * 1024
 
 
 def job(line, number, label="f-1", count=1):
@@ -76,3 +83,68 @@ def test_a_future_somebody_stopped_waiting_for_is_found():
     future = job(line, 1, "train").future(0)
     line.shelf.keep(future)
     assert line.shelf.find(future.name) is not None
+
+
+def large(record, nbytes):
+    """Its only result, in the store."""
+    record.succeeded(0, replace(framed([record.number]), objects=(Stored(0, bytes(16), nbytes),)))
+
+
+def there(line, *numbers):
+    gc.collect()
+    return [number for number in numbers if line.shelf.get(number) is not None]
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(0, 64 * MIB), (1 << 40, 64 * MIB), (64 * MIB, 8 * MIB)])
+def test_large_results_that_nobody_claims_take_little_of_the_store(capacity, most):
+    line = FakeLine()
+    line.values = SimpleNamespace(capacity=capacity)
+    large(job(line, 1), most)
+    assert there(line, 1) == [1]
+    large(job(line, 2), most + 1)
+    assert there(line, 1, 2) == [1], "the last one too goes if it alone is larger"
+    job(line, 3).succeeded(0, plain("small"))
+    large(job(line, 4), most // 2)
+    assert there(line, 1, 3, 4) == [3, 4]
+    large(job(line, 5), most // 2)
+    assert there(line, 3, 4, 5) == [3, 4, 5]
+
+
+@pytest.mark.parametrize("nbytes", [MIB, 500 * MIB])
+def test_what_was_forgotten_goes_with_its_job(nbytes):
+    line = FakeLine()
+    large(job(line, 1), nbytes)
+    line.shelf.keep(job(line, 2))
+    large(line.shelf.get(2), nbytes)
+    line.shelf.keep(job(line, 3).future(0))
+    large(line.shelf.get(3), nbytes)
+    for number in there(line, 1, 2, 3):
+        held = Job(line.shelf.get(number))
+        line.shelf.forget(line.shelf.get(number))
+        assert there(line, number) and held._record.fates.stored, "what came here stays with who holds it"
+        del held
+        assert not there(line, number)
+
+
+def test_an_interrupted_job_is_found_until_it_is_taken_however_large_it_is():
+    line = FakeLine()
+    record = job(line, 1)
+    record.interrupted()
+    large(record, 500 * MIB)
+    del record
+    large(job(line, 2, "g-1"), 64 * MIB)
+    assert there(line, 1, 2) == [1, 2]
+    assert line.shelf.find("f-1") is line.shelf.get(1)
+    line.shelf.fetched(line.shelf.get(1))
+    assert there(line, 1, 2) == [2]
+
+
+def test_interrupted_jobs_are_bounded_in_number(monkeypatch):
+    monkeypatch.setattr(room, "KEPT_JOBS", 2)
+    line = FakeLine()
+    for number in range(1, 5):
+        record = job(line, number)
+        record.interrupted()
+        large(record, 500 * MIB)
+        del record
+    assert there(line, 1, 2, 3, 4) == [3, 4]

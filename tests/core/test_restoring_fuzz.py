@@ -88,7 +88,13 @@ class Desk(Table):
             jobs.append(m.HeldJob(number, name, known))
         peer = self.peers[seat]
         self.look(self.scheduler.received(peer, m.Resume(jobs), (), self.now), said_by=peer)
-        for known in self.resumed.pop(seat).jobs:
+        answer = self.resumed.pop(seat)
+        for name in set(held.values()) - {
+            held[known.job] for known in answer.jobs
+        }:  # it is gone with all that was told
+            told.pop(name, None)
+            self.seen = {at: fate for at, fate in self.seen.items() if at[0] != name}
+        for known in answer.jobs:
             for message, buffers in told.get(held[known.job], {}).values():
                 first, stop = _items(message)
                 if any(a < stop and first < b for a, b in known.untold):

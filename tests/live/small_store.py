@@ -108,6 +108,16 @@ def full(cluster):
     assert [float(future.result()[0]) for future in kept] == list(range(8))
 
 
+def loop(cluster):
+    """Read bit by bit, slowly or fast: only a handful of results is there at once, however many there are."""
+    for count, nbytes, pause in ((100, 2 * MIB, 0.02), (30, 8 * MIB, 0), (30, 20 * MIB, 0.05)):
+        seen = []
+        for a in cluster.map(lambda i, nbytes=nbytes: np.full(nbytes // 8, i), range(count)):
+            seen.append(int(a[-1]))
+            time.sleep(pause)  # what the reader does with it
+        assert seen == [*range(count)]
+
+
 def main(case):
     with tc.Cluster(slots=2) as cluster:
         globals()[case](cluster)

@@ -1,6 +1,8 @@
 """Results that pass through this program: who iterates slowly, or among others, gets all of them, and fills no store."""
 
 import gc
+import itertools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +58,7 @@ def test_a_slow_reader_of_a_mixed_map_holds_the_inner_source_back(cluster, sourc
     assert most <= 500
     assert cluster.job(inner.id).progress().done <= 500
     results.close()
-    for row in cluster.jobs():
-        cluster.job(row.id).cancel()
+    until(lambda: stored(cluster) == 0, what="an empty store: both are cancelled")
 
 
 def test_a_mixed_map_of_jobs_ends_right_however_it_is_read(cluster):
@@ -94,4 +95,49 @@ def test_two_iterators_over_a_dropped_lazy_job_get_everything_each(cluster):
     assert [int(a[0]) for a in slow] == [*range(1, 150)]
     del fast, slow
     gc.collect()
+    until(lambda: stored(cluster) == 0, what="an empty store")
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["alone", "chained"])
+def test_an_endless_source_that_nobody_reads_any_more_is_pulled_no_more(chained):
+    """And the end of the block, which waits for all jobs, comes."""
+    with tc.Cluster(slots=2) as cluster:
+        jobs = [cluster.map(made, itertools.count())]
+        if chained:
+            jobs = [cluster.map(lambda a: a + 1, jobs.pop())]
+        for a in jobs.pop():
+            assert int(a[0]) == int(chained)
+            break
+        until(lambda: not any(thread.name == "twistcluster-pull" for thread in threading.enumerate()))
+
+
+def made_but_one(i):
+    return made(i) if i != 90 else 1 / 0
+
+
+def test_what_is_not_read_is_given_back(cluster):
+    """By who breaks off, gets an error, only waits, or forgets."""
+    with pytest.raises(ZeroDivisionError):
+        cluster.map(made_but_one, [*range(100)]).results()
+    until(lambda: stored(cluster) == 0, what="an empty store after an error")
+    job = cluster.map(made, [*range(1000)])
+    job[80].result()
+    job.cancel()
+    job.wait()
+    del job
+    until(lambda: stored(cluster) == 0, what="an empty store after a cancelled job")
+    for a in cluster.map(made, [*range(100)]):
+        assert int(a[0]) == 0
+        break
+    cluster.map(made, [*range(100, 200)]).wait()
+    job = cluster.map(made, [*range(50)])
+    job.wait()
+    job.forget()
+    assert int(job.results()[7][0]) == 7
+    del job, a
+    until(lambda: stored(cluster) == 0, what="an empty store")
+    job = cluster.map(made, [*range(50)])
+    job.wait()
+    job.forget()
+    del job
     until(lambda: stored(cluster) == 0, what="an empty store")

@@ -36,6 +36,8 @@ class Feed:
         references: Knows the items of which an input was cancelled.
     """
 
+    lazy: Final = False
+
     def __init__(self, session: Session, record: JobRecord, references: Collector) -> None:
         self._references = references
         self._session = session

@@ -1,6 +1,7 @@
 """What flows out of a job, and into it from others: who holds a lazy source back, and for whom results are kept.
 
-A base of `JobRecord`: the rules are passing.py's, here they meet the job's lock and its neighbours. No job's lock is
+A lazy job whose last reader breaks off, and of which nobody else can ask for anything, is cancelled: its source may have
+no end. So are lazy ones that only feed it. A base of `JobRecord`: the rules are passing.py's, here they meet the job's lock and its neighbours. No job's lock is
 taken while another's is held. Owns: that. Must not know: how a job travels, what came of its items.
 """
 
@@ -17,6 +18,7 @@ from twistcluster.client.lines import Input, Line
 from twistcluster.client.passing import UNLIMITED, Passing, Place
 from twistcluster.client.patience import free
 from twistcluster.client.results import Segment
+from twistcluster.client.shares import shares_of
 
 __all__ = ["Flowing", "Reader"]
 
@@ -35,7 +37,9 @@ class Flowing:
         """Notified of whatever comes."""
         self.fates = fates
         self.input: Input | None = None
-        self.passing = Passing(fates)
+        self.passing = Passing(fates, shares_of(line.values))
+        self.stays = False
+        """It goes on though nobody holds it: its user named it, or a wait for it was interrupted."""
         self.heard = False
         """The scheduler knows of it."""
         self.inputs = Inputs()
@@ -52,6 +56,21 @@ class Flowing:
         """In a forked child: see `Shelf.forked`."""
         free(self._lock)
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether more of a source is pulled as it goes on: of its own, or of a job's that it draws on."""
+        jobs: list[Flowing] = [self]
+        for each in jobs:  # grows meanwhile
+            source = each.input
+            if source is not None and source.lazy:
+                return True
+            jobs += [other for other in each.inputs.sources if other not in jobs]
+        return False
+
+    def cancel(self) -> None:
+        """No item shall start any more."""
+        raise NotImplementedError
+
     # ---- who asks for its results ----------------------------------------------------------------------------------
 
     def claim(self) -> None:
@@ -62,8 +81,8 @@ class Flowing:
     def unclaim(self) -> None:
         """That is gone. Called by the garbage collector, in any thread, with any lock held."""
         self.passing.claims -= 1
-        if not self.passing.claims and self.fates.stored:
-            self._line.soon(self.let_go)
+        if not self.passing.claims and (self.fates.stored or self.passing.broken_off):
+            self._let_go_soon()
 
     def reader(self, *, by_arrival: bool = False) -> "Reader":
         """Somebody iterates, from now on."""
@@ -79,19 +98,45 @@ class Flowing:
     def left(self, place: Place) -> None:
         """Somebody iterates no more. Perhaps called by the garbage collector, as `unclaim` is."""
         self.passing.leave(place)
+        if not self.is_over:
+            self.passing.broken_off = True
         if not self.is_over or self.fates.stored:
-            with contextlib.suppress(Exception):  # the program ends, or was forked
-                self._line.soon(self.let_go)
+            self._let_go_soon()
+
+    def _let_go_soon(self) -> None:
+        with contextlib.suppress(Exception):  # the program ends, or was forked
+            self._line.soon(self.let_go)
 
     def let_go(self) -> None:
         """See what of it nobody will ask for."""
         with self.condition:
             self.passing.look()
+        for each in self._abandoned() if self.passing.broken_off else ():
+            each.cancel()
         self.look_for_room()
 
-    def hurry(self) -> None:
-        """Somebody waits for the end, or for one item: that mustn't wait for who iterates."""
-        self.passing.awaited = True
+    def _abandoned(self) -> "list[Flowing]":
+        """This job, and those that feed it, as far as they are lazy and nobody holds them: followers first."""
+        gone: list[Flowing] = []
+        looked: list[Flowing] = [self]
+        for each in looked:  # grows meanwhile; a source comes again after each of its followers
+            passing = each.passing
+            if not (passing.abandoned or each.is_over or each.stays or passing.is_wanted) and each.is_lazy:
+                passing.abandoned = True
+                gone.append(each)
+                looked += each.inputs.sources
+        return gone
+
+    def hurry(self, *, ending: bool = False) -> None:
+        """Somebody waits for the end, or for one item: that mustn't wait for who iterates.
+
+        Args:
+            ending: He wants nothing of it: the program is done with its cluster.
+        """
+        if ending:
+            self.passing.ending = True
+        else:
+            self.passing.awaited = True
         self.look_for_room()
 
     def look_for_room(self) -> None:
@@ -121,6 +166,13 @@ class Flowing:
         with self.condition:
             self.passing.had(follower, start, stop)
 
+    def follower_ended(self, follower: "Flowing") -> None:
+        """A job that draws on this one is over, perhaps before this one is: then as if somebody left who iterated."""
+        self.had_by(follower, 0, UNLIMITED)
+        if not self.is_over:
+            self.passing.broken_off = True
+            self.let_go()
+
     def _have(self, start: int, stop: int) -> None:
         """These of its items won't run again."""
         if self.inputs.source is None:  # else the scheduler has what they need
@@ -139,7 +191,7 @@ class Flowing:
         self.inputs.ended(again=again)
         for each in sources:
             if not again:
-                self._line.soon(functools.partial(each.had_by, self, 0, UNLIMITED))
+                self._line.soon(functools.partial(each.follower_ended, self))
             self._line.soon(each.look_for_room)
 
 

@@ -112,6 +112,10 @@ class Future(StandardFuture[T]):
         """Its item's number in the job that it travelled in."""
         return self._index
 
+    def is_of(self, owner: object) -> bool:
+        """Whether it is an item of this job."""
+        return self._owner is owner
+
     @property
     def name(self) -> str:
         """What people call it: "make_thumb-3", and an item of a map "make_thumb-4[17]"."""

@@ -134,7 +134,7 @@ class Inbox:
             record.input_ended(message.count, message.error)
 
     def _kept(self, message: Kept, _: list[Buffer]) -> None:
-        self._unkept.kept(message.job, message.items)
+        self._unkept.kept(message.job, message.items, whole=message.over)
         record = self._shelf.get(message.job)
         if record is not None:
             record.kept = message

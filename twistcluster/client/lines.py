@@ -20,6 +20,10 @@ __all__ = ["Input", "Line"]
 class Input(Protocol):
     """What gives a job its items, while they come."""
 
+    @property
+    def lazy(self) -> bool:
+        """It is pulled as the work goes on, and may have no end."""
+
     def finished(self, items: int) -> None:
         """So many more items are finished."""
 

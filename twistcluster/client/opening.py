@@ -29,9 +29,10 @@ from twistcluster.client.records import JobRecord
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import Session
+from twistcluster.client.shares import shares_of
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
-from twistcluster.wire.limits import KIB
+from twistcluster.wire.limits import KIB, PULL_AHEAD_BYTES
 from twistcluster.wire.messages import ListJobs, OpenJob, Status, Stored
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
@@ -130,7 +131,9 @@ class Opener:
         if items is None:
             if known is not None:
                 source = islice(source, known)
-            record.input = Puller(source, packer, feed.page, feed.end, room=feed.room)
+            shares = shares_of(self._session.values)
+            ahead = min(PULL_AHEAD_BYTES, shares.quarter)
+            record.input = Puller(source, packer, feed.page, feed.end, ahead, feed.room, shares.first)
             record.input.start()
         elif items:
             record.input = feed
@@ -295,6 +298,7 @@ class Opener:
         record = JobRecord(
             session, number, session.id_of(number), label, count=count, origin=views.origin(), shows_errors=shows_errors
         )
+        record.stays = bool(options.name)
         session.shelf.add(record)
         return record
 

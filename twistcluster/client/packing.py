@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from twistcluster.client.passing import UNLIMITED
 from twistcluster.client.references import Collector, Met
+from twistcluster.client.shares import FIRST_ITEMS
 from twistcluster.errors import NotPicklable, StoreFull
 from twistcluster.storage.values import Row, ValueStore, encode, is_large
 from twistcluster.wire.definitions import Definitions
@@ -29,9 +30,7 @@ BLOCK_SECONDS: Final = 0.02
 """A block shall not take longer to pull; what was pulled when it does is handed on."""
 STEP: Final = 64
 """So many items of a block are taken between two looks at the clock: large ones may come after thousands of small ones."""
-FIRST_ITEMS: Final = 32
 FIRST_SECONDS: Final = 0.25
-"""So many items are pulled before anything is finished, twice as many after each such time."""
 ITEM_BYTES: Final = 32
 """What an item costs beside its own bytes, counted when a source is pulled ahead."""
 
@@ -221,7 +220,10 @@ class Puller:
         ahead_bytes: How far to pull ahead.
         room: How many more items may be pulled, from the number of those that aren't finished. After a change of that,
             `finished` is called.
+        first_items: How many are pulled before anything is finished; twice as many after each quarter of a second.
     """
+
+    lazy: Final = True
 
     def __init__(
         self,
@@ -231,6 +233,7 @@ class Puller:
         on_end: Callable[[int, BaseException | None], None],
         ahead_bytes: int = PULL_AHEAD_BYTES,
         room: Callable[[int], int] = lambda _: UNLIMITED,
+        first_items: int = FIRST_ITEMS,
     ) -> None:
         self._items = items
         self._packer = packer
@@ -238,6 +241,7 @@ class Puller:
         self._on_end = on_end
         self._ahead_bytes = ahead_bytes
         self._room = room
+        self._first_items = first_items
         self._finished = 0
         self._stopped = False
         self._over = False
@@ -275,7 +279,7 @@ class Puller:
         fixed = self._packer.fixer(self._handing)  # some sources fill the same array again and again
         self._began = time.monotonic()
         try:
-            iterator = iter(self._items)
+            iterator = chain(self._items)  # a zip that has ended would ask its first source again, which may block
             self._items = ()  # the iterator holds what it needs
             while room := self._may_pull():
                 block = min(block * GROWTH, self._packer.block_items, room)
@@ -322,7 +326,9 @@ class Puller:
             return 0
         count = self._packer.count
         if not self._finished:
-            return (FIRST_ITEMS << min(int((time.monotonic() - self._began) / FIRST_SECONDS), 50)) - count
+            first = self._first_items << min(int((time.monotonic() - self._began) / FIRST_SECONDS), 50)
+            # Else the first results say how large they are before that matters.
+            return min(first - count, self._room(count)) if self._first_items < FIRST_ITEMS else first - count
         return self._room(count - self._finished)
 
     def _ahead(self) -> float:

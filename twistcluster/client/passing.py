@@ -5,8 +5,8 @@ beside other iterables, whose results go to the jobs that follow them, and those
 in cluster.map(f, items())`). Of the former no large result is kept, of the latter the last 64 MiB that everybody who
 iterates has passed: an interrupted cell finds these by the job's name. Small results are kept either way. A lazy source
 isn't pulled while 128 MiB wait for who iterates, over its job or over one that it feeds; where several do, for the one
-who is ahead: he mustn't wait for the others, which may be loops that come after his. Owns: these rules. Must not know:
-links.
+who is ahead: he mustn't wait for the others, which may be loops that come after his. Both are less where the store is
+small (shares.py). Owns: these rules. Must not know: links.
 """
 
 import weakref
@@ -15,17 +15,15 @@ from typing import Any, Final, Protocol
 
 from twistcluster.client.fates import Fates
 from twistcluster.client.results import Segment
+from twistcluster.client.shares import FEWEST_ITEMS, FIRST_ITEMS, Shares
 from twistcluster.core.ranges import RangeSet
-from twistcluster.wire.limits import MIB
 
 __all__ = ["UNLIMITED", "Passing", "Place"]
 
-PASSED_BYTES: Final = 64 * MIB
-WAITING_BYTES: Final = 128 * MIB
-FIRST_ITEMS: Final = 32
 UNLIMITED: Final = 1 << 62
 ALWAYS_ITEMS: Final = 8
-"""So many items are on their way in any case, however large their results: slots must have something to do."""
+"""So many items are on their way in any case, if a quarter of the store takes their results, and as many as were seen to run
+at once: slots must have something to do."""
 
 
 class Follower(Protocol):
@@ -84,16 +82,39 @@ class Passing:
 
     Args:
         fates: Of the job.
+        shares: Of the host's store.
     """
 
-    __slots__ = ("_behind", "_behind_bytes", "_fates", "_fed", "_readers", "awaited", "claims")
+    __slots__ = (
+        "_behind",
+        "_behind_bytes",
+        "_fates",
+        "_fed",
+        "_readers",
+        "_shares",
+        "abandoned",
+        "awaited",
+        "broken_off",
+        "busy",
+        "claims",
+        "ending",
+    )
 
-    def __init__(self, fates: Fates) -> None:
+    def __init__(self, fates: Fates, shares: Shares) -> None:
         self.claims = 0
         """How many of the program's objects can be asked for any of its results."""
         self.awaited = False
         """Somebody waits for its end, whatever becomes of its results."""
+        self.ending = False
+        """The same, but only because the program is done with its cluster: he wants nothing of this job."""
+        self.broken_off = False
+        """Somebody who iterated, or a job that it fed, left before its end."""
+        self.abandoned = False
+        """It was cancelled for that: nobody can ask for anything of it."""
+        self.busy = 0
+        """How many of its items were seen to run at once."""
         self._fates = fates
+        self._shares = shares
         self._readers: dict[Place, None] = {}
         """Who iterates over it now."""
         self._fed: list[_Fed] = []
@@ -105,6 +126,12 @@ class Passing:
     def known(self) -> int:
         """How many of its items are finished."""
         return self._fates.known
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody may ask for anything of it."""
+        wanted = self.claims or self.awaited or self._readers
+        return bool(wanted) or any(not each.abandoned for each in self.followers())
 
     # ---- who needs its results -------------------------------------------------------------------------------------
 
@@ -168,7 +195,7 @@ class Passing:
             elif segment not in self._behind:
                 self._behind[segment] = None
                 self._behind_bytes += segment.stored_nbytes
-        while self._behind_bytes > PASSED_BYTES:
+        while self._behind_bytes > self._shares.passed:
             self._let_go(next(iter(self._behind)))
 
     def _let_go(self, segment: Segment) -> None:
@@ -189,7 +216,7 @@ class Passing:
         jobs = [self]
         for each in jobs:  # grows meanwhile
             followers = each.followers()
-            room = each.own_room(pulled)
+            room = each.own_room(pulled, first=FIRST_ITEMS if each is not self else UNLIMITED)
             if room is not None:
                 rooms.append(room)
             elif not followers:
@@ -202,21 +229,30 @@ class Passing:
         live = [follower for each in self._fed if (follower := each.follower()) is not None]
         return [each.passing for each in live if not each.is_over]
 
-    def own_room(self, pulled: int) -> int | None:
-        """How many more items may be pulled where so many were, for its own results' sake; None: nobody asks for them."""
-        if self.claims or self.awaited:
+    def own_room(self, pulled: int, *, first: int = FIRST_ITEMS) -> int | None:
+        """How many more items may be pulled where so many were, for its own results' sake; None: nobody asks for them.
+
+        Args:
+            pulled: Items.
+            first: How many, before it is known how large its results are.
+        """
+        if self.claims or self.awaited or self.ending:
             return UNLIMITED
         readers = [*self._readers]
         if not readers:
             return None
         fates = self._fates
         unfinished = pulled - fates.known
-        if not fates.known:  # of a job that is fed by another: how large its results are will be seen
-            return FIRST_ITEMS - unfinished
+        shares = self._shares
+        if not fates.known:  # how large its results are will be seen
+            if shares.is_small:  # as long as all of them run at once there may be more slots
+                first = min(first, max(shares.first, 2 * self.busy))
+            return first - unfinished
         if not fates.stored_ever:
             return UNLIMITED
         waiting = fates.stored_ever - max(each.taken for each in readers)
-        if waiting >= WAITING_BYTES:
+        if waiting >= shares.waiting:
             return 0
         mean = fates.stored_ever / fates.known
-        return max(int((WAITING_BYTES - waiting) / mean), ALWAYS_ITEMS) - unfinished
+        always = max(min(ALWAYS_ITEMS, int(shares.quarter / mean)), self.busy, FEWEST_ITEMS)
+        return max(int((shares.waiting - waiting) / mean), always) - unfinished

@@ -33,7 +33,7 @@ def in_order(record: JobRecord, deadline: float | None, errors: Errors = "raise"
 
 def _in_order(record: JobRecord, reader: Reader, deadline: float | None, errors: Errors) -> Iterator[Any]:
     __tracebackhide__ = True
-    with reader, _in_time(record.label):
+    with reader, _in_time(record):
         for chunk in _chunks(record, deadline, errors, reader):
             yield from chunk
 
@@ -42,7 +42,7 @@ def all_results(record: JobRecord, deadline: float | None, errors: Errors = "rai
     """All results."""
     __tracebackhide__ = True
     check_errors(errors)
-    with _in_time(record.label):
+    with _in_time(record):
         return _all(record, deadline, errors)
 
 
@@ -74,7 +74,7 @@ def one_result(record: JobRecord, index: int, deadline: float | None) -> Any:
         try:
             return record.item(fate, index, deadline)
         except NotRestoredError:
-            raise _too_late(record.name_of(index)) from None
+            raise _too_late(record, record.name_of(index)) from None
     return _raise(fate.exception() if isinstance(fate, ItemFailure) else cancelled_error(record.name_of(index)))
 
 
@@ -91,7 +91,7 @@ def _as_they_come(
     record: JobRecord, reader: Reader, deadline: float | None, errors: Errors
 ) -> Iterator[tuple[int, Any]]:
     __tracebackhide__ = True
-    with reader, _in_time(record.label):
+    with reader, _in_time(record):
         yield from _arrivals(record, reader, deadline, errors)
 
 
@@ -100,7 +100,7 @@ def _arrivals(record: JobRecord, reader: Reader, deadline: float | None, errors:
     at = 0
     while True:
         if not record.wait_for(lambda: len(record.fates.arrivals) > at, deadline):  # noqa: B023 (asked before `at` changes)
-            raise _too_late(record.label)
+            raise _too_late(record, record.label)
         if len(record.fates.arrivals) <= at:
             _end(record, errors)
             return
@@ -151,22 +151,24 @@ def _chunks(
 def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
     """Wait until it is known what came of an item, or that there is no such item."""
     if not record.wait_for(lambda: record.fate(index) is not None, deadline):
-        raise _too_late(record.name_of(index))
+        raise _too_late(record, record.name_of(index))
     return record.fate(index) is not None
 
 
 @contextlib.contextmanager
-def _in_time(what: str) -> Iterator[None]:
+def _in_time(record: JobRecord) -> Iterator[None]:
     """The deadline holds, too, where a lost value is made again."""
     __tracebackhide__ = True
     try:
         yield
     except NotRestoredError:
-        raise _too_late(what) from None
+        raise _too_late(record, record.label) from None
 
 
-def _too_late(what: str) -> ResultTimeout:
-    return ResultTimeout(f"{what} isn't done in time; it goes on")
+def _too_late(record: JobRecord, what: str) -> ResultTimeout:
+    # A lazy one that nobody holds is cancelled when this has been raised (flowing.py).
+    goes_on = "it goes on as long as a variable holds the job" if record.is_lazy and not record.stays else "it goes on"
+    return ResultTimeout(f"{what} isn't done in time; {goes_on}")
 
 
 def _values(record: JobRecord, segment: Segment, first: int, errors: Errors, deadline: float | None) -> Iterable[Any]:

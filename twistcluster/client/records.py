@@ -138,9 +138,9 @@ class JobRecord(Flowing):
         """What `cluster.job(name)` finds an item by."""
         return self.label
 
-    def wait(self, timeout: float | str | None = None) -> bool:
-        """Wait for the end; False if the time was up before."""
-        self.hurry()
+    def wait(self, timeout: float | str | None = None, *, ending: bool = False) -> bool:
+        """Wait for the end; False if the time was up before. `ending`: as of `hurry`."""
+        self.hurry(ending=ending)
         return wait_until(self._over, lambda: self._ended is not None, timeout, self.interrupted)
 
     def wait_for(self, ready: Callable[[], bool], deadline: float | None) -> bool:
@@ -433,8 +433,8 @@ class JobRecord(Flowing):
         with self.condition:
             if self.is_over:
                 return
-            self._running = running
-            self._waiting = waiting
+            self._running, self._waiting = running, waiting
+            self.passing.busy = max(self.passing.busy, running)
         self._changed(over=False)
 
     def input_ended(self, count: int, error: BaseException | str = "") -> None:

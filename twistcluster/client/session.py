@@ -220,7 +220,7 @@ class Session:
         """Wait for the end of all jobs."""
         while records := self.shelf.open():
             for record in records:
-                record.wait()
+                record.wait(ending=True)
 
     def cancel_all(self) -> None:
         """Cancel all jobs."""
@@ -234,7 +234,7 @@ class Session:
             self._closing = reason
             self._close_when_idle = True
             for record in self.shelf.open():
-                record.hurry()
+                record.hurry(ending=True)
             if not when_idle or not self.shelf.open():
                 self._close()
 
@@ -270,6 +270,7 @@ class Session:
     def forget(self, record: JobRecord) -> None:
         """The cluster lets go of a job."""
         answer_to(self.ask(ForgetJob(record.id)))
+        self.shelf.forget(record)
 
     def over(self, record: JobRecord) -> None:
         """A job came to its end."""
@@ -511,8 +512,7 @@ class Session:
 
 def open_store(path: str) -> ValueStore | None:
     """The host's store, if the cluster has one that this process may use."""
-    folder = usable(path)
-    return ValueStore(folder) if folder else None
+    return ValueStore(folder) if (folder := usable(path)) else None
 
 
 def python_version() -> str:

@@ -1,14 +1,15 @@
 """Where a session's jobs are found again, by number, name or id.
 
 Jobs that aren't over are held; after that whoever has a `Job` or a `Future` holds them, but a job whose results nobody
-took stays for a while, up to a number of bytes: an interrupted cell may ask for it by name. Owns: that. Must not know:
+took stays for a while, up to a number of bytes: somebody may ask for it by name. One of which a wait was interrupted
+stays until its results are taken, however large they are: the interrupt said how it is found. Owns: that. Must not know:
 links.
 """
 
 import threading
 import weakref
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from twistcluster.client.adopted import AdoptedRecord
 from twistcluster.client.batches import BatchRecord
@@ -17,15 +18,24 @@ from twistcluster.client.items import ItemRecord
 from twistcluster.client.lines import Line
 from twistcluster.client.patience import free
 from twistcluster.client.records import JobRecord
+from twistcluster.client.shares import shares_of
 from twistcluster.wire.limits import MIB
 
 __all__ = ["Shelf"]
 
 UNCLAIMED_BYTES = 256 * MIB
-"""Results of jobs that are over, that nobody took, and that nobody holds."""
+"""Small results of jobs that are over, that nobody took, and that nobody holds; of large ones the store's size says it."""
 UNCLAIMED_JOBS = 1000
 """How many such jobs: those whose results are small, or none, cost memory too."""
 KEPT_FUTURES = 100
+KEPT_JOBS = 100
+
+
+class _Unclaimed(NamedTuple):
+    record: JobRecord
+    large: int
+    """Bytes in the store, as they were counted."""
+    small: int
 
 
 class Shelf:
@@ -40,8 +50,9 @@ class Shelf:
         self._lock = threading.RLock()  # a collected record may take it again
         self._known: weakref.WeakValueDictionary[int, JobRecord] = weakref.WeakValueDictionary()
         self._open: dict[int, JobRecord] = {}
-        self._unclaimed: OrderedDict[int, JobRecord] = OrderedDict()
-        self._unclaimed_bytes = 0
+        self._unclaimed: OrderedDict[int, _Unclaimed] = OrderedDict()
+        self._large_bytes = self._small_bytes = 0
+        self._interrupted: OrderedDict[int, JobRecord] = OrderedDict()
         self._futures: OrderedDict[str, Future[Any]] = OrderedDict()
 
     def add(self, record: JobRecord) -> None:
@@ -80,28 +91,54 @@ class Shelf:
         """A job came to its end: hold it for a while if nobody took its results."""
         with self._lock:
             self._open.pop(record.number, None)
-            if isinstance(record, BatchRecord) or record.fetched:
-                return
-            self._unclaimed[record.number] = record
-            self._unclaimed_bytes += record.fates.nbytes
-            while len(self._unclaimed) > 1 and (
-                self._unclaimed_bytes > UNCLAIMED_BYTES or len(self._unclaimed) > UNCLAIMED_JOBS
-            ):
-                self._claim(next(iter(self._unclaimed.values())))
+            if not isinstance(record, BatchRecord) and not record.fetched and record.number not in self._interrupted:
+                self._hold(record)
+
+    def _hold(self, record: JobRecord) -> None:
+        large = record.fates.stored_nbytes
+        most_large = shares_of(self._line.values).unclaimed
+        if large > most_large:  # it alone: what is there stays
+            return
+        unclaimed = self._unclaimed
+        small = record.fates.nbytes - large
+        unclaimed[record.number] = _Unclaimed(record, large, small)
+        self._large_bytes += large
+        self._small_bytes += small
+        while self._large_bytes > most_large:
+            self._claim(next(each.record for each in unclaimed.values() if each.large))
+        while len(unclaimed) > 1 and (self._small_bytes > UNCLAIMED_BYTES or len(unclaimed) > UNCLAIMED_JOBS):
+            self._claim(next(iter(unclaimed.values())).record)
 
     def fetched(self, record: JobRecord) -> None:
         """Somebody took all results of a job: from now on it is held by whoever has it."""
         with self._lock:
             record.fetched = True
+            self._interrupted.pop(record.number, None)
             self._claim(record)
 
+    def forget(self, record: JobRecord) -> None:
+        """Nobody will look for a job any more: it is held by whoever has it."""
+        with self._lock:
+            self._interrupted.pop(record.number, None)
+            self._claim(record)
+            for name in [name for name, future in self._futures.items() if future.is_of(record)]:
+                del self._futures[name]
+
     def keep(self, kept: object) -> None:
-        """Somebody stopped waiting for this: it must be found by its name."""
-        if isinstance(kept, Future):
-            with self._lock:
+        """Somebody stopped waiting for this job or future: it must be found by its name."""
+        if isinstance(kept, ItemRecord):
+            kept = kept.future_of_it
+        with self._lock:
+            if isinstance(kept, Future):
                 self._futures[kept.name] = kept
                 while len(self._futures) > KEPT_FUTURES:
                     self._futures.popitem(last=False)
+            elif isinstance(kept, JobRecord) and not kept.fetched:
+                kept.stays = True
+                self._claim(kept)
+                self._interrupted[kept.number] = kept
+                while len(self._interrupted) > KEPT_JOBS:
+                    self._interrupted.popitem(last=False)
 
     def find(self, name: str) -> JobRecord | None:
         """This client's newest job or future (as a job of one item) of this name, or the job of this id, whoever sent it.
@@ -137,5 +174,7 @@ class Shelf:
             return None if kept is None or isinstance(kept._owner, AdoptedRecord) else kept  # noqa: SLF001 (the other half of it)
 
     def _claim(self, record: JobRecord) -> None:
-        if self._unclaimed.pop(record.number, None) is not None:
-            self._unclaimed_bytes -= record.fates.nbytes
+        found = self._unclaimed.pop(record.number, None)
+        if found is not None:
+            self._large_bytes -= found.large
+            self._small_bytes -= found.small

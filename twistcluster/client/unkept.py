@@ -73,10 +73,13 @@ class Unkept:
             book = self.books.setdefault(number, Book())
             book.retried, book.over = True, False
 
-    def kept(self, number: int, items: int) -> None:
-        """The journal has a job, and so many of its items."""
+    def kept(self, number: int, items: int, *, whole: bool = False) -> None:
+        """The journal has a job, and so many of its items; the `whole` job, with what became of it."""
         book = self.books.get(number)
         if book is None:
+            return
+        if whole and book.over:
+            del self.books[number]
             return
         book.message, book.parts = None, ()
         for first in [first for first, packed in book.pages.items() if first + packed.count <= items]:

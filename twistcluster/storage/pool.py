@@ -70,8 +70,10 @@ class Pool:
         """Says that this process may have objects here, from the first on."""
         self._folder = folder
         self._disk = f"{folder}/disk"
+        self.capacity = _total(folder)
+        """Bytes of the file system, used or not; 0 where it doesn't say."""
         if free_bytes is None:
-            free_bytes = min(_FREE_BYTES, _total(folder) // _FREE_SHARE or _FREE_BYTES)
+            free_bytes = min(_FREE_BYTES, self.capacity // _FREE_SHARE or _FREE_BYTES)
         self._most_free = free_bytes
         self._most_windows = min(_WINDOWS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
         self._begin()

@@ -51,6 +51,11 @@ class ValueStore:
         self._reader = Reader(folder)
 
     @property
+    def capacity(self) -> int:
+        """Bytes of the file system in which values lie first, used or not; 0 where that has no limit."""
+        return self._pool.capacity
+
+    @property
     def maker(self) -> bytes:
         """What the ids of all values that are put here by this process begin with."""
         return self._pool.maker
