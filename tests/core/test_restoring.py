@@ -378,6 +378,27 @@ def test_what_the_journal_cannot_read_any_more_fails_what_waits_for_it():
     assert "journal" in client.got(m.Failed)[0].error.message
 
 
+def test_losses_of_workers_count_on():
+    desk = named()
+    client = desk.client()
+    client.job(count=1)
+    for lost in range(1, 5):
+        worker = desk.worker(1)
+        assert worker.take(m.Lease)
+        worker.leave()
+        assert job_of(desk).losses.suspected(0, 1) == ([(0, lost)] if lost > 1 else [])
+    desk.write()
+    desk = desk.again()
+    assert job_of(desk).losses.suspected(0, 1) == [(0, 4)]
+    client, _ = adopted(desk)
+    desk.worker(1).leave()
+    assert "5 times" in client.got(m.Failed)[0].error.message
+    desk.write()
+    client.say(m.Retry(7))
+    desk.write()
+    assert not job_of(desk.again()).losses
+
+
 def test_crashes_and_tries_count_on():
     desk = named()
     worker, client = desk.worker(1), desk.client()

@@ -56,6 +56,18 @@ class Losses:
             at = b
         return over
 
+    def suspected(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Which of these items were lost more than once, each with how often: few, as they are leased a few at a time."""
+        found = []
+        for times, level in enumerate(self._levels[1:], 2):
+            found += [(index, times) for a, b in level.overlap(start, stop) for index in range(a, b)]
+        return found
+
+    def known(self, index: int, times: int) -> None:
+        """An item was lost so often, as its scheduler before this one knew."""
+        for _ in range(times):
+            self.lost(index, index + 1)
+
     def forget(self, start: int, stop: int) -> None:
         """They shall run again as if nothing had been."""
         for level in self._levels:

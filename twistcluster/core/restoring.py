@@ -117,9 +117,7 @@ class _Restoring:
         for entry in facts.entries():
             self._entry(entry)
         for tally in facts.tallies():
-            of = self._jobs.get(tally.job)
-            if of is not None and tally.kind in ("crash", "try"):
-                (of.crashes if tally.kind == "crash" else of.tries)[tally.item] = tally.n
+            self._tally(tally)
         for job in self._jobs.values():
             self._finish(job, states.get(job))
         self._tie()
@@ -242,6 +240,16 @@ class _Restoring:
 
     def _retried(self, job: Job, head: EntryHead, message: object) -> None:
         job.failed.clear()
+
+    def _tally(self, tally: TallyRow) -> None:
+        job = self._jobs.get(tally.job)
+        if job is None:
+            return
+        if tally.kind == "loss":
+            if tally.item not in self._done[job]:
+                job.losses.known(tally.item, tally.n)
+        else:
+            (job.crashes if tally.kind == "crash" else job.tries)[tally.item] = tally.n
 
     # ---- what follows ----------------------------------------------------------------------------------------------
 

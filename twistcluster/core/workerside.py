@@ -239,8 +239,14 @@ class WorkerSide:
 
     def _count_losses(self, job: Job, ranges: list[Range], worker: Worker) -> None:
         """Items that may have been running when a worker was lost: the fifth loss fails them (losses.py)."""
+        keeping = self._scheduler.keeping
         for start, stop in ranges:
-            for a, b in job.losses.lost(start, stop):
+            over = job.losses.lost(start, stop)
+            if keeping.on and job.remakes is None:
+                gone = [(index, 0) for a, b in over for index in range(a, b)]
+                for index, times in [*job.losses.suspected(start, stop), *gone]:
+                    keeping.tally(job, index, "loss", times)
+            for a, b in over:
                 for index in range(a, b):
                     text = (
                         f"it was on a worker {LOSSES_AT_MOST} times when that was lost, the last time on "
