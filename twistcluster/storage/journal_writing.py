@@ -27,6 +27,7 @@ from twistcluster.core.rows import (
     StoredRow,
     TallyRow,
 )
+from twistcluster.storage.journal_brief import without_brief
 from twistcluster.storage.journal_schema import CHUNK_BYTES
 from twistcluster.wire.frames import Buffer
 
@@ -202,7 +203,7 @@ def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     run = connection.execute
     run("BEGIN IMMEDIATE")
     try:
-        for part in _parts(changes):
+        for part in _parts(without_brief(changes)):
             if isinstance(part, JobsGone):
                 _forget(connection, part.jobs)
             else:

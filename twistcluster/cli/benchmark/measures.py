@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twistcluster.cli.benchmark import hostile, values, work
+from twistcluster.cli.benchmark import hostile, journal, values, work
 from twistcluster.cli.benchmark.engines import OURS, Engine, TunedPool, Twistcluster, Unstored
 from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
@@ -226,6 +226,18 @@ MEASURES: Final[dict[str, Measure]] = {
         Measure(
             "peak_back", "memory while arrays of 8 MiB pass a lazy map and come back", "MB above the start", "less",
             512, values.peak_back, engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "journal_map", "map of tiny items with a journal", "of the rate without", "more", 2_000_000,
+            journal.journal_map, engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "journal_submit", "single submits with a journal", "of the rate without", "more", 20_000,
+            journal.journal_submit, engines=frozenset({OURS}), fresh=True,
+        ),
+        Measure(
+            "journal_trip", "round trips with a journal", "of the rate without", "more", 500, journal.journal_trip,
+            engines=frozenset({OURS}), fresh=True,
         ),
         Measure(
             "hostile", "round trips beside malformed connections, p99", "of the p99 without", "less", 10_000,

@@ -1,0 +1,88 @@
+"""What it costs that a named cluster keeps everything: its rates beside the same cluster with `store=None`.
+
+Owns: these measures. Each starts both clusters, takes them by turns, and gives the ratio. Must not know: rounds, how it is
+shown.
+"""
+
+import contextlib
+import os
+import statistics
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from twistcluster.cli.benchmark.engines import Engine
+from twistcluster.cli.benchmark.timing import Figures, expect, timed
+
+__all__ = ["journal_map", "journal_submit", "journal_trip"]
+
+TURNS: Final = ("on", "off", "off", "on", "on", "off")
+
+
+def journal_map(engine: Engine, count: int, slots: int) -> Figures:
+    """All results of a map."""
+
+    def run(cluster: Any) -> float:
+        with timed() as took:
+            results = cluster.map(abs, list(range(count))).results()
+        expect(len(results) == count and results[-1] == count - 1)
+        return count / took()
+
+    return _compared("journal_map", run, slots)
+
+
+def journal_submit(engine: Engine, count: int, slots: int) -> Figures:
+    """Single submits, gathered."""
+    import twistcluster as tc
+
+    def run(cluster: Any) -> float:
+        with timed() as took:
+            results = tc.gather([cluster.submit(abs, item) for item in range(count)])
+        expect(list(results) == list(range(count)))
+        return count / took()
+
+    return _compared("journal_submit", run, slots)
+
+
+def journal_trip(engine: Engine, count: int, slots: int) -> Figures:
+    """One submit after the other, the median."""
+
+    def run(cluster: Any) -> float:
+        times = []
+        for _ in range(count):
+            with timed() as took:
+                cluster.submit(abs, -1).result()
+            times.append(took())
+        return 1 / statistics.median(times)
+
+    return _compared("journal_trip", run, slots)
+
+
+def _compared(key: str, run: Callable[[Any], float], slots: int) -> Figures:
+    """The rate with a journal, of that without; by turns, after one of each to warm up."""
+    rates: dict[str, list[float]] = {"on": [], "off": []}
+    with _both(slots) as clusters:
+        for turn in ("on", "off"):
+            run(clusters[turn])
+        for turn in TURNS:
+            rates[turn].append(run(clusters[turn]))
+    on, off = statistics.median(rates["on"]), statistics.median(rates["off"])
+    return {key: on / off, "with_per_s": on, "without_per_s": off}
+
+
+@contextlib.contextmanager
+def _both(slots: int) -> Iterator[dict[str, Any]]:
+    """Two named clusters; the one's journal lies where journals do, in a folder of its own."""
+    import twistcluster as tc
+
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
+    os.makedirs(home, exist_ok=True)  # noqa: PTH103
+    with tempfile.TemporaryDirectory(prefix=name, dir=home) as folder, contextlib.ExitStack() as stack:
+        clusters = {}
+        for turn, store in (("on", folder), ("off", None)):
+            cluster = tc.Cluster(f"{name}-{turn}", slots=slots, store=store)
+            stack.callback(cluster.stop, force=True)
+            clusters[turn] = cluster
+        yield clusters

@@ -1,0 +1,69 @@
+"""Jobs that were opened and forgotten between two commits: nothing of them need be written.
+
+A program that submits and takes the result, again and again, makes hundreds of these a second. Owns: which rows are of
+no account. Must not know: statements, threads.
+"""
+
+from collections.abc import Sequence
+
+from twistcluster.core.rows import BlobRow, Change, ClientRow, ContextRow, EntryRow, JobRow, JobsGone, PageRow
+
+__all__ = ["without_brief"]
+
+
+def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
+    """The changes without those of jobs that begin and end in them, and what only these named.
+
+    What is left of several rows of a client is the highest.
+
+    Example:
+        >>> without_brief([JobRow(7, "a", 1, "abs-1", False, b"", 0.0), JobsGone((7,))])
+        []
+    """
+    opened: set[int] = set()
+    brief: set[int] = set()
+    for change in changes:
+        if type(change) is JobRow:
+            opened.add(change.key)
+            brief.discard(change.key)
+        elif type(change) is JobsGone:
+            brief.update(opened.intersection(change.jobs))
+    if not brief:
+        return changes
+    left: list[Change] = []
+    named: set[bytes] = set()
+    brief_named: set[bytes] = set()
+    contexts: dict[bytes, ContextRow] = {}
+    highest: dict[str, ClientRow] = {}
+    for change in changes:
+        if isinstance(change, JobsGone):
+            keys = tuple(key for key in change.jobs if key not in brief)
+            if keys:
+                left.append(JobsGone(keys))
+            continue
+        key = change.key if isinstance(change, JobRow) else getattr(change, "job", None)
+        names = brief_named if key in brief else named
+        if isinstance(change, JobRow | PageRow | EntryRow):
+            names.update(change.blobs)
+            if isinstance(change, JobRow):
+                names.add(change.context)
+        elif isinstance(change, ContextRow):
+            contexts[change.digest] = change
+        elif isinstance(change, ClientRow):
+            before = highest.get(change.id)
+            if before is None or change.sequence >= before.sequence:
+                highest[change.id] = change
+        if key not in brief:
+            left.append(change)
+    for digests in (brief_named, named):
+        for digest in list(digests & contexts.keys()):
+            digests.update(contexts[digest].blobs)
+    useless = brief_named - named
+    return [
+        change
+        for change in left
+        if not (
+            (isinstance(change, BlobRow | ContextRow) and change.digest in useless)
+            or (isinstance(change, ClientRow) and highest[change.id] is not change)
+        )
+    ]
