@@ -84,8 +84,12 @@ def stores_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     yield
-    assert not [path for path in pathlib.Path(shared).iterdir() if path.is_dir()]
-    shutil.rmtree(shared)
+    try:
+        until(
+            lambda: not [path for path in pathlib.Path(shared).iterdir() if path.is_dir()], what="the end of the stores"
+        )
+    finally:
+        shutil.rmtree(shared)
 
 
 @pytest.fixture(params=[Local, Standalone])

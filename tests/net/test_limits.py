@@ -9,7 +9,7 @@ from tests.net.test_link import HELLO, Server, encoded, is_served, serve
 from twistcluster.net.link import READ_BYTES, READ_LEAST_BYTES
 from twistcluster.net.states import LinkState
 from twistcluster.wire import limits
-from twistcluster.wire.messages import Answer, Ask, Hello, ListJobs, Results, Status
+from twistcluster.wire.messages import Answer, Ask, Hello, ListJobs, Report, Results, Status
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_reads_of_a_flood_are_short_and_grow_again_when_it_is_over(server):
     server.steps.until(lambda: len(owner.messages) == 20_001)
     assert owner.messages[1:] == [Answer(number) for number in range(20_000)]
     server.owner.answer = lambda *_: None
-    link.send(Results(1, 0, 1, 0), [bytes(20 * limits.MIB)])  # not for a client to say: only its bytes count
+    link.send(Report(1, 0, 1, 0, 0.0), [bytes(20 * limits.MIB)])  # not for a client to say: only its bytes count
     server.steps.until(lambda: upper.state is LinkState.CLOSED)
     assert upper._wire.bufferSize > READ_BYTES[0]
 

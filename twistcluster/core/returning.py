@@ -90,7 +90,7 @@ class Returning:
         """Whether a client that says `Hello` is one that was here before."""
         name = client_id(hello)
         scheduler = self._scheduler
-        other = next((each for each in scheduler.clients.values() if each.id == name), None)
+        other = next((each for each in scheduler.clients.values() if each.hello.process == hello.process), None)
         if other is not None:
             assert other.peer is not None
             scheduler.close(other.peer, "the same client connected again")
