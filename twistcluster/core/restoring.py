@@ -27,6 +27,7 @@ from twistcluster.wire.messages import (
     Context,
     Failed,
     Hello,
+    KeepJob,
     OpenJob,
     Output,
     Page,
@@ -97,6 +98,7 @@ class _Restoring:
             CloseJob: self._closed,
             Cancel: self._cancel,
             Retry: self._retried,
+            KeepJob: self._kept_safe,
         }
 
     def run(self) -> None:
@@ -242,6 +244,9 @@ class _Restoring:
 
     def _retried(self, job: Job, head: EntryHead, message: object) -> None:
         job.failed.clear()
+
+    def _kept_safe(self, job: Job, head: EntryHead, message: object) -> None:
+        job.safe = set()
 
     # ---- what follows ----------------------------------------------------------------------------------------------
 

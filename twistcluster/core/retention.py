@@ -36,9 +36,9 @@ class Retention:
         self._next = now + LOOK_S
         over = [job for job in self._scheduler.jobs.values() if job.over and not job.watchers and not job.needed]
         for job in over:
-            if not job.info.named and job.owner.left_at is not None and now - job.owner.left_at > UNNAMED_S:
+            if not job.lasts and job.owner.left_at is not None and now - job.owner.left_at > UNNAMED_S:
                 self._scheduler.forget(job)
-        named = sorted((job for job in over if job.info.named), key=ended)
+        named = sorted((job for job in over if job.lasts), key=ended)
         total = sum(job.logged for job in named)
         for job in named:
             if total <= NAMED_BYTES and now - ended(job) <= NAMED_S:

@@ -13,7 +13,20 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Marks, ReadLog, Record, Remove, Rename, Send
+from twistcluster.core.effects import (
+    Close,
+    CopyOut,
+    Effect,
+    EndCluster,
+    Log,
+    Marks,
+    ReadLog,
+    Record,
+    Remove,
+    RemoveCopies,
+    Rename,
+    Send,
+)
 from twistcluster.core.jobs import Job
 from twistcluster.core.restoring import restore
 from twistcluster.core.rows import Change, EntryRow
@@ -23,10 +36,12 @@ from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.copyist import Copyist
 from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.storage.copies import Copied, Copies, copies_of
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
@@ -87,6 +102,7 @@ class SchedulerNode:
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
         self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
+        self._copyist = Copyist(reactor, Copies(journal.path, store), self._copied) if journal and store else None
         self._upkeep_timer: Timer | None = None
         self._arm()
         self._arm_upkeep()
@@ -182,6 +198,11 @@ class SchedulerNode:
                 case Remove(ids):
                     if self._upkeep is not None:
                         self._upkeep.remove(ids)
+                case CopyOut(ids):
+                    self._copy_out(ids)
+                case RemoveCopies(ids):
+                    if self._copyist is not None:
+                        self._copyist.remove(ids)
                 case Record(changes, marks):
                     self._record(changes, marks)
                 case ReadLog(job, place, limit_bytes):
@@ -202,6 +223,16 @@ class SchedulerNode:
             log_event("error", "what was decided could not be recorded", {"error": error})
         elif not self._ended:
             self._apply(self.machine.recorded(marks, self._ticker.now()))
+
+    def _copy_out(self, ids: list[bytes]) -> None:
+        if self._copyist is not None:
+            self._copyist.copy(ids)
+        else:  # without a store there is nothing to copy
+            self._turn.soon(lambda: self._copied(Copied([], ids, [])))
+
+    def _copied(self, done: Copied) -> None:
+        if not self._ended:
+            self._apply(self.machine.copied(*done, self._ticker.now()))
 
     def _read_log(self, job: Job, place: int, limit_bytes: int) -> None:
         assert self._journal is not None
@@ -332,6 +363,7 @@ def scheduler_of(
     if journal is not None:
         try:
             restore(machine, journal.load())
+            machine.safekeeping.found(copies_of(journal.path))
         except ProtocolError as error:
             raise JournalDamaged(
                 f"what the journal {journal.path} holds makes no sense: {error}. Move it away, or name another folder "
