@@ -1,6 +1,5 @@
 """What `job.keep()` was asked for is on the disk: it outlives the cluster's end and its store."""
 
-import os
 import pathlib
 import resource
 import shutil
@@ -59,7 +58,7 @@ def test_kept_results_outlive_a_stop_in_good_order_and_are_made_once(lab, tmp_pa
     before.keep()
     journal = find("lab").journal
     assert len(copies_of(journal)) == 6
-    assert os.stat(copies_beside(journal)).st_mode & 0o777 == 0o700
+    assert pathlib.Path(copies_beside(journal)).stat().st_mode & 0o777 == 0o700
     until(lambda: before.kept, what="its end in the journal")
     later = cluster.options(name="later").map(partial(noted, notes), list(range(6, 9)))
     later.keep()

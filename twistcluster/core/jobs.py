@@ -286,11 +286,6 @@ class Job:
         """It is over, and the journal has all that was told of it (and the disk, what shall be there)."""
         return self.over and self.recorded == self.places and not self.safe
 
-    @property
-    def lasts(self) -> bool:
-        """It outlives its clients."""
-        return self.info.named or self.safe is not None
-
     def advance(self, event: Event) -> None:
         """Move along the state table."""
         self.state = TRANSITIONS[self.state, event]

@@ -61,6 +61,8 @@ class Safekeeping:
             job.safe = set()
             scheduler.keeping.safe(job)
         self.came(job, [each for entry in job.log.entries for each in entry.objects])
+        if job.safe:
+            self._tell(job)  # what was kept as a whole isn't any more
         left = {each for each in job.safe if each in self._copying}
         self._askers.append(Asker(client, request, job, left, job.places))
         self.settle()

@@ -23,7 +23,7 @@ from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
 from twistcluster.core.places import Places
 from twistcluster.core.remaking import Remaking
-from twistcluster.core.retention import Retention
+from twistcluster.core.retention import Retention, lasts
 from twistcluster.core.returning import Returning
 from twistcluster.core.rows import EntryRow
 from twistcluster.core.safekeeping import Safekeeping
@@ -352,7 +352,7 @@ class Scheduler:
             and not job.watchers
             and not job.needed
             and (not self.telling.retain or job.owner.peer is not None)
-            and not job.lasts
+            and not lasts(job)
         ):
             self.forget(job)
 

@@ -28,26 +28,25 @@ from twistcluster.core.effects import (
     Send,
 )
 from twistcluster.core.jobs import Job
-from twistcluster.core.restoring import restore
 from twistcluster.core.rows import Change, EntryRow
-from twistcluster.core.scheduler import Identity, Scheduler
-from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
+from twistcluster.core.scheduler import Scheduler
+from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
-from twistcluster.net.version import VERSION
 from twistcluster.nodes.copyist import Copyist
 from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
 from twistcluster.nodes.ticker import Ticker
-from twistcluster.storage.copies import Copied, Copies, copies_of
+from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Stop, Stopping
 
-__all__ = ["SchedulerNode", "main", "scheduler_of"]
+__all__ = ["SchedulerNode", "main"]
 
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
@@ -312,64 +311,6 @@ class SchedulerNode:
             share = (worked - worked_before) / (now - since)
             self.machine.busy_share = min(1.0, (self.machine.busy_share + share) / 2)
             self._measured = now, worked
-
-
-class Troubles:
-    """Hears of a journal's troubles before and after there is a node."""
-
-    node: SchedulerNode | None = None
-
-    def trouble(self, error: TwistclusterError) -> None:
-        """It can't be written."""
-        if self.node is not None:
-            self.node.trouble(error)
-
-    def recovered(self) -> None:
-        """It can again."""
-        if self.node is not None:
-            self.node.recovered()
-
-
-def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
-    """The journal at this path, whose calls come on the reactor's thread; None without a path."""
-    if not path:
-        return None
-    return Journal(
-        path,
-        reactor.callFromThread,
-        writer=VERSION,
-        on_trouble=troubles.trouble,
-        on_recovered=troubles.recovered,
-    )
-
-
-def scheduler_of(
-    identity: Identity, journal: Journal | None, idle_timeout_s: float | None, lost_after: float
-) -> Scheduler:
-    """A scheduler that knows what its journal holds.
-
-    Raises:
-        JournalDamaged: That can't be read, or makes no sense.
-    """
-    now = time.monotonic()
-    machine = Scheduler(
-        identity,
-        now=now,
-        idle_timeout_s=idle_timeout_s,
-        lost_after_s=lost_after,
-        journal=journal is not None,
-        wall=time.time() - now,
-    )
-    if journal is not None:
-        try:
-            restore(machine, journal.load())
-            machine.safekeeping.found(copies_of(journal.path))
-        except ProtocolError as error:
-            raise JournalDamaged(
-                f"what the journal {journal.path} holds makes no sense: {error}. Move it away, or name another folder "
-                "with store="
-            ) from error
-    return machine
 
 
 def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None], journal_place: str = "") -> int:
