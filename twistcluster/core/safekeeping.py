@@ -78,6 +78,7 @@ class Safekeeping:
     def restored(self, record: ObjectRecord) -> None:
         """A value that was lost was made again: so its copy was lost, too."""
         record.copied = False
+        self._copying.pop(record.id, None)  # what is on its way found it missing, or will
         jobs = [job for job in self._scheduler.jobs.values() if job.safe is not None]
         wanted = [job for job in jobs if job is record.job or record.id in (job.safe or ())]
         for job in wanted:
