@@ -21,6 +21,9 @@ class FakeLine:
         self.shelf.add(record)
         self.said.append(("retry", record.number))
 
+    def keep_results(self, record):
+        self.said.append(("keep", record.number))
+
     def over(self, record):
         self.shelf.over(record)
         self.said.append(("over", record.number))

@@ -248,6 +248,25 @@ class Job(Generic[T]):
 
     # ---- what shall become of it -----------------------------------------------------------------------------------
 
+    def keep(self) -> None:
+        """Have the cluster keep its large results on the disk, too: those that are there, and those still to come.
+
+        Results over 64 KiB otherwise lie in shared memory, which the end of the cluster and a reboot take; then they are
+        made again where that is possible. Copies are made beside the cluster's journal, of the results' whole size. It
+        returns when those are written that are there now; `kept` says when all are. A job without a name is then kept
+        as one with a name is: until `forget()`, or for 7 days after its end.
+
+        Raises:
+            ValueError: The cluster has no journal: it has no name, or `store=None`.
+            JournalFull: The disk is full. What was written stays; call it again once there is room.
+            JobNotFound: The cluster forgot the job.
+
+        Example:
+            >>> job = tc.connect("lab").options(name="train").map(train, seeds)    # doctest: +SKIP
+            >>> job.keep()                                                         # doctest: +SKIP
+        """
+        self._record.line.keep_results(self._record)
+
     def forget(self) -> None:
         """Have the cluster let go of it, with its results, errors and logs, in its journal too.
 

@@ -49,6 +49,9 @@ class Line(Protocol):
     def forget(self, record: "JobRecord") -> None:
         """The cluster shall let go of the job. Waits for its answer."""
 
+    def keep_results(self, record: "JobRecord") -> None:
+        """The cluster shall keep the job's large results on its disk, too. Waits for its answer."""
+
     def over(self, record: "JobRecord") -> None:
         """The job came to its end. On the reactor's thread."""
 

@@ -14,6 +14,7 @@ from twistcluster.errors import (
     ClusterBusy,
     ClusterUnreachable,
     JobNotFound,
+    JournalFull,
     ObjectLost,
     ResultsGone,
     TwistclusterError,
@@ -24,6 +25,7 @@ from twistcluster.wire.messages import (
     Ask,
     Declined,
     ForgetJob,
+    KeepJob,
     ListJobs,
     Message,
     Restore,
@@ -38,8 +40,9 @@ _DECLINED: Final[dict[str, type[TwistclusterError]]] = {
     "unknown": JobNotFound,
     "gone": ResultsGone,
     "lost": ObjectLost,
+    "full": JournalFull,
 }
-_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob)
+_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob, KeepJob)
 """Questions that may be asked twice."""
 
 

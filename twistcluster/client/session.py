@@ -37,6 +37,7 @@ from twistcluster.client.requests import Answered, Request, Requests, answer_to
 from twistcluster.client.results import ItemFailure
 from twistcluster.client.returning import Search, held, offer
 from twistcluster.client.shelf import Shelf
+from twistcluster.client.unkept import NO_JOURNAL
 from twistcluster.errors import (
     AccessDenied,
     ClusterUnreachable,
@@ -64,6 +65,7 @@ from twistcluster.wire.messages import (
     Goodbye,
     Hello,
     Keep,
+    KeepJob,
     Message,
     Offered,
     Question,
@@ -271,6 +273,12 @@ class Session:
         """The cluster lets go of a job."""
         answer_to(self.ask(ForgetJob(record.id)))
         self.shelf.forget(record)
+
+    def keep_results(self, record: JobRecord) -> None:
+        """The cluster keeps a job's large results on its disk, too."""
+        if not self._outbox.unkept.on:
+            raise ValueError(NO_JOURNAL)
+        answer_to(self.ask(KeepJob(record.id)))
 
     def over(self, record: JobRecord) -> None:
         """A job came to its end."""

@@ -12,7 +12,9 @@ from twistcluster.wire.pages import Packed
 if TYPE_CHECKING:
     from twistcluster.client.outbox import Parts
 
-__all__ = ["Book", "Unkept"]
+__all__ = ["NO_JOURNAL", "Book", "Unkept"]
+
+NO_JOURNAL = 'this cluster keeps nothing: it has no journal. Give it a name, as in tc.Cluster("lab"), and no store=None'
 
 
 class Book:

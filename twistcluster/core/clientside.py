@@ -34,6 +34,7 @@ from twistcluster.wire.messages import (
     Goodbye,
     Hello,
     Keep,
+    KeepJob,
     Kept,
     ListJobs,
     Message,
@@ -396,6 +397,8 @@ class ClientSide:
                 scheduler.remaking.asked(client, message.request, question.id)
             case ForgetJob():
                 self._forget_job(peer, message.request, question)
+            case KeepJob():
+                scheduler.safekeeping.asked(client, message.request, question.id)
             case StopCluster():
                 self._stop(client, message.request, question)
 

@@ -12,7 +12,20 @@ from twistcluster.wire.messages import Message
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
 
-__all__ = ["Close", "Effect", "EndCluster", "Log", "Marks", "ReadLog", "Record", "Remove", "Rename", "Send"]
+__all__ = [
+    "Close",
+    "CopyOut",
+    "Effect",
+    "EndCluster",
+    "Log",
+    "Marks",
+    "ReadLog",
+    "Record",
+    "Remove",
+    "RemoveCopies",
+    "Rename",
+    "Send",
+]
 
 
 Marks: TypeAlias = "dict[Job, tuple[int, int]]"
@@ -55,6 +68,20 @@ class Rename(NamedTuple):
     name: bytes
 
 
+class CopyOut(NamedTuple):
+    """Copy these values from the host's store to the disk beside the journal, and say how that went
+    (`Safekeeping.copied`).
+    """
+
+    ids: list[bytes]
+
+
+class RemoveCopies(NamedTuple):
+    """Nobody needs these copies beside the journal any more."""
+
+    ids: list[bytes]
+
+
 class Record(NamedTuple):
     """Write these into the journal, in order, and say so (`Scheduler.recorded`) when they are on the disk."""
 
@@ -76,4 +103,4 @@ class EndCluster(NamedTuple):
     reason: str
 
 
-Effect = Send | Close | Log | Remove | Rename | Record | ReadLog | EndCluster
+Effect = Send | Close | Log | Remove | Rename | CopyOut | RemoveCopies | Record | ReadLog | EndCluster

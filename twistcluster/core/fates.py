@@ -34,6 +34,8 @@ class Fates:
             scheduler.objects.made(peer, told.objects, job, start)
         scheduler.supply.unneeded(job, job.finished([(start, stop)]))
         scheduler.telling.tell(job, told, buffers)
+        if told.objects and job.safe is not None:
+            scheduler.safekeeping.came(job, told.objects)
         if job.links is not None:
             values = Values(job.key, start, told.count, told.kind, told.definitions, told.objects)
             scheduler.edges.succeeded(job, values, buffers)

@@ -219,6 +219,8 @@ class Job:
     """How many of its items the journal has; None: it doesn't know the job."""
     logged: int = 0
     """How many bytes were told of it, values in stores included."""
+    safe: set[bytes] | None = None
+    """Its large results shall be on the disk, too; these aren't yet."""
     withheld: bool = False
     """It isn't leased: its client may know more of it, and isn't back yet (returning.py)."""
     reading: bool = False
@@ -281,8 +283,8 @@ class Job:
 
     @property
     def kept_whole(self) -> bool:
-        """It is over, and the journal has all that was told of it."""
-        return self.over and self.recorded == self.places
+        """It is over, and the journal has all that was told of it (and the disk, what shall be there)."""
+        return self.over and self.recorded == self.places and not self.safe
 
     def advance(self, event: Event) -> None:
         """Move along the state table."""

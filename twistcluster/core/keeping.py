@@ -28,7 +28,18 @@ from twistcluster.core.rows import (
 from twistcluster.core.supply import Supply
 from twistcluster.wire.codec import encode_message
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Cancel, Cancelled, CloseJob, Context, Failed, Message, Output, Results, Retry
+from twistcluster.wire.messages import (
+    Cancel,
+    Cancelled,
+    CloseJob,
+    Context,
+    Failed,
+    KeepJob,
+    Message,
+    Output,
+    Results,
+    Retry,
+)
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job, LogMessage, PageRecord
@@ -133,6 +144,10 @@ class Keeping:
     def cancelling(self, job: "Job", message: Cancel) -> None:
         """Items of a job shall not run."""
         self._entry(job, "cancel", message.start, 0, message)
+
+    def safe(self, job: "Job") -> int:
+        """A job's large results shall be on the disk. Returns its place in the journal."""
+        return self._entry(job, "keep", 0, 0, KeepJob(job.id))
 
     def tried(self, job: "Job", index: int) -> None:
         """An item failed or ended its slot, and runs again."""

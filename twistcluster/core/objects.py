@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from twistcluster.core.effects import Effect, Remove, Send
+from twistcluster.core.effects import Effect, Remove, RemoveCopies, Send
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.messages import Freed, Stored
 
@@ -59,6 +59,8 @@ class ObjectRecord:
     """How often it was lost and made again."""
     freed: bool = False
     """Its maker may have used the memory again."""
+    copied: bool = False
+    """It is on the disk beside the journal, too."""
     sender: Sender | None = None
     """Of what is no item's result."""
 
@@ -210,6 +212,7 @@ class Objects:
     def settle(self) -> "list[Job]":
         """The turn ends: free what nobody holds. Returns the jobs of which nothing is needed as a recipe any more."""
         spent: dict[Job, None] = {}
+        copies: list[bytes] = []
         while self._unused:
             name, _ = self._unused.popitem()
             record = self._records.get(name)
@@ -218,6 +221,9 @@ class Objects:
             if not record.freed:
                 record.freed = True
                 self.nbytes -= record.nbytes
+                if record.copied:
+                    record.copied = False
+                    copies.append(name)
                 self._freed.setdefault(record.home, []).append(name)
                 if record.home is not None:
                     self._by_home[record.home].pop(name, None)
@@ -235,4 +241,6 @@ class Objects:
         for home, ids in self._freed.items():
             self._effects.append(Remove(ids) if home is None else Send(home, Freed(ids)))
         self._freed.clear()
+        if copies:
+            self._effects.append(RemoveCopies(copies))
         return [*spent]

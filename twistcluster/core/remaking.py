@@ -182,6 +182,7 @@ class Remaking:
             return
         self._scheduler.effects.append(Rename(made, record.id))
         self._scheduler.objects.restored(record, worker.peer, made)
+        self._scheduler.safekeeping.restored(record)
         self._end(remake)
         for other, index in remake.items:
             other.spans.ready(index, index + 1)

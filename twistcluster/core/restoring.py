@@ -27,6 +27,7 @@ from twistcluster.wire.messages import (
     Context,
     Failed,
     Hello,
+    KeepJob,
     OpenJob,
     Output,
     Page,
@@ -97,6 +98,7 @@ class _Restoring:
             CloseJob: self._closed,
             Cancel: self._cancel,
             Retry: self._retried,
+            KeepJob: self._kept_safe,
         }
 
     def run(self) -> None:
@@ -250,6 +252,9 @@ class _Restoring:
                 job.losses.known(tally.item, tally.n)
         else:
             (job.crashes if tally.kind == "crash" else job.tries)[tally.item] = tally.n
+
+    def _kept_safe(self, job: Job, head: EntryHead, message: object) -> None:
+        job.safe = set()
 
     # ---- what follows ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
     from twistcluster.core.scheduler import Scheduler
 
-__all__ = ["Retention"]
+__all__ = ["Retention", "lasts"]
 
 LOOK_S: Final = 60.0
 UNNAMED_S: Final = 3600.0
@@ -36,15 +36,20 @@ class Retention:
         self._next = now + LOOK_S
         over = [job for job in self._scheduler.jobs.values() if job.over and not job.watchers and not job.needed]
         for job in over:
-            if not job.info.named and job.owner.left_at is not None and now - job.owner.left_at > UNNAMED_S:
+            if not lasts(job) and job.owner.left_at is not None and now - job.owner.left_at > UNNAMED_S:
                 self._scheduler.forget(job)
-        named = sorted((job for job in over if job.info.named), key=ended)
+        named = sorted((job for job in over if lasts(job)), key=ended)
         total = sum(job.logged for job in named)
         for job in named:
             if total <= NAMED_BYTES and now - ended(job) <= NAMED_S:
                 break
             total -= job.logged
             self._scheduler.forget(job)
+
+
+def lasts(job: "Job") -> bool:
+    """Whether it stays when its clients have left: somebody gave it a name, or asked to keep it."""
+    return job.info.named or job.safe is not None
 
 
 def ended(job: "Job") -> float:

@@ -30,8 +30,8 @@ __all__ = [
     "TallyRow",
 ]
 
-EntryKind: TypeAlias = Literal["results", "failed", "cancelled", "output", "closed", "cancel", "retried"]
-"""What was told of a job; the last two are what was asked for."""
+EntryKind: TypeAlias = Literal["results", "failed", "cancelled", "output", "closed", "cancel", "retried", "keep"]
+"""What was told of a job; the last three are what was asked for."""
 TallyKind: TypeAlias = Literal["crash", "loss", "try"]
 
 

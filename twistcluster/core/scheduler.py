@@ -23,9 +23,10 @@ from twistcluster.core.leasing import Leasing
 from twistcluster.core.objects import Objects
 from twistcluster.core.places import Places
 from twistcluster.core.remaking import Remaking
-from twistcluster.core.retention import Retention
+from twistcluster.core.retention import Retention, lasts
 from twistcluster.core.returning import Returning
 from twistcluster.core.rows import EntryRow
+from twistcluster.core.safekeeping import Safekeeping
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -133,6 +134,7 @@ class Scheduler:
         self.sources = Sources(self)
         self.wanted = Fetching(self)
         self.remaking = Remaking(self)
+        self.safekeeping = Safekeeping(self)
         self.retention = Retention(self)
         self.returning = Returning(self)
         self.client_side = ClientSide(self)
@@ -254,12 +256,22 @@ class Scheduler:
             if job.owner.blocked or self.telling.over:
                 self.telling.put_away(job)
                 self.leasing.look_again()
+        self.safekeeping.settle()
+        return self._turn()
+
+    def copied(
+        self, written: list[bytes], missing: list[bytes], unwritten: list[bytes], trouble: str, now: float
+    ) -> list[Effect]:
+        """What `CopyOut` asked for was tried: what is on the disk now, what is in no store, what can't be written and why."""
+        self.now = now
+        self.safekeeping.copied(written, missing, unwritten, trouble)
         return self._turn()
 
     def journal_trouble(self, text: str, now: float) -> list[Effect]:
         """The journal can't be written, in words; empty: it can again."""
         self.now = now
         if text:
+            self.safekeeping.decline(text)
             self.notify("warning", f"{text}. Work goes on, and what is new is kept once there is room.")
         else:
             self.notify("info", "The cluster's journal can be written again; nothing was lost.")
@@ -340,7 +352,7 @@ class Scheduler:
             and not job.watchers
             and not job.needed
             and (not self.telling.retain or job.owner.peer is not None)
-            and not job.info.named
+            and not lasts(job)
         ):
             self.forget(job)
 

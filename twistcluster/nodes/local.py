@@ -27,7 +27,8 @@ from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_id
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
-from twistcluster.nodes.scheduler import SchedulerNode, Troubles, open_journal, scheduler_of
+from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
+from twistcluster.nodes.scheduler import SchedulerNode
 from twistcluster.nodes.worker import WorkerNode
 
 __all__ = ["LocalCluster", "Options", "main"]

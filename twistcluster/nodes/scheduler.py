@@ -13,26 +13,40 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistcluster.core.effects import Close, Effect, EndCluster, Log, Marks, ReadLog, Record, Remove, Rename, Send
+from twistcluster.core.effects import (
+    Close,
+    CopyOut,
+    Effect,
+    EndCluster,
+    Log,
+    Marks,
+    ReadLog,
+    Record,
+    Remove,
+    RemoveCopies,
+    Rename,
+    Send,
+)
 from twistcluster.core.jobs import Job
-from twistcluster.core.restoring import restore
 from twistcluster.core.rows import Change, EntryRow
-from twistcluster.core.scheduler import Identity, Scheduler
-from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
+from twistcluster.core.scheduler import Scheduler
+from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
-from twistcluster.net.version import VERSION
+from twistcluster.nodes.copyist import Copyist
 from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import log_event, start_logging
+from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Stop, Stopping
 
-__all__ = ["SchedulerNode", "main", "scheduler_of"]
+__all__ = ["SchedulerNode", "main"]
 
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
@@ -87,6 +101,7 @@ class SchedulerNode:
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
         self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
+        self._copyist = Copyist(reactor, Copies(journal.path, store), self._copied) if journal and store else None
         self._upkeep_timer: Timer | None = None
         self._arm()
         self._arm_upkeep()
@@ -182,6 +197,11 @@ class SchedulerNode:
                 case Remove(ids):
                     if self._upkeep is not None:
                         self._upkeep.remove(ids)
+                case CopyOut(ids):
+                    self._copy_out(ids)
+                case RemoveCopies(ids):
+                    if self._copyist is not None:
+                        self._copyist.remove(ids)
                 case Record(changes, marks):
                     self._record(changes, marks)
                 case ReadLog(job, place, limit_bytes):
@@ -202,6 +222,16 @@ class SchedulerNode:
             log_event("error", "what was decided could not be recorded", {"error": error})
         elif not self._ended:
             self._apply(self.machine.recorded(marks, self._ticker.now()))
+
+    def _copy_out(self, ids: list[bytes]) -> None:
+        if self._copyist is not None:
+            self._copyist.copy(ids)
+        else:  # without a store there is nothing to copy
+            self._turn.soon(lambda: self._copied(Copied([], ids, [])))
+
+    def _copied(self, done: Copied) -> None:
+        if not self._ended:
+            self._apply(self.machine.copied(*done, self._ticker.now()))
 
     def _read_log(self, job: Job, place: int, limit_bytes: int) -> None:
         assert self._journal is not None
@@ -281,63 +311,6 @@ class SchedulerNode:
             share = (worked - worked_before) / (now - since)
             self.machine.busy_share = min(1.0, (self.machine.busy_share + share) / 2)
             self._measured = now, worked
-
-
-class Troubles:
-    """Hears of a journal's troubles before and after there is a node."""
-
-    node: SchedulerNode | None = None
-
-    def trouble(self, error: TwistclusterError) -> None:
-        """It can't be written."""
-        if self.node is not None:
-            self.node.trouble(error)
-
-    def recovered(self) -> None:
-        """It can again."""
-        if self.node is not None:
-            self.node.recovered()
-
-
-def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
-    """The journal at this path, whose calls come on the reactor's thread; None without a path."""
-    if not path:
-        return None
-    return Journal(
-        path,
-        reactor.callFromThread,
-        writer=VERSION,
-        on_trouble=troubles.trouble,
-        on_recovered=troubles.recovered,
-    )
-
-
-def scheduler_of(
-    identity: Identity, journal: Journal | None, idle_timeout_s: float | None, lost_after: float
-) -> Scheduler:
-    """A scheduler that knows what its journal holds.
-
-    Raises:
-        JournalDamaged: That can't be read, or makes no sense.
-    """
-    now = time.monotonic()
-    machine = Scheduler(
-        identity,
-        now=now,
-        idle_timeout_s=idle_timeout_s,
-        lost_after_s=lost_after,
-        journal=journal is not None,
-        wall=time.time() - now,
-    )
-    if journal is not None:
-        try:
-            restore(machine, journal.load())
-        except ProtocolError as error:
-            raise JournalDamaged(
-                f"what the journal {journal.path} holds makes no sense: {error}. Move it away, or name another folder "
-                "with store="
-            ) from error
-    return machine
 
 
 def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None], journal_place: str = "") -> int:

@@ -18,6 +18,7 @@ import weakref
 from typing import Final
 
 from twistcluster.errors import AccessDenied
+from twistcluster.storage.copies import copies_beside
 from twistcluster.storage.copying import remove_file, try_exclusive
 
 __all__ = ["StoreFolder", "check", "clear_dead"]
@@ -27,6 +28,8 @@ _LOCK: Final = "lock"
 _DISK: Final = "disk"
 _JOURNAL: Final = "journal"
 """The link to the journal of a cluster that comes back."""
+_KEPT: Final = "kept"
+"""The link to the copies of values beside the journal (copies.py); where there are none yet, it leads nowhere."""
 _UNNAMED: Final = ".new"
 """Ends the name of a folder that is being made. One that stays so for a minute was left by a process that died."""
 _UNNAMED_SECONDS: Final = 60.0
@@ -78,7 +81,8 @@ class StoreFolder:
         name = f"{_prefix()}{cluster_id}-{secrets.token_hex(8)}"
         disk, disk_lock = _make(tempfile.gettempdir(), f"{name}-{_DISK}", {_JOURNAL: journal})
         try:
-            path, lock = _make(_base(), name, {_DISK: disk, _JOURNAL: journal})
+            copies = copies_beside(journal) if journal else ""
+            path, lock = _make(_base(), name, {_DISK: disk, _JOURNAL: journal, _KEPT: copies})
         except BaseException:
             shutil.rmtree(disk, ignore_errors=True)
             os.close(disk_lock)

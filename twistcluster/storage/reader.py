@@ -47,8 +47,8 @@ class Reader:
         """
         name = object_id.hex()
         # On its way to the disk an object is there before it leaves memory; so it can't be missed. The third look is
-        # for one that was left in memory after all.
-        for place in (self._folder, f"{self._folder}/disk", self._folder):
+        # for one that was left in memory after all. Copies beside the journal are there for those that a reboot took.
+        for place in (self._folder, f"{self._folder}/disk", self._folder, f"{self._folder}/kept"):
             if (memory := _read_file(f"{place}/{name}")) is not None:
                 return parts_in(object_id, memory)
         raise ObjectGone(

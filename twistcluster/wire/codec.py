@@ -16,6 +16,7 @@ from twistcluster.wire.messages import (
     CloseJob,
     Context,
     Failed,
+    KeepJob,
     Message,
     OpenJob,
     Output,
@@ -29,7 +30,7 @@ __all__ = ["Codec", "decode_message", "encode_message"]
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-Recorded = Context | OpenJob | Page | Results | Failed | Cancelled | Output | CloseJob | Cancel | Retry
+Recorded = Context | OpenJob | Page | Results | Failed | Cancelled | Output | CloseJob | Cancel | Retry | KeepJob
 """What a journal holds."""
 _RECORDED: msgspec.msgpack.Decoder[Recorded] = msgspec.msgpack.Decoder(Recorded)
 

@@ -47,6 +47,7 @@ __all__ = [
     "JobProgress",
     "JobStatus",
     "Keep",
+    "KeepJob",
     "Kept",
     "KnownJob",
     "Lease",
@@ -397,6 +398,15 @@ class ForgetJob(Message, tag=True):
     id: str
 
 
+class KeepJob(Message, tag=True):
+    """From here on the large results of the job known by `id` shall be on the disk, too.
+
+    Answered when those are written that are there now.
+    """
+
+    id: str
+
+
 class StopCluster(Message, tag=True):
     """End it for everyone; declined while others use it or jobs are open, unless `force`."""
 
@@ -433,7 +443,7 @@ class Offered(Message, tag=True):
     """Values in stores that it can ask for, each as often as it was told of it."""
 
 
-Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | StopCluster
+Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | KeepJob | StopCluster
 
 
 class Ask(Message, tag=True):
@@ -662,7 +672,7 @@ class Declined(Message, tag=True):
     """No, and why, in words for the person who asked."""
 
     request: int
-    code: Literal["busy", "unknown", "gone", "lost", "limit", "invalid"]
+    code: Literal["busy", "unknown", "gone", "lost", "limit", "full", "invalid"]
     message: str
 
 
