@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twistcluster.storage import mappings
+from twistcluster.storage import mappings, page_map
 from twistcluster.storage.copying import try_exclusive
 from twistcluster.storage.pool import Pool
 from twistcluster.storage.reader import Reader
@@ -160,10 +160,10 @@ def test_a_file_without_a_name_is_not_kept(store):
 
 
 def test_where_the_kernel_says_nothing_of_pages_nothing_is_kept(store, monkeypatch):
-    monkeypatch.setattr(mappings, "_page_map", [])
+    monkeypatch.setattr(page_map, "_open", [])
     real = os.open
     monkeypatch.setattr(
-        mappings.os, "open", lambda path, *a: real("/nowhere/at/all" if path == "/proc/self/pagemap" else path, *a)
+        page_map.os, "open", lambda path, *a: real("/nowhere/at/all" if path == "/proc/self/pagemap" else path, *a)
     )
     assert Reader(store).read(write(Pool(store), 1))
     assert not mappings._idle

@@ -12,15 +12,14 @@ files, what an object is, timers: each process that reads calls `expire` every `
 """
 
 import contextlib
-import functools
 import mmap
 import os
 import resource
-import sys
 import time
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from twistcluster.storage import page_map
 from twistcluster.storage.copying import unlock_and_close
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ _IDLE: Final = 128
 _IDLE_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 15.0
 """How often `expire` is to be called: so an idle mapping keeps memory for 75 s at most."""
-_FILE_PAGE: Final = 1 << 61
-"""Of an entry of the page map: the page is the file's own. Its bits 62 and 63: it is swapped out, it is in memory."""
-_ENTRY: Final = 8
 
 
 class _Idle(NamedTuple):
@@ -48,8 +44,6 @@ _used: "dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]]" = {}
 """By their own ids: what they refer to has no hash."""
 _idle: dict[tuple[int, int], _Idle] = {}
 """By device and inode, the oldest first."""
-_page_map: list[int] = []
-"""The descriptor of this process's page map, once it was asked for."""
 _forks = 0
 """How often this process was forked."""
 
@@ -117,7 +111,7 @@ class _Held:
         ):  # a child may look at it still: the lock lasts until neither has the file open or mapped
             os.close(self.fd)
             return
-        if os.fstat(self.fd).st_nlink and _unchanged(self.address, self.size):
+        if os.fstat(self.fd).st_nlink and page_map.unchanged(self.address, self.size):
             _idle.pop(self.key, None)  # another of the same file: its place isn't the last
             _idle[self.key] = _Idle(self.mapping, self.size, time.monotonic())
         unlock_and_close(self.fd)
@@ -131,30 +125,6 @@ def expire() -> None:
             _idle.pop(next(iter(_idle)), None)
 
 
-# ---- what the kernel says of pages -------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=256)
-def _file_bits(pages: int) -> int:
-    return int.from_bytes(_FILE_PAGE.to_bytes(_ENTRY, sys.byteorder) * pages, sys.byteorder)
-
-
-def _unchanged(address: int, size: int) -> bool:
-    """Whether no page of a private mapping has become this process's own."""
-    first, pages = address // mmap.PAGESIZE, -(-size // mmap.PAGESIZE)
-    try:
-        if not _page_map:
-            _page_map.append(os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC))
-        entries = os.pread(_page_map[0], pages * _ENTRY, first * _ENTRY)
-    except OSError:
-        return False
-    if len(entries) != pages * _ENTRY:
-        return False
-    told = int.from_bytes(entries, sys.byteorder)
-    # Every page that is somewhere must be the file's.
-    return not (told >> 1 | told >> 2) & ~told & _file_bits(pages)
-
-
 def _count_fork() -> None:
     global _forks
     _forks += 1
@@ -163,8 +133,7 @@ def _count_fork() -> None:
 def _begin_anew() -> None:
     """In a forked child: what is idle here is its parent's, and so is what the page map says."""
     _idle.clear()
-    while _page_map:
-        os.close(_page_map.pop())
+    page_map.forget()
 
 
 os.register_at_fork(before=_count_fork, after_in_child=_begin_anew)
