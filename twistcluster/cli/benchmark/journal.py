@@ -8,6 +8,7 @@ import contextlib
 import os
 import statistics
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -17,6 +18,7 @@ from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
 __all__ = ["journal_map", "journal_submit", "journal_trip"]
 
+END_SECONDS: Final = 10.0
 TURNS: Final = ("on", "off", "off", "on", "on", "off")
 
 
@@ -83,6 +85,16 @@ def _both(slots: int) -> Iterator[dict[str, Any]]:
         clusters = {}
         for turn, store in (("on", folder), ("off", None)):
             cluster = tc.Cluster(f"{name}-{turn}", slots=slots, store=store)
+            stack.callback(_ended, cluster.status().pid)
             stack.callback(cluster.stop, force=True)
             clusters[turn] = cluster
         yield clusters
+
+
+def _ended(pid: int) -> None:
+    """Wait for the end of a cluster's process, which closes its journal last."""
+    deadline = time.monotonic() + END_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.01)
