@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistcluster.core.ranges import RangeSet
+from twistcluster.core.ranges import RangeSet, total
 
 OPERATIONS = st.lists(
     st.tuples(
@@ -44,12 +44,13 @@ def test_it_is_a_set(operations):
             model -= taken
         elif what == "overlap":
             assert numbers(ranges.overlap(start, stop)) == sorted(span & model)
+            assert not span or ranges.covers(start, stop) is (span <= model)
         elif stop == start:
             assert numbers(ranges.clear()) == sorted(model)
             model = set()
         parts = list(ranges)
         assert numbers(parts) == sorted(model)
-        assert len(ranges) == len(model)
+        assert len(ranges) == total(parts) == len(model)
         assert ranges.fragments == len(parts)
         assert ranges.first() == (parts[0] if parts else None)
         # Disjoint, in order, never side by side.
@@ -61,3 +62,8 @@ def test_it_can_begin_filled():
     assert list(RangeSet(3, 7)) == [(3, 7)]
     assert list(RangeSet(7, 3)) == []
     assert repr(RangeSet(3, 7)) == "RangeSet([(3, 7)])"
+
+
+@given(st.lists(st.tuples(st.integers(-3, 40), st.integers(-3, 40))))
+def test_it_can_be_made_of_any_ranges(parts):
+    assert numbers(RangeSet.of(parts)) == sorted(set(numbers(parts)))

@@ -77,10 +77,7 @@ class Fates:
 
     def known_ranges(self) -> RangeSet:
         """The items that met their fate."""
-        known = RangeSet()
-        for start, stop in [*self.done, *self.cancelled, *((index, index + 1) for index in self.failures)]:
-            known.add(start, stop)
-        return known
+        return RangeSet.of([*self.done, *self.cancelled, *((index, index + 1) for index in self.failures)])
 
     def refuse(self, index: int) -> None:
         """An item was cancelled here: whatever still comes of it is not looked at."""
@@ -177,11 +174,8 @@ class Fates:
 
     def overcome(self) -> RangeSet:
         """Items that failed, and were to run again since."""
-        found = RangeSet()
-        for each in self.arrivals:
-            if isinstance(each, ItemFailure) and each.index not in self.failures:
-                found.add(each.index, each.index + 1)
-        return found
+        failed = (each.index for each in self.arrivals if isinstance(each, ItemFailure))
+        return RangeSet.of((index, index + 1) for index in failed if index not in self.failures)
 
     def standing(self) -> list[Arrival]:
         """What came and still holds: not the failures of items that were run again."""

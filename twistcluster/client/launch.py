@@ -35,7 +35,7 @@ from twistcluster.errors import (
 )
 from twistcluster.net import connections
 from twistcluster.net.places import check_name, clear_place, open_log
-from twistcluster.nodes.durability import last_at, last_of
+from twistcluster.nodes.durability import Last, last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
 
@@ -139,7 +139,7 @@ def _come_back(name: str) -> Connection | None:
         return None
     if last is None or last.ended or last.kind != "local":
         return None
-    return start_local(name, last.slots, last.idle_timeout, memory_limit=last.memory_limit).connection
+    return _start_again(name, last)
 
 
 def come_back(gone: Connection) -> Connection | None:
@@ -159,8 +159,12 @@ def come_back(gone: Connection) -> Connection | None:
         return None
     if last.kind != "local":
         raise ClusterUnreachable(f"the scheduler of {gone.name!r} isn't running")
-    store = os.path.dirname(gone.journal)  # noqa: PTH120 (its path is text here)
-    return start_local(gone.name, last.slots, last.idle_timeout, memory_limit=last.memory_limit, store=store).connection
+    return _start_again(gone.name, last, os.path.dirname(gone.journal))  # noqa: PTH120 (its path is text here)
+
+
+def _start_again(name: str, last: Last, store: str = "") -> Connection:
+    """As it was; `store` is the folder of its journal, empty: the usual place."""
+    return start_local(name, last.slots, last.idle_timeout, memory_limit=last.memory_limit, store=store).connection
 
 
 def running_clusters() -> list[Connection]:

@@ -74,7 +74,7 @@ class _Fed:
             return True
         if self.had is None:
             return follower.heard
-        return self.had.overlap(segment.start, segment.stop) == [(segment.start, segment.stop)]
+        return self.had.covers(segment.start, segment.stop)
 
 
 class Passing:

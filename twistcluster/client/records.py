@@ -20,7 +20,7 @@ from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.rates import Rate
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
 from twistcluster.client.views import JobListener, JobState, Progress
-from twistcluster.core.ranges import Range
+from twistcluster.core.ranges import Range, total
 from twistcluster.errors import Cancelled, Detached, InputEnded
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo, Kept
@@ -454,7 +454,7 @@ class JobRecord(Flowing):
                 return
             left = self.fates.unknown(self.count) if self._cancelled else None
             if left is not None:
-                self.count = self.fates.known + sum(stop - start for start, stop in left)
+                self.count = self.fates.known + total(left)
             else:
                 self.lost = error
                 source = self.input

@@ -79,15 +79,13 @@ class Search:
 
 def held(records: list[JobRecord]) -> Resume:
     """What this program holds of its jobs."""
-    return Resume([_held(record) for record in records if record.number and record.id])
+    return Resume([*map(_held, records)])
 
 
 def _held(record: JobRecord) -> HeldJob:
     with record.condition:
         fates = record.fates
-        printed = RangeSet()
-        for index in fates.outputs:
-            printed.add(index, index + 1)
+        printed = RangeSet.of((index, index + 1) for index in fates.outputs)
         known, failed = list(fates.known_ranges()), list(fates.overcome())
         return HeldJob(record.number, record.id, known, list(printed), record.count is not None, failed)
 
@@ -99,10 +97,7 @@ def offer(records: list[JobRecord], message: Resumed, outbox: Outbox) -> None:
     for record in records:
         here = known.get(record.number)
         if here is not None:
-            ranges = RangeSet()
-            for start, stop in here.untold:
-                ranges.add(start, stop)
-            _offer_fates(record, ranges, outbox, here.items)
+            _offer_fates(record, RangeSet.of(here.untold), outbox, here.items)
         elif record.number in gone or record.number not in outbox.unkept.books:
             record.was_lost(ResultsGone(f"{record.label} isn't known to the cluster any more: it was forgotten there"))
         else:

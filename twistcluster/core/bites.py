@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from twistcluster.core.ledger import Pages
-from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.core.ranges import Range, RangeSet, total
 from twistcluster.core.spans import Pace, Spans
 from twistcluster.wire.messages import Context, OpenJob
 
@@ -90,7 +90,7 @@ class WorkerJob:
     def tail(self, lease: HeldLease, keep: int) -> list[Range]:
         """The pending items of a lease but for the first `keep`, the last ones first."""
         pending = [part for a, b in lease.left for part in self.spans.pending.overlap(a, b)]
-        spare = sum(b - a for a, b in pending) - keep
+        spare = total(pending) - keep
         found = []
         for a, b in reversed(pending):
             if spare <= 0:

@@ -176,14 +176,7 @@ class Objects:
                     self._unused[each.id] = None
             page.pinned = kept
         elif not kept:
-            for each in page.message.objects:
-                record = self._records[each.id]
-                if record.job is None:
-                    record.users -= 1
-                else:
-                    record.pins -= 1
-                if not record.users:
-                    self._unused[each.id] = None
+            self.unpin(page.message.objects)
             page.pinned = False
 
     def restored(self, record: ObjectRecord, peer: int, made: bytes) -> None:

@@ -5,12 +5,18 @@ items. Must not know: what the numbers stand for.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Self
 
-__all__ = ["Range", "RangeSet"]
+__all__ = ["Range", "RangeSet", "total"]
 
 Range = tuple[int, int]
 """`start` to `stop`, half open, as in `range(start, stop)`."""
+
+
+def total(ranges: Iterable[Range]) -> int:
+    """How many numbers are in ranges that don't overlap."""
+    return sum(stop - start for start, stop in ranges)
 
 
 class RangeSet:
@@ -36,6 +42,14 @@ class RangeSet:
         self._starts: list[int] = [start] if filled else []
         self._stops: list[int] = [stop] if filled else []
         self._count = stop - start if filled else 0
+
+    @classmethod
+    def of(cls, ranges: Iterable[Range]) -> Self:
+        """The set of the numbers in these ranges, which may be in any order and overlap."""
+        made = cls()
+        for start, stop in ranges:
+            made.add(start, stop)
+        return made
 
     def __len__(self) -> int:
         """How many numbers, not how many ranges."""
@@ -86,7 +100,7 @@ class RangeSet:
         else:
             starts[low:high] = [min(starts[low], start)]
             stops[low:high] = [max(stops[high - 1], stop)]
-        self._count += sum(b - a for a, b in news)
+        self._count += total(news)
         return news
 
     def remove(self, start: int, stop: int) -> list[Range]:
@@ -115,7 +129,7 @@ class RangeSet:
         kept = [(a, b) for a, b in ((first, start), (stop, last)) if a < b]
         starts[low:high] = [a for a, _ in kept]
         stops[low:high] = [b for _, b in kept]
-        self._count -= sum(b - a for a, b in gone)
+        self._count -= total(gone)
         return gone
 
     def withdraw(self, start: int, stop: int) -> bool:
@@ -159,6 +173,10 @@ class RangeSet:
         return [
             (max(a, start), min(b, stop)) for a, b in zip(self._starts[low:high], self._stops[low:high], strict=True)
         ]
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Whether all of `start` to `stop`, which isn't empty, is in the set."""
+        return self.overlap(start, stop) == [(start, stop)]
 
     def clear(self) -> list[Range]:
         """Remove everything; returns what was there."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job, LogMessage
 from twistcluster.core.objects import Sender
-from twistcluster.core.ranges import RangeSet
+from twistcluster.core.ranges import Range, RangeSet, total
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -117,8 +117,9 @@ class Returning:
                 continue
             if not job.over and job.owner is client:
                 self.withhold(job)
-            known.append(KnownJob(held.job, job.arrived, untold(job, held)))
-            scheduler.telling.watch(client, held.job, job, seen(job, held))
+            told = known_items(job, held)
+            known.append(KnownJob(held.job, job.arrived, untold(job, told)))
+            scheduler.telling.watch(client, held.job, job, seen(job, held, told))
             if client.peer is not None:
                 if job.kept is not None:
                     scheduler.send(client.peer, Kept(held.job, job.kept, job.kept_whole))
@@ -185,29 +186,26 @@ def client_id(hello: Hello) -> str:
 
 def unfinished(job: Job, start: int, stop: int) -> int:
     """How many of these items nobody has, and aren't done."""
-    parts = [*job.spans.pending.overlap(start, stop), *job.spans.waiting.overlap(start, stop)]
-    return sum(b - a for a, b in parts)
+    return total([*job.spans.pending.overlap(start, stop), *job.spans.waiting.overlap(start, stop)])
 
 
-def untold(job: Job, held: HeldJob) -> list[tuple[int, int]]:
-    """Items that are unfinished here, and of which a client was told what became of them."""
-    told = RangeSet()
+def known_items(job: Job, held: HeldJob) -> RangeSet:
+    """The items of which a client was told what became of them."""
     for start, stop in held.known:
         if not 0 <= start < stop:
             raise ProtocolError(f"items {start} to {stop} of {job.title} are none")
-        told.add(start, stop)
-    found: list[tuple[int, int]] = []
-    for start, stop in [*job.spans.pending, *job.spans.waiting]:
-        found += told.overlap(start, stop)
-    return sorted(found)
+    return RangeSet.of(held.known)
 
 
-def seen(job: Job, held: HeldJob) -> int:
+def untold(job: Job, known: RangeSet) -> list[Range]:
+    """Those of them that are unfinished here."""
+    unmet = [*job.spans.pending, *job.spans.waiting]
+    return sorted(part for start, stop in unmet for part in known.overlap(start, stop))
+
+
+def seen(job: Job, held: HeldJob, known: RangeSet) -> int:
     """How many entries of a job's log a client was told that holds this: they are told in order."""
-    known, printed, failed = RangeSet(), RangeSet(), RangeSet()
-    for ranges, into in ((held.known, known), (held.printed, printed), (held.failed, failed), (held.known, failed)):
-        for start, stop in ranges:
-            into.add(start, stop)
+    printed, failed = RangeSet.of(held.printed), RangeSet.of([*held.failed, *known])
     for position, entry in enumerate(job.log.entries):
         if not _told(entry.message, known, printed, failed, closed=held.closed):
             return position
@@ -217,16 +215,12 @@ def seen(job: Job, held: HeldJob) -> int:
 def _told(message: LogMessage, known: RangeSet, printed: RangeSet, failed: RangeSet, *, closed: bool) -> bool:
     match message:
         case Results():
-            return _covers(known, message.first, message.first + message.count)
+            return known.covers(message.first, message.first + message.count)
         case Failed():
             return message.index in failed
         case Cancelled():
-            return all(_covers(known, start, stop) for start, stop in message.ranges)
+            return all(known.covers(start, stop) for start, stop in message.ranges)
         case Output():
             return message.index in printed
         case CloseJob():
             return closed
-
-
-def _covers(ranges: RangeSet, start: int, stop: int) -> bool:
-    return ranges.overlap(start, stop) == [(start, stop)]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from twistcluster.core.clients import Client
 from twistcluster.core.edges import failed_before, links_of
 from twistcluster.core.jobs import Job
-from twistcluster.core.ranges import Range, RangeSet
+from twistcluster.core.links import Links
+from twistcluster.core.ranges import Range, RangeSet, total
 from twistcluster.core.readers import reads_no_more
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -34,12 +35,7 @@ class Sources:
 
     def open(self, job: Job, source: Job) -> None:
         """A job was opened that another feeds, which may be over."""
-        links = links_of(job)
-        links.source = source
-        job.depth, job.root = source.depth + 1, source.root
-        links.growing = source.expects_more
-        links_of(source).sourced[job] = None
-        job.count = source.count
+        links = self._tie(job, source)
         job.input_error = source.input_error
         job.arrived = source.arrived
         job.spans.wait(0, job.arrived)
@@ -51,12 +47,7 @@ class Sources:
 
     def reopen(self, job: Job, source: Job) -> None:
         """A job came back that another feeds: what of it isn't finished waits for its arguments once more."""
-        links = links_of(job)
-        links.source = source
-        job.depth, job.root = source.depth + 1, source.root
-        links.growing = source.expects_more
-        links_of(source).sourced[job] = None
-        job.count = source.count
+        self._tie(job, source)
         for start, stop in list(job.spans.pending):
             job.spans.hold(start, stop)
         job.spans.wait(job.arrived, source.arrived)
@@ -68,6 +59,17 @@ class Sources:
         """A job came back that is over: should its failed items be tried again, this is what feeds it."""
         links_of(job).source = source
         job.depth, job.root = source.depth + 1, source.root
+
+    @staticmethod
+    def _tie(job: Job, source: Job) -> Links:
+        """One feeds the other from now on."""
+        links = links_of(job)
+        links.source = source
+        job.depth, job.root = source.depth + 1, source.root
+        links.growing = source.expects_more
+        links_of(source).sourced[job] = None
+        job.count = source.count
+        return links
 
     def grew(self, job: Job, first: int) -> list[Job]:
         """A page of a job came, from `first` on: items of all that it feeds are known; returns these jobs."""
@@ -185,8 +187,3 @@ def without_page(job: Job, start: int, stop: int) -> list[Range]:
     for page in job.pages_of(start, stop):
         missing.remove(page.first, page.stop)
     return list(missing)
-
-
-def total(ranges: list[Range]) -> int:
-    """How many items."""
-    return sum(stop - start for start, stop in ranges)

@@ -139,7 +139,7 @@ class Fetching:
             return
         links = job.links
         assert links is not None
-        if links.done.overlap(start, stop) != [(start, stop)]:
+        if not links.done.covers(start, stop):
             raise ProtocolError(f"job {message.job}: items {start} to {stop} were sent, and not all of them are done")
         if not buffers:
             self._not_held(asked, job, message)

@@ -60,12 +60,8 @@ def everybody(scheduler: Scheduler) -> list[Job]:
 
 def on_their_way(links: Links) -> RangeSet:
     """Results that a client was asked for, or the journal."""
-    found = RangeSet()
-    for start, stop in links.asked:
-        found.add(start, stop)
-    for told in links.journaled.values():
-        found.add(told.first, told.first + told.count)
-    return found
+    from_journal = ((told.first, told.first + told.count) for told in links.journaled.values())
+    return RangeSet.of([*links.asked, *from_journal])
 
 
 def _check_waiting(job: Job, links: Links) -> None:
@@ -82,9 +78,7 @@ def _check_waiting(job: Job, links: Links) -> None:
         theirs = links.source.links if links.source is not None else None
         assert theirs is not None
         for a, b in theirs.done.overlap(start, stop):
-            assert on_their_way(theirs).overlap(a, b) == [(a, b)], (
-                f"{job.id}: {a}-{b} of its source are done, and not asked for"
-            )
+            assert on_their_way(theirs).covers(a, b), f"{job.id}: {a}-{b} of its source are done, and not asked for"
     for what in (job.spans.pending, job.spans.waiting, job.failed, job.cancelled):
         for start, stop in what:
             assert not links.done.overlap(start, stop), f"{job.id}: {start}-{stop} are done and {what}"
@@ -130,7 +124,7 @@ def _check_kept(job: Job, links: Links, users: Counter[ValuePage], wholes: Count
     kept = RangeSet()
     for page in pages:
         kept.add(page.first, page.stop)
-        assert links.done.overlap(page.first, page.stop) == [(page.first, page.stop)]
+        assert links.done.covers(page.first, page.stop)
         assert page.users == users[page], f"{job.id}: {page.users} said to need {page.first}, {users[page]} do"
         assert page.users or links.whole_users, f"{job.id}: results from {page.first} on are kept for nobody"
     assert len(kept) == links.shelf.items
