@@ -33,7 +33,7 @@ from twistcluster.wire import limits
 from twistcluster.wire.budget import Budget
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer, Frame, FrameDecoder
-from twistcluster.wire.messages import ClientToScheduler, Hello, Message, Refused, Welcome, WorkerToScheduler
+from twistcluster.wire.messages import ClientToScheduler, Hello, Join, Joined, Message, Refused, Welcome, WorkerToScheduler
 
 __all__ = ["CLOSING_SECONDS", "Link"]
 
@@ -50,7 +50,7 @@ READ_LEAST_BYTES: Final = 4 * limits.KIB
 _log = Logger()
 _OPEN: Final = LinkState.OPEN
 _UP: Final[dict[str, Codec]] = {"client": Codec(ClientToScheduler), "worker": Codec(WorkerToScheduler)}
-_HELLO: Final[Codec] = Codec(Hello)
+_HELLO: Final[Codec] = Codec(Hello | Join)
 _EVENTS: Final[dict[type[Message], LinkEvent]] = {Hello: LinkEvent.HELLO, Welcome: LinkEvent.WELCOME}
 
 
@@ -280,6 +280,8 @@ class Link(TwistedProtocol):
             message, buffers = self._codec.decode(frame)
             if self.state is not _OPEN or type(message) in _EVENTS:
                 self._check(message)
+                if self._shut:
+                    return
             self._owner.on_message(self, message, buffers)
         except ProtocolError as error:
             self._malformed(error)
@@ -298,7 +300,7 @@ class Link(TwistedProtocol):
             if isinstance(message, Hello):
                 self._set_deadline(0, None)
                 self._codec = _UP[message.role]
-        elif self.state is not LinkState.OPEN and not isinstance(message, Refused):
+        elif self.state is not LinkState.OPEN and not isinstance(message, Refused | Joined):
             raise ProtocolError(f"{type(message).__name__} before Welcome")
 
     def _pass(self, event: LinkEvent) -> None:

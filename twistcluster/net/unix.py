@@ -1,31 +1,65 @@
 """Unix sockets: listening, connecting, and whose process is at the other end.
 
-Owns: the socket's mode (0600 from the first instant), and the check of who listens. Must not know: where sockets lie
-(net/places.py), who is let in (net/door.py), what is said on links.
+Owns: the socket's mode (0600 from the first instant), and the check of who listens and who connects. Must not know:
+where sockets lie (net/places.py), how many are let in (net/door.py), what is said on links.
 """
 
 import os
-import resource
 import socket
+import struct
 from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable
 from twistcluster.net.channel import LinkOwner
-from twistcluster.net.door import Door, peer_uid
-from twistcluster.net.gate import Gate
+from twistcluster.net.door import BACKLOG, Door, GuardedLink
 from twistcluster.net.link import Link
 from twistcluster.net.turn import Timers, Turn
-from twistcluster.wire import limits
+from twistcluster.wire.budget import Budget
 
 __all__ = ["adopt", "connect", "connect_link", "listen"]
 
-BACKLOG: Final = 128
 RETRY_SECONDS: Final = 0.01
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_log = Logger()
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The user whose process is at the other end (as it was when it connected or began to listen)."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(data)[1])
+
+
+class _UnixDoor(Door):
+    """Of a Unix socket: the processes of one user may connect."""
+
+    def __init__(self, owner: LinkOwner, turn: Turn, reactor: Timers, uid: int) -> None:
+        super().__init__(owner, turn, reactor)
+        self.uid = uid
+
+    def make(self, owner: LinkOwner, turn: Turn, reactor: Timers, budget: Budget) -> tuple[GuardedLink, TwistedProtocol]:
+        """A link, which its connection's bytes go to."""
+        link = _OwnersLink(self, owner, turn, reactor, budget)
+        return link, link
+
+
+class _OwnersLink(GuardedLink):
+    """Turns away other users."""
+
+    _door: _UnixDoor
+
+    def connectionMade(self) -> None:  # noqa: N802
+        super().connectionMade()
+        uid = peer_uid(self.transport.getHandle())  # type: ignore[union-attr]
+        if uid != self._door.uid:
+            _log.warn("a process of another user was turned away", uid=uid)
+            self.refuse("access", f"this cluster belongs to the user with id {self._door.uid}, not to id {uid}")
 
 
 def listen(reactor: Any, path: str, owner: LinkOwner, turn: Turn, uid: int | None = None) -> IListeningPort:
@@ -41,8 +75,7 @@ def listen(reactor: Any, path: str, owner: LinkOwner, turn: Turn, uid: int | Non
     Raises:
         twisted.internet.error.CannotListenError: the path is taken, too long, or can't be written.
     """
-    gate: Gate[Link] = Gate(min(limits.CONNECTIONS, _files() // 2), limits.UNWELCOMED_CONNECTIONS)
-    door = Door(owner, turn, reactor, os.geteuid() if uid is None else uid, gate)
+    door = _UnixDoor(owner, turn, reactor, os.geteuid() if uid is None else uid)
     before = os.umask(0o177)  # Twisted sets the mode after bind; in between it would be what the umask allows
     try:
         port: IListeningPort = reactor.listenUNIX(path, door, backlog=BACKLOG, mode=0o600)
@@ -50,12 +83,6 @@ def listen(reactor: Any, path: str, owner: LinkOwner, turn: Turn, uid: int | Non
         os.umask(before)
     door.accept_from(port)
     return port
-
-
-def _files() -> int:
-    """How many this process may open. Slots, stores and logs need some too: connections get half."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2 * limits.CONNECTIONS if soft == resource.RLIM_INFINITY else soft
 
 
 def adopt(reactor: Any, sock: socket.socket, link: Link) -> Link:

@@ -48,6 +48,8 @@ __all__ = [
     "JobStatus",
     "Keep",
     "KeepJob",
+    "Join",
+    "Joined",
     "Kept",
     "KnownJob",
     "Lease",
@@ -128,6 +130,27 @@ class Hello(Message, tag=True):
     packages: dict[str, str] = {}
     owner: str = ""
     """The secret of an owned cluster, from the process that started it: the cluster lives as long as this link."""
+
+
+class Join(Message, tag=True):
+    """The only word, instead of `Hello`, of whoever has a token and no certificate. Answered by `Joined` or `Refused`."""
+
+    protocol: int
+    secret: str
+    """Of the token."""
+    key: bytes
+    """The public key that shall be certified, as SubjectPublicKeyInfo (RFC 5280) in DER."""
+    host: str = ""
+    pid: int = 0
+
+
+class Joined(Message, tag=True):
+    """The answer to `Join`: who the peer is from now on. The link closes."""
+
+    certificate: bytes
+    """DER."""
+    authority: bytes
+    """The certificate of the cluster's authority, DER."""
 
 
 class Welcome(Message, tag=True):
