@@ -98,8 +98,8 @@ class Authority:
         data = read_private(path, _AFRESH)
         if data is None:
             made = _new(cluster, now)
-            if create_private(path, made._written()):
-                return made
+            if create_private(path, _written(*made)):
+                return cls(*made)
             data = read_private(path, _AFRESH) or b""
         found = _read(path, data)
         if found.cluster != cluster:
@@ -139,14 +139,8 @@ class Authority:
         )
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
-    def _written(self) -> bytes:
-        key = self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return key + self._certificate.public_bytes(serialization.Encoding.PEM)
 
-
-def _new(cluster: str, now: float) -> Authority:
+def _new(cluster: str, now: float) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = make_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cluster)])
     builder = (
@@ -154,7 +148,13 @@ def _new(cluster: str, now: float) -> Authority:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.KeyUsage(**{**_KEY_USAGE, "key_cert_sign": True, "crl_sign": True}), critical=True)
     )
-    return Authority(key, builder.sign(key, hashes.SHA256()))
+    return key, builder.sign(key, hashes.SHA256())
+
+
+def _written(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bytes:
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return secret + certificate.public_bytes(pem)
 
 
 def _begun(
