@@ -1,5 +1,6 @@
 """Two ends over real TLS on loopback: who is let in, who isn't, and what each side is told."""
 
+import contextlib
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogPublisher
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable
-from twistcluster.net.tls.certificates import Peer, make_key, role_uri
+from twistcluster.net.tls.certificates import Peer, make_key, peer_in, role_uri
 from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
 from twistcluster.net.tls.identity import Identity
 
@@ -65,7 +66,9 @@ def server_authority(cluster) -> x509.Certificate:
 
 
 def test_workers_meet(lab, meet):
-    one, two = meet(ServerEnd(lab.member("worker", "a"), nobody)).connect(ClientEnd(lab.member("worker", "b"), "worker"))
+    one, two = meet(ServerEnd(lab.member("worker", "a"), nobody)).connect(
+        ClientEnd(lab.member("worker", "b"), "worker")
+    )
     assert (one.peer.name, two.peer.name) == ("b", "a")
 
 
@@ -90,10 +93,8 @@ def test_nobody_is_known_before_the_handshake_is_done(lab, server):
 
 
 def shake(connection) -> None:
-    try:
+    with contextlib.suppress(SSL.WantReadError):
         connection.do_handshake()
-    except SSL.WantReadError:
-        pass
 
 
 def pump(source, target) -> None:
@@ -194,6 +195,7 @@ URIS = {
     "a longer cluster": ["twistcluster://lab2/worker"],
     "a shorter cluster": ["twistcluster://la/worker"],
     "another scheme": ["https://lab/worker"],
+    "no slashes": ["twistcluster:lab/worker"],
 }
 
 
@@ -232,12 +234,28 @@ def test_a_role_is_exactly_as_we_write_it(lab, server, meet, uris):
     refused(one, two, "the peer", "didn't take this program's certificate")
 
 
+@pytest.mark.parametrize("uris", [uris for name, uris in URIS.items() if "er cluster" not in name])
+def test_such_a_certificate_names_nobody(lab, uris):
+    with pytest.raises(AccessDenied, match="names no role|roles in clusters, not one|a role that there isn't"):
+        peer_in(forged(lab, uris).certificate)
+
+
 # ---- who joins --------------------------------------------------------------------------------------------------------
 
 
 def test_a_joiner_tells_nothing_to_another_cluster(lab, other, meet):
     one, two = meet(ServerEnd(other.member("scheduler"), nobody)).connect(JoiningEnd(lab.authority.fingerprint))
     refused(one, two, "a token of another one", "this cluster's CA didn't issue")
+
+
+def test_a_joiner_checks_the_issuer_itself(lab, other):
+    """Also if OpenSSL had let a certificate through."""
+    end = JoiningEnd(lab.authority.fingerprint)
+    connection = end.clientConnectionForTLS(None)
+    end._roots[connection] = server_authority(lab)
+    assert end._accepted(connection, lab.member("scheduler").certificate).role == "scheduler"
+    with pytest.raises(AccessDenied, match="that the token's CA didn't issue"):
+        end._accepted(connection, other.member("scheduler").certificate)
 
 
 class Posing(ServerEnd):

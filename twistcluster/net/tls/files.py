@@ -109,15 +109,21 @@ def read_private(path: pathlib.Path, advice: str) -> bytes | None:
         return None
     except OSError as error:
         raise AccessDenied(f"{path} can't be read: {error.strerror} (it must be a file of yours, no link)") from error
-    with open(fd, "rb") as file:  # noqa: PTH123 (an open descriptor)
-        state = os.fstat(fd)
-        if not stat.S_ISREG(state.st_mode):
-            raise AccessDenied(f"{path} is not a plain file: remove it. {advice}")
-        if state.st_uid != os.geteuid():
-            raise AccessDenied(f"{path} belongs to the user with id {state.st_uid}, not to you: {advice}")
-        if state.st_mode & 0o077:
-            raise AccessDenied(
-                f"{path} is open to other users (mode {state.st_mode & 0o777:o}), who may have read the key in it. "
-                f"If nobody could, run `chmod 600 {path}`; else {advice}"
-            )
-        return file.read(FILE_BYTES)
+    try:
+        _check(path, os.fstat(fd), advice)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(FILE_BYTES)
+    finally:
+        os.close(fd)
+
+
+def _check(path: pathlib.Path, state: os.stat_result, advice: str) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise AccessDenied(f"{path} is not a plain file: {advice}")
+    if state.st_uid != os.geteuid():
+        raise AccessDenied(f"{path} belongs to the user with id {state.st_uid}, not to you: {advice}")
+    if state.st_mode & 0o077:
+        raise AccessDenied(
+            f"{path} is open to other users (mode {state.st_mode & 0o777:o}), who may have read the key in it. "
+            f"If nobody could, run `chmod 600 {path}`; else {advice}"
+        )
