@@ -23,13 +23,14 @@ from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import reject_options
 from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import deadline_of, pause
-from twistcluster.client.quantities import count, memory_limit_bytes, seconds
+from twistcluster.client.quantities import check_text, count, memory_limit_bytes, seconds
 from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
 from twistcluster.nodes.packages import packages
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Answer,
     ClusterStatus,
@@ -92,10 +93,10 @@ class Cluster(Executor):
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
-        self._connection = connection
         self._owned = bool(owner)
         self._process = process
         self._tie: Tie | None = tie(connection, owner)
+        self._connection = self._tie.session.connection
         self._finalizer = weakref.finalize(self, self._tie.let_go, "its Cluster object is gone", when_idle=True)
         self._finalizer.atexit = False  # the process's end is the link's
 
@@ -242,18 +243,18 @@ class Cluster(Executor):
         Raises:
             JobNotFound: there is none.
         """
-        return Job(self._link.opener.find(name))
+        return Job(self._link.opener.find(check_text(name, "name")))
 
     def jobs(self, name: str | None = None) -> Jobs:
         """What the cluster knows of its jobs, the newest first."""
-        answer = self._ask(ListJobs(name or ""))
+        answer = self._ask(ListJobs(check_text(name or "", "name")))
         return Jobs(answer.jobs or [])
 
     # ---- the cluster -----------------------------------------------------------------------------------------------
 
     def scale(self, slots: int) -> None:
         """Set the number of slots of the cluster's own worker."""
-        self._ask(Scale(count(slots, "slots")))
+        self._ask(Scale(count(slots, "slots", most=SLOTS)))
 
     def workers(self) -> Workers:
         """The workers, with their slots.

@@ -499,3 +499,15 @@ def test_after_a_reboot_a_value_that_cannot_be_made_again_is_told(clusters):
             assert all(x == LARGE or isinstance(x, tc.ObjectLost) for x in found.results(errors="return"))
         assert isinstance(found.results(errors="return")[-1], tc.ObjectLost)
     del job, late
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 2, 4])
+def test_who_connects_in_the_moment_of_its_death_finds_it_again(clusters, delay_ms):
+    """A killed process holds the lock by which it is found for some milliseconds more."""
+    lab = Local(clusters)
+    cluster = lab.connect()
+    cluster.close()
+    os.kill(find(lab.name).pid, signal.SIGKILL)
+    time.sleep(delay_ms / 1000)  # not to wait for anything: to meet its death elsewhere
+    with closing(lab.connect()) as cluster:
+        assert cluster.submit(abs, -3).result(30) == 3

@@ -6,7 +6,7 @@ Owns: the units. Must not know: what the quantities are for.
 import re
 from typing import Final
 
-__all__ = ["count", "duration_text", "memory_limit_bytes", "seconds", "size_bytes", "size_text"]
+__all__ = ["check_text", "count", "duration_text", "memory_limit_bytes", "seconds", "size_bytes", "size_text"]
 
 DURATIONS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {
@@ -67,6 +67,19 @@ def count(value: int, name: str, least: int = 0, most: int | None = None) -> int
         raise ValueError(f"{name} is at least {least}, not {value}")
     if most is not None and value > most:
         raise ValueError(f"{name} is at most {most:,}, not {value:,}")
+    return value
+
+
+def check_text(value: str, name: str) -> str:
+    """Return a text that can be sent: without half characters, as names of files that aren't UTF-8 have."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} {value!r} can't be sent: its character {error.start + 1} is none of Unicode"
+        ) from None
     return value
 
 
