@@ -2,19 +2,12 @@
 
 import pytest
 
+from tests.client.line import Wire
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.requests import Request, Requests, answer_to
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.wire.messages import Answer, Ask, Status, StopCluster
 from twistcluster.wire.values import Definitions
-
-
-class Wire:
-    def __init__(self):
-        self.sent = []
-
-    def send(self, message, buffers=()):
-        self.sent.append(message)
 
 
 @pytest.fixture

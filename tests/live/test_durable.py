@@ -4,17 +4,15 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import family, runs
+from tests.live.conftest import Local, Standalone, kill
 from tests.tools import until
 from twistcluster.client.launch import find, start_local
 from twistcluster.storage.folder import clear_dead
@@ -22,79 +20,7 @@ from twistcluster.storage.journal_places import journal_path
 
 LARGE = 200_000
 
-
-def kill(pid):
-    """With its slots, which end themselves."""
-    pids = family(pid)
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
-
-
-class Local:
-    """A local cluster, whose next `connect` brings it back."""
-
-    name = "lab"
-
-    def __init__(self, clusters):
-        self._clusters = clusters
-        clusters.local(slots=2)
-
-    def connect(self):
-        cluster = tc.connect(self.name)
-        self._clusters.pids.append(cluster.status().pid)
-        return cluster
-
-    def kill(self, cluster):
-        """With its client gone before: one that lives would go on (test_returning.py)."""
-        cluster.close(wait=False)
-        kill(find(self.name).pid)
-
-
-class Standalone(Local):
-    """A scheduler that is started again, with a new worker."""
-
-    def __init__(self, clusters):
-        self._clusters = clusters
-        self._start()
-
-    def _start(self):
-        self._scheduler, _ = self._clusters.scheduler(self.name)
-        self._worker = self._clusters.worker(self.name, 2)
-
-    def connect(self):
-        if self._scheduler.poll() is not None:
-            self._start()
-        return tc.connect(self.name)
-
-    def kill(self, cluster):
-        cluster.close(wait=False)
-        pids = family(self._worker.pid)
-        self._scheduler.kill()
-        self._scheduler.wait()
-        # Its worker gives up, with its slots; what it hadn't told runs again.
-        self._worker.terminate()
-        until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
-
-
-@pytest.fixture(autouse=True)
-def stores_apart(monkeypatch, tmp_path):
-    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield
-    try:
-        until(
-            lambda: not [path for path in pathlib.Path(shared).iterdir() if path.is_dir()], what="the end of the stores"
-        )
-    finally:
-        shutil.rmtree(shared)
-
-
-@pytest.fixture(params=[Local, Standalone])
-def lab(request, clusters):
-    return request.param(clusters)
+pytestmark = pytest.mark.usefixtures("stores_gone")
 
 
 def mixed(i):
