@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -342,6 +343,11 @@ def contradict(journal):
         file.execute("UPDATE jobs SET header = x'00'")
 
 
+def empty(journal):
+    journal.write_bytes(b"")
+    journal.with_name("journal.db-wal").unlink(missing_ok=True)
+
+
 def expose(journal):
     journal.chmod(0o644)
 
@@ -350,6 +356,7 @@ def expose(journal):
     ("harm", "error", "words"),
     [
         (spoil, tc.JournalDamaged, "move it"),
+        (empty, tc.JournalDamaged, "remove it to begin a new one"),
         (contradict, tc.JournalDamaged, "makes no sense"),
         (renew, tc.VersionMismatch, "upgrade twistcluster"),
         (expose, tc.AccessDenied, "open to other users"),

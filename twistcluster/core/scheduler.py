@@ -272,7 +272,7 @@ class Scheduler:
         self.now = now
         self.safekeeping.troubled(text)
         if text:
-            self.notify("warning", f"{text}. Work goes on, and what is new is kept once there is room.")
+            self.notify("warning", f"{text}. Work goes on.")
         else:
             self.notify("info", "The cluster's journal can be written again; nothing was lost.")
         return self._turn()
