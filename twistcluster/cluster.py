@@ -78,9 +78,11 @@ class Cluster(Executor):
         idle_timeout: float | str | None = None,
         *,
         memory_limit: float | str | None = None,
-        store: str | None = "",
+        store: str | os.PathLike[str] | None = "",
     ) -> None:
         _refuse_inside_item("a cluster")
+        if store is not None:
+            store = check_text(os.fspath(store) if isinstance(store, os.PathLike) else store, "store")
         if slots is not None:
             count(slots, "slots")
         if idle_timeout is not None and not name:
@@ -283,6 +285,9 @@ class Cluster(Executor):
         Raises:
             TimeoutError: there are not, after `timeout`.
         """
+        count(n, "n")
+        if slots is not None:
+            count(slots, "slots")
         deadline = deadline_of(timeout)
         while True:
             workers = self.workers()
@@ -348,7 +353,10 @@ class Cluster(Executor):
         connection = session.connection
         while any(each.id == connection.id for each in running_clusters()):
             if time.monotonic() > deadline:
-                raise ClusterUnreachable(f"the cluster was told to end, but its process {connection.pid} still runs")
+                raise ClusterUnreachable(
+                    f"the cluster was told to end, but after {END_SECONDS:.0f} s its process {connection.pid} still runs: "
+                    f"it may still be writing its journal. `kill {connection.pid}` ends it if it doesn't end by itself"
+                )
             pause(POLL_SECONDS)
         self._let_go(when_idle=False)
 

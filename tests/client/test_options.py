@@ -28,6 +28,7 @@ def test_times_and_counts():
         ({"max_crashes": "3"}, TypeError, "max_crashes is a whole number"),
         ({"time_limit": 0}, ValueError, "leaves it no time"),
         ({"time_limit": -3}, ValueError, "time_limit can't be -3"),
+        ({"time_limit": 10**400}, ValueError, "time_limit can't be 1000"),
         ({"time_limit": "soon"}, ValueError, 'time_limit is a number, or like "5s"'),
         ({"time_limit": "5 parsecs"}, ValueError, "time_limit is a number of seconds"),
         ({"time_limit": float("nan")}, ValueError, "time_limit"),

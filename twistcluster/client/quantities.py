@@ -115,7 +115,7 @@ def size_text(value: float) -> str:
 
 def _split(value: float | str, name: str, examples: str) -> tuple[float, str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number, unit = float(value), ""
+        number, unit = _number(value), ""
     elif isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
         number, unit = float(match[1]), match[2]
     else:
@@ -123,3 +123,10 @@ def _split(value: float | str, name: str, examples: str) -> tuple[float, str]:
     if not 0 <= number < float("inf"):
         raise ValueError(f"{name} can't be {value!r}")
     return number, unit
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return float("inf")
