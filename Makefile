@@ -53,7 +53,7 @@ help:
 
 .venv/test-ready: pyproject.toml | .venv/bin/python
 	@mkdir -p build
-	$(call install,test$(comma)quickstart$(comma)bench$(comma)fast)
+	$(call install,test$(comma)quickstart$(comma)bench$(comma)fast$(comma)tls)
 
 comma := ,
 # As root, which one is in most containers, JupyterLab starts only if told to.

@@ -23,13 +23,14 @@ from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import reject_options
 from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import deadline_of, pause
-from twistcluster.client.quantities import count, memory_limit_bytes, seconds
+from twistcluster.client.quantities import check_text, count, memory_limit_bytes, seconds
 from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
 from twistcluster.nodes.packages import packages
+from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Answer,
     ClusterStatus,
@@ -77,9 +78,11 @@ class Cluster(Executor):
         idle_timeout: float | str | None = None,
         *,
         memory_limit: float | str | None = None,
-        store: str | None = "",
+        store: str | os.PathLike[str] | None = "",
     ) -> None:
         _refuse_inside_item("a cluster")
+        if store is not None:
+            store = check_text(os.fspath(store) if isinstance(store, os.PathLike) else store, "store")
         if slots is not None:
             count(slots, "slots")
         if idle_timeout is not None and not name:
@@ -92,10 +95,10 @@ class Cluster(Executor):
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
-        self._connection = connection
         self._owned = bool(owner)
         self._process = process
         self._tie: Tie | None = tie(connection, owner)
+        self._connection = self._tie.session.connection
         self._finalizer = weakref.finalize(self, self._tie.let_go, "its Cluster object is gone", when_idle=True)
         self._finalizer.atexit = False  # the process's end is the link's
 
@@ -242,18 +245,18 @@ class Cluster(Executor):
         Raises:
             JobNotFound: there is none.
         """
-        return Job(self._link.opener.find(name))
+        return Job(self._link.opener.find(check_text(name, "name")))
 
     def jobs(self, name: str | None = None) -> Jobs:
         """What the cluster knows of its jobs, the newest first."""
-        answer = self._ask(ListJobs(name or ""))
+        answer = self._ask(ListJobs(check_text(name or "", "name")))
         return Jobs(answer.jobs or [])
 
     # ---- the cluster -----------------------------------------------------------------------------------------------
 
     def scale(self, slots: int) -> None:
         """Set the number of slots of the cluster's own worker."""
-        self._ask(Scale(count(slots, "slots")))
+        self._ask(Scale(count(slots, "slots", most=SLOTS)))
 
     def workers(self) -> Workers:
         """The workers, with their slots.
@@ -282,6 +285,9 @@ class Cluster(Executor):
         Raises:
             TimeoutError: there are not, after `timeout`.
         """
+        count(n, "n")
+        if slots is not None:
+            count(slots, "slots")
         deadline = deadline_of(timeout)
         while True:
             workers = self.workers()
@@ -347,7 +353,10 @@ class Cluster(Executor):
         connection = session.connection
         while any(each.id == connection.id for each in running_clusters()):
             if time.monotonic() > deadline:
-                raise ClusterUnreachable(f"the cluster was told to end, but its process {connection.pid} still runs")
+                raise ClusterUnreachable(
+                    f"the cluster was told to end, but after {END_SECONDS:.0f} s its process {connection.pid} still runs: "
+                    f"it may still be writing its journal. `kill {connection.pid}` ends it if it doesn't end by itself"
+                )
             pause(POLL_SECONDS)
         self._let_go(when_idle=False)
 

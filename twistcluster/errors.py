@@ -50,7 +50,7 @@ class ClusterUnreachable(TwistclusterError, ConnectionError):
 
 
 class AccessDenied(TwistclusterError, PermissionError):
-    """The cluster, or a file or socket of it, belongs to somebody else."""
+    """The cluster, or a file or socket of it, belongs to somebody else; or a token or certificate isn't taken."""
 
 
 class VersionMismatch(TwistclusterError):

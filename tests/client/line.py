@@ -1,11 +1,23 @@
-"""A line to no cluster: what a job would have said is written down."""
+"""Lines and wires to no cluster: what would have been said is written down."""
 
 from twistcluster.client.shelf import Shelf
 from twistcluster.wire.pages import FramedPacker, pack_plain
 from twistcluster.wire.values import Definitions, dumps
 
 
+class Wire:
+    """What an outbox sends its messages to."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message, buffers=()):
+        self.sent.append(message)
+
+
 class FakeLine:
+    """What a job says what it wants to."""
+
     def __init__(self):
         self.definitions = Definitions()
         self.values = None

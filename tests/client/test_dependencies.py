@@ -420,9 +420,16 @@ def test_a_failed_input_that_succeeds_when_it_is_run_again(cluster, tmp_path):
 # ---- cancelled -------------------------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_input_cancels_its_dependents(cluster, gate):
-    busy = [cluster.submit(gate) for _ in range(2)]
-    until(lambda: sum(worker.busy for worker in cluster.workers()) == 2, DEADLINE_S, "both slots")
+def enter(gate, note):
+    note.touch()
+    return gate()
+
+
+def test_a_cancelled_input_cancels_its_dependents(cluster, gate, tmp_path):
+    notes = [tmp_path / f"entered {n}" for n in range(2)]
+    busy = [cluster.submit(enter, gate, note) for note in notes]
+    # Not by `worker.busy`, which may still count items of the test before.
+    until(lambda: all(note.exists() for note in notes), DEADLINE_S, "both slots")
     pending = cluster.submit(inc, 1)
     future = cluster.submit(inc, pending)
     further = cluster.map(inc, [future, 1])

@@ -1,18 +1,11 @@
 import pytest
 
+from tests.client.line import Wire
 from twistcluster.client import ledger
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.wire.messages import Blob, Cancel, CloseJob, Context, Forget, OpenJob, Page, Release, Retry
 from twistcluster.wire.pages import Packed, pack_plain
 from twistcluster.wire.values import Definitions
-
-
-class Wire:
-    def __init__(self):
-        self.sent = []
-
-    def send(self, message, buffers=()):
-        self.sent.append(message)
 
 
 @pytest.fixture

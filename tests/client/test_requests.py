@@ -2,19 +2,12 @@
 
 import pytest
 
+from tests.client.line import Wire
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.requests import Request, Requests, answer_to
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.wire.messages import Answer, Ask, Status, StopCluster
 from twistcluster.wire.values import Definitions
-
-
-class Wire:
-    def __init__(self):
-        self.sent = []
-
-    def send(self, message, buffers=()):
-        self.sent.append(message)
 
 
 @pytest.fixture
@@ -85,3 +78,13 @@ def test_only_what_does_no_harm_is_asked_again(requests, outbox, wire):
     outbox.attach(wire)
     requests.resume()
     assert [ask.question for ask in wire.sent] == [Status()] and not status.done()
+
+
+def test_who_asks_what_cannot_be_sent_hears_so(requests, outbox):
+    class Refusing:
+        def send(self, message, buffers=()):
+            raise OverflowError("too large for a link")
+
+    outbox.attach(Refusing())
+    with pytest.raises(OverflowError, match="too large"):
+        asked(requests, StopCluster()).result(0)

@@ -135,7 +135,7 @@ def test_what_a_stopped_slot_has_not_started_is_taken_back_and_it_gets_nothing()
     look(driver, {1})
     assert slot.limit != (1 << 64) - 1
     told = driver.up(SlotsChanged)[-1]
-    assert (told.slots, told.stopped) == (1, [1001])
+    assert (told.slots, told.stopped, told.held) == (1, [1001], 1)
     driver.answer_limits(stuck.ordinal)
     had = len(slot.bites)
     while driver.slots[2].bites:
@@ -150,7 +150,7 @@ def test_what_a_stopped_slot_has_not_started_is_taken_back_and_it_gets_nothing()
         driver.slot_says(1, BiteDone(bite.bite, max(bite.start, stuck.start + 1)))
     assert len(driver.done()) == 400
     told = driver.up(SlotsChanged)[-1]
-    assert (told.slots, told.stopped) == (2, [])
+    assert (told.slots, told.stopped, told.held) == (2, [], 0)
     driver.job(100)
     assert set(driver.in_flight()) == {1, 2}
 
@@ -194,7 +194,7 @@ def test_a_stopped_slot_that_was_to_go_anyway_is_no_slot_less():
     driver.now += STILL_S
     look(driver, {going})
     told = driver.up(SlotsChanged)[-1]
-    assert (told.slots, told.stopped) == (1, [1000 + going])
+    assert (told.slots, told.stopped, told.held) == (1, [1000 + going], 1)
 
 
 # ---- leaving -----------------------------------------------------------------------------------------------------------------

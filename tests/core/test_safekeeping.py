@@ -187,6 +187,13 @@ def test_a_journal_that_cannot_be_written_is_told_to_who_waits():
     keep(client, job)
     desk.carry_out(desk.scheduler.journal_trouble("no room", desk.now))
     assert [each.code for each in client.take(m.Declined)] == ["full"]
+    other = client.job(2, count=1)
+    keep(client, other, 2)
+    assert [each.code for each in client.take(m.Declined)] == ["full"]
+    desk.carry_out(desk.scheduler.journal_trouble("", desk.now))
+    keep(client, other, 3)
+    desk.write()
+    assert answers(client) == [m.Answer(3)]
 
 
 def test_a_value_that_is_lost_and_made_again_is_copied_again():

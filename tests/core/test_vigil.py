@@ -155,6 +155,31 @@ def test_stopped_slots_are_told_and_their_work_waits_with_a_reason():
     assert not client.got(m.JobProgress)[-1].waiting
 
 
+@pytest.mark.parametrize("needs", [{}, {"gpu": 1.0}])
+def test_the_item_of_a_stopped_slot_takes_nobodys_place(needs):
+    desk = Desk()
+    worker, client = named(desk, "anna", 2, resources={"gpu": 2.0}), desk.client()
+    client.job(count=60, resources=needs)
+    [first] = worker.take(m.Lease)
+    worker.report(
+        first, first.start + 1, seconds=1.0
+    )  # and its first item, as long as these, is in a slot that is stopped
+    worker.say(m.SlotsChanged(1, 2, 2, 0, "", [77], held=1))
+    done = 1
+    while leases := worker.take(m.Lease):
+        for lease in leases:
+            done += lease.stop - lease.start
+            worker.report(lease, seconds=1.0)
+    assert done == 59
+
+
+def test_no_worker_holds_less_than_nothing():
+    desk = Desk()
+    worker = named(desk, "anna", 2)
+    worker.say(m.SlotsChanged(1, 2, 2, 0, "", [77], held=-1))
+    assert "has 0 to" in worker.closed
+
+
 def test_no_worker_has_so_many_stopped_slots():
     desk = Desk()
     worker = named(desk, "anna", 2)

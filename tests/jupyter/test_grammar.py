@@ -90,6 +90,7 @@ def test_a_cell_has_options_and_nothing_else():
     [
         ("", "%cluster start"),
         ("strat", "Did you mean: %cluster start"),
+        ("results train", "Did you mean: %cluster job train"),
         ("strat -n 4", "Did you mean: %cluster start -n 4"),
         ("sumbit f(x)", "Did you mean: %cluster submit f(x)"),
         ("statsu", "Did you mean: %cluster status"),

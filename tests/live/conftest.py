@@ -1,9 +1,11 @@
 """Clusters of real processes, in both forms: local (one process), and a scheduler with a worker that joined it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import twistcluster as tc
 from tests.live.plain import Plain, welcomed
 from tests.tools import until
 from twistcluster.client.launch import Connection, Running, find, running_clusters, start_local
@@ -88,10 +91,63 @@ def family(pid: int) -> list[int]:
     return [pid, *(child.pid for child in process.children(recursive=True))]
 
 
+def kill(pid: int) -> None:
+    """Kill a cluster's process, and wait for its slots, which end themselves."""
+    pids = family(pid)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+
+
 def left_behind() -> list[str]:
     """What lies in the runtime folder and in Jupyter's, but for empty folders."""
     places = [Path(os.environ["XDG_RUNTIME_DIR"], "twistcluster"), Path(os.environ["JUPYTER_RUNTIME_DIR"])]
     return [str(path) for place in places for path in place.rglob("*")]
+
+
+class Local:
+    """A local cluster, whose next `connect` brings it back."""
+
+    name = "lab"
+
+    def __init__(self, clusters):
+        self._clusters = clusters
+        clusters.local(slots=2)
+
+    def connect(self):
+        cluster = tc.connect(self.name)
+        self._clusters.pids.append(cluster.status().pid)
+        return cluster
+
+    def kill(self, cluster):
+        """With its client gone before: one that lives would go on (test_returning.py)."""
+        cluster.close(wait=False)
+        kill(find(self.name).pid)
+
+
+class Standalone(Local):
+    """A scheduler that is started again, with a new worker."""
+
+    def __init__(self, clusters):
+        self._clusters = clusters
+        self._start()
+
+    def _start(self):
+        self._scheduler, _ = self._clusters.scheduler(self.name)
+        self._worker = self._clusters.worker(self.name, 2)
+
+    def connect(self):
+        if self._scheduler.poll() is not None:
+            self._start()
+        return tc.connect(self.name)
+
+    def kill(self, cluster):
+        cluster.close(wait=False)
+        pids = family(self._worker.pid)
+        self._scheduler.kill()
+        self._scheduler.wait()
+        # Its worker gives up, with its slots; what it hadn't told runs again.
+        self._worker.terminate()
+        until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
 
 
 @pytest.fixture
@@ -112,6 +168,29 @@ def cluster(request, clusters) -> Connection:
     with welcomed(connection.socket) as client:
         until(lambda: [w for w in client.status().workers if w.ready], what="a slot")
     return connection
+
+
+@pytest.fixture(params=[Local, Standalone])
+def lab(request, clusters) -> Local:
+    return request.param(clusters)
+
+
+@pytest.fixture
+def stores_apart(monkeypatch, tmp_path) -> Iterator[Path]:
+    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
+    shared = tempfile.mkdtemp(dir="/dev/shm")
+    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield Path(shared)
+    shutil.rmtree(shared)
+
+
+@pytest.fixture
+def stores_gone(stores_apart) -> Iterator[None]:
+    """For clusters that come back: in the end they leave no store, in folders of the test's own."""
+    yield
+    until(lambda: not [path for path in stores_apart.iterdir() if path.is_dir()], what="the end of the stores")
 
 
 @pytest.fixture

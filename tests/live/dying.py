@@ -1,9 +1,7 @@
 """Named clusters that die under a client that lives, which finds them again when the test lets it; and jobs for them."""
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 import uuid
@@ -11,7 +9,7 @@ import uuid
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import family, runs
+from tests.live.conftest import kill
 from tests.tools import until
 from twistcluster.client import returning
 from twistcluster.client.launch import come_back, running_clusters
@@ -34,9 +32,7 @@ class Local:
     def kill(self):
         """Its client lives, and doesn't find it until it is `back`."""
         self._gate.clear()
-        pids = family(self._pid)
-        os.kill(self._pid, signal.SIGKILL)
-        until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+        kill(self._pid)
 
     def back(self):
         """Let it come."""
@@ -62,17 +58,6 @@ class Standalone(Local):
     def back(self):
         self._scheduler, _ = self._clusters.scheduler(self.name)
         self._gate.set()
-
-
-@pytest.fixture(autouse=True)
-def stores_apart(monkeypatch, tmp_path):
-    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield
-    shutil.rmtree(shared)
 
 
 @pytest.fixture

@@ -197,13 +197,14 @@ def test_a_stopped_slots_queue_is_run_elsewhere_and_what_it_finishes_late_counts
     assert set(by(again)) == {worker.pid for worker in lab.workers}
 
 
-def test_a_stopped_slot_beside_another_of_its_worker(clusters, tmp_path):
+@pytest.mark.parametrize("done", [0, 50])
+def test_a_stopped_slot_beside_another_of_its_worker(clusters, tmp_path, done):
     clusters.local(NAME, 2)
     cluster = tc.connect(NAME)
     cluster.wait_for_workers(1, slots=2, timeout=20)
     log = str(tmp_path / "log")
     job = cluster.map(logged(log), range(600))
-    until(lambda: job.progress().done > 50, DEADLINE_S)
+    until(lambda: job.progress().done > done, DEADLINE_S)
     children = psutil.Process(cluster.workers()[0].pid).children()
     slot = next(p for p in children if "nodes.slot" in " ".join(p.cmdline()))
     slot.suspend()
@@ -211,6 +212,7 @@ def test_a_stopped_slot_beside_another_of_its_worker(clusters, tmp_path):
         until(lambda: job.progress().done == 599, DEADLINE_S, "all but what it runs")
         until(lambda: cluster.workers()[0].stopped == [slot.pid], DEADLINE_S)
         assert cluster.workers()[0].slots == 1
+        assert cluster.submit(abs, -1).result(DEADLINE_S) == 1
     finally:
         slot.resume()
     check(job, range(600))

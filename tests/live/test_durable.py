@@ -8,13 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import family, runs
+from tests.live.conftest import Local, Standalone, kill
 from tests.tools import until
 from twistcluster.client.launch import find, start_local
 from twistcluster.storage.folder import clear_dead
@@ -22,79 +21,7 @@ from twistcluster.storage.journal_places import journal_path
 
 LARGE = 200_000
 
-
-def kill(pid):
-    """With its slots, which end themselves."""
-    pids = family(pid)
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
-
-
-class Local:
-    """A local cluster, whose next `connect` brings it back."""
-
-    name = "lab"
-
-    def __init__(self, clusters):
-        self._clusters = clusters
-        clusters.local(slots=2)
-
-    def connect(self):
-        cluster = tc.connect(self.name)
-        self._clusters.pids.append(cluster.status().pid)
-        return cluster
-
-    def kill(self, cluster):
-        """With its client gone before: one that lives would go on (test_returning.py)."""
-        cluster.close(wait=False)
-        kill(find(self.name).pid)
-
-
-class Standalone(Local):
-    """A scheduler that is started again, with a new worker."""
-
-    def __init__(self, clusters):
-        self._clusters = clusters
-        self._start()
-
-    def _start(self):
-        self._scheduler, _ = self._clusters.scheduler(self.name)
-        self._worker = self._clusters.worker(self.name, 2)
-
-    def connect(self):
-        if self._scheduler.poll() is not None:
-            self._start()
-        return tc.connect(self.name)
-
-    def kill(self, cluster):
-        cluster.close(wait=False)
-        pids = family(self._worker.pid)
-        self._scheduler.kill()
-        self._scheduler.wait()
-        # Its worker gives up, with its slots; what it hadn't told runs again.
-        self._worker.terminate()
-        until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
-
-
-@pytest.fixture(autouse=True)
-def stores_apart(monkeypatch, tmp_path):
-    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield
-    try:
-        until(
-            lambda: not [path for path in pathlib.Path(shared).iterdir() if path.is_dir()], what="the end of the stores"
-        )
-    finally:
-        shutil.rmtree(shared)
-
-
-@pytest.fixture(params=[Local, Standalone])
-def lab(request, clusters):
-    return request.param(clusters)
+pytestmark = pytest.mark.usefixtures("stores_gone")
 
 
 def mixed(i):
@@ -416,6 +343,11 @@ def contradict(journal):
         file.execute("UPDATE jobs SET header = x'00'")
 
 
+def empty(journal):
+    journal.write_bytes(b"")
+    journal.with_name("journal.db-wal").unlink(missing_ok=True)
+
+
 def expose(journal):
     journal.chmod(0o644)
 
@@ -424,6 +356,7 @@ def expose(journal):
     ("harm", "error", "words"),
     [
         (spoil, tc.JournalDamaged, "move it"),
+        (empty, tc.JournalDamaged, "remove it to begin a new one"),
         (contradict, tc.JournalDamaged, "makes no sense"),
         (renew, tc.VersionMismatch, "upgrade twistcluster"),
         (expose, tc.AccessDenied, "open to other users"),
@@ -499,3 +432,15 @@ def test_after_a_reboot_a_value_that_cannot_be_made_again_is_told(clusters):
             assert all(x == LARGE or isinstance(x, tc.ObjectLost) for x in found.results(errors="return"))
         assert isinstance(found.results(errors="return")[-1], tc.ObjectLost)
     del job, late
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 2, 4])
+def test_who_connects_in_the_moment_of_its_death_finds_it_again(clusters, delay_ms):
+    """A killed process holds the lock by which it is found for some milliseconds more."""
+    lab = Local(clusters)
+    cluster = lab.connect()
+    cluster.close()
+    os.kill(find(lab.name).pid, signal.SIGKILL)
+    time.sleep(delay_ms / 1000)  # not to wait for anything: to meet its death elsewhere
+    with closing(lab.connect()) as cluster:
+        assert cluster.submit(abs, -3).result(30) == 3

@@ -8,15 +8,15 @@ from functools import partial
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import runs
-from tests.live.test_durable import LARGE, Local, Standalone, closing, lab, recorded, stores_apart
+from tests.live.conftest import Local, Standalone, runs
+from tests.live.test_durable import LARGE, closing, recorded
 from tests.tools import until
 from twistcluster.client.launch import find
 from twistcluster.storage.copies import copies_beside, copies_of
 
-__all__ = ["lab", "stores_apart"]
-
 MIB = 1024 * 1024
+
+pytestmark = pytest.mark.usefixtures("stores_gone")
 
 
 def noted(notes, i):

@@ -8,8 +8,6 @@ import json
 import os
 import pathlib
 import random
-import shutil
-import tempfile
 import time
 
 import pytest
@@ -23,18 +21,8 @@ KILLS = 15
 """Of a round."""
 
 
-@pytest.fixture(autouse=True)
-def stores_apart(monkeypatch, tmp_path):
-    """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield
-    shutil.rmtree(shared)
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("stores_apart")
 @pytest.mark.timeout(120 + SECONDS)
 @pytest.mark.parametrize("form", [Standalone, Local])
 def test_whatever_is_killed_each_result_is_there_once_and_stays(form, tmp_path):

@@ -17,7 +17,8 @@ from tests.tools import until
 from twistcluster.client import returning
 from twistcluster.client.launch import find, running_clusters
 
-cluster, gate, lab, stores_apart = dying.cluster, dying.gate, dying.lab, dying.stores_apart
+pytestmark = pytest.mark.usefixtures("stores_apart")
+cluster, gate, lab = dying.cluster, dying.gate, dying.lab
 
 
 def lost(job, cluster, words):

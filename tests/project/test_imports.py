@@ -16,6 +16,8 @@ HEAVY = {
     "numpy",
     "PIL",
     "msgspec",
+    "cryptography",
+    "OpenSSL",
 }
 NOTEBOOK = {"IPython", "ipykernel", "ipywidgets", "anywidget", "matplotlib"}
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tests.storage.journals import Owner
 from twistcluster.storage.folder import StoreFolder
 
 
@@ -31,3 +32,15 @@ def child():
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Of a journal that isn't there yet."""
+    return tmp_path / "lab" / "journal.db"
+
+
+@pytest.fixture
+def owner():
+    """Of journals; its thread is the test's."""
+    return Owner()

@@ -32,16 +32,6 @@ from twistcluster.storage.journal_schema import CHUNK_BYTES
 F, G, C = b"f" * 16, b"g" * 16, b"c" * 16
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab" / "journal.db"
-
-
-@pytest.fixture
-def owner():
-    return Owner()
-
-
 def test_done_is_called_after_the_commit_in_order(owner, path):
     journal, done = owner.open(path), []
     for number in range(200):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.journals import Owner, entry, held, job
+from tests.storage.journals import entry, held, job
 from twistcluster.errors import (
     AccessDenied,
     JournalDamaged,
@@ -21,16 +21,6 @@ from twistcluster.errors import (
 )
 from twistcluster.storage import journal_file, journal_places, journal_schema
 from twistcluster.storage.journal_places import is_network_file_system, journal_path
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab" / "journal.db"
-
-
-@pytest.fixture
-def owner():
-    return Owner()
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ START_SECONDS: Final = 30.0
 LOG_LINES: Final = 5
 """How many of its last lines an error shows."""
 POLL_SECONDS: Final = 0.02
+DYING_SECONDS: Final = 1.0
+"""How long a killed process may hold its files."""
 _log = logging.getLogger("twistcluster")
 _FIELDS: Final = {"store": "journal"}
 """Options whose values stand under another name in a connection file."""
@@ -160,6 +162,29 @@ def come_back(gone: Connection) -> Connection | None:
     if last.kind != "local":
         raise ClusterUnreachable(f"the scheduler of {gone.name!r} isn't running")
     return _start_again(gone.name, last, os.path.dirname(gone.journal))  # noqa: PTH120 (its path is text here)
+
+
+def follower(gone: Connection) -> Connection | None:
+    """What takes the place of a named cluster that doesn't answer: a local one that just died is started as it was.
+
+    A killed process holds its connection file, by which it was found, for some more milliseconds. None: it holds it
+    longer than that, so it lives; or there is nothing to start.
+    """
+    if not (gone.name and gone.journal):
+        return None
+    deadline = time.monotonic() + DYING_SECONDS
+    while _holds(gone):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+    with contextlib.suppress(ClusterUnreachable):
+        return come_back(gone)
+    return None
+
+
+def _holds(gone: Connection) -> bool:
+    found = _named(gone.name)
+    return found is not None and found.id == gone.id and found.pid == gone.pid
 
 
 def _start_again(name: str, last: Last, store: str = "") -> Connection:

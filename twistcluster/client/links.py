@@ -10,7 +10,7 @@ import weakref
 from twistcluster.client import bridge
 from twistcluster.client.context import ContextBook
 from twistcluster.client.functions import FunctionBook
-from twistcluster.client.launch import Connection
+from twistcluster.client.launch import Connection, follower
 from twistcluster.client.opening import Opener
 from twistcluster.client.session import Session
 from twistcluster.errors import ClusterUnreachable
@@ -46,8 +46,8 @@ class Tie:
         return True
 
 
-def tie(connection: Connection, owner: str = "") -> Tie:
-    """The link to this cluster: the one that is there, or a new one."""
+def tie(connection: Connection, owner: str = "", tries: int = 3) -> Tie:
+    """The link to this cluster, or to the one that takes its place: the one that is there, or a new one."""
     bridge.start()
     with _lock:
         there = _there(connection)
@@ -58,6 +58,8 @@ def tie(connection: Connection, owner: str = "") -> Tie:
     try:
         made.session.connect()
     except ClusterUnreachable as error:
+        if tries > 1 and (after := follower(connection)) is not None:
+            return tie(after, tries=tries - 1)
         # It was found by a file that its process holds, so that lives; but the folder in /tmp may have been cleared away.
         end = f"`twistcluster stop {connection.name or connection.id} --force`"
         raise ClusterUnreachable(f"{error}.\nIf its process {connection.pid} still runs, {end} ends it") from None

@@ -338,7 +338,7 @@ def function_name(function: Callable[..., Any]) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
-    return str(name).strip("<>")
+    return str(name).strip("<>").encode(errors="backslashreplace").decode()
 
 
 def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method: str) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from twistcluster.client.quantities import count, seconds
+from twistcluster.client.quantities import check_text, count, seconds
 
 __all__ = ["OPTIONS", "JobOptions"]
 
 OPTIONS: Final = ("priority", "resources", "name", "retries", "time_limit", "max_crashes")
+PRIORITY_AT_MOST: Final = 2**31
 COUNT_AT_MOST: Final = 1_000_000
 """Of retries and crashes: more would be a slip of the finger."""
 
@@ -39,7 +40,7 @@ class JobOptions:
         max_crashes: Any = 3,
     ) -> "JobOptions":
         """These, checked: they come from whoever typed them."""
-        count(priority, "priority", least=-(2**31))
+        count(priority, "priority", least=-PRIORITY_AT_MOST, most=PRIORITY_AT_MOST)
         count(retries, "retries", most=COUNT_AT_MOST)
         count(max_crashes, "max_crashes", least=1, most=COUNT_AT_MOST)
         limit_s = 0.0 if time_limit is None else seconds(time_limit, "time_limit")
@@ -47,8 +48,7 @@ class JobOptions:
             raise ValueError(
                 f'time_limit is how long an item may run, like 30 or "5m"; {time_limit!r} leaves it no time'
             )
-        if not isinstance(name, str):
-            raise TypeError(f"name is a text, not {name!r}")
+        check_text(name, "name")
         if resources is not None and not isinstance(resources, Mapping):
             raise TypeError(f'resources are names and amounts, like {{"gpu": 1}}, not {resources!r}')
         amounts: dict[Any, Any] = dict(resources or {})

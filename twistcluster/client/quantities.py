@@ -6,7 +6,7 @@ Owns: the units. Must not know: what the quantities are for.
 import re
 from typing import Final
 
-__all__ = ["count", "duration_text", "memory_limit_bytes", "seconds", "size_bytes", "size_text"]
+__all__ = ["check_text", "count", "duration_text", "memory_limit_bytes", "seconds", "size_bytes", "size_text"]
 
 DURATIONS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {
@@ -70,6 +70,19 @@ def count(value: int, name: str, least: int = 0, most: int | None = None) -> int
     return value
 
 
+def check_text(value: str, name: str) -> str:
+    """Return a text that can be sent: without half characters, as names of files that aren't UTF-8 have."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} {value!r} can't be sent: its character {error.start + 1} is none of Unicode"
+        ) from None
+    return value
+
+
 def duration_text(value: float) -> str:
     """For people.
 
@@ -102,7 +115,7 @@ def size_text(value: float) -> str:
 
 def _split(value: float | str, name: str, examples: str) -> tuple[float, str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number, unit = float(value), ""
+        number, unit = _number(value), ""
     elif isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
         number, unit = float(match[1]), match[2]
     else:
@@ -110,3 +123,10 @@ def _split(value: float | str, name: str, examples: str) -> tuple[float, str]:
     if not 0 <= number < float("inf"):
         raise ValueError(f"{name} can't be {value!r}")
     return number, unit
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return float("inf")

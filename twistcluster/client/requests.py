@@ -126,8 +126,7 @@ class Requests:
         if not self._outbox.attached:
             self._waiting[number] = request
         elif request.wanted():
-            self._waiting[number] = request
-            request.send(number, self._outbox)
+            self._send(number, request)
 
     def lost(self) -> None:
         """The link is gone, another may come: what may have been done already isn't asked again."""
@@ -140,9 +139,17 @@ class Requests:
     def resume(self) -> None:
         """There is a link again."""
         self._waiting = {number: request for number, request in self._waiting.items() if request.wanted()}
-        for number, request in self._waiting.items():
+        for number, request in list(self._waiting.items()):
             request.steps.clear()
+            self._send(number, request)
+
+    def _send(self, number: int, request: Request) -> None:
+        self._waiting[number] = request
+        try:
             request.send(number, self._outbox)
+        except Exception as error:  # it can't be said: whoever waits hears why
+            del self._waiting[number]
+            request.reply.set_exception(error)
 
     def fail(self, error: TwistclusterError) -> None:
         """Nobody will answer any more."""

@@ -37,13 +37,15 @@ class Asker:
 class Safekeeping:
     """Copies on the disk."""
 
-    __slots__ = ("_askers", "_copying", "_scheduler")
+    __slots__ = ("_askers", "_copying", "_journal_trouble", "_scheduler")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
         self._askers: list[Asker] = []
         self._copying: dict[bytes, None] = {}
         """Copies that are on their way to the disk."""
+        self._journal_trouble = ""
+        """Why the journal can't be written, in words."""
 
     # ---- what shall be copied ----
 
@@ -66,6 +68,8 @@ class Safekeeping:
         left = {each for each in job.safe if each in self._copying}
         self._askers.append(Asker(client, request, job, left, job.places))
         self.settle()
+        if self._journal_trouble:
+            self.troubled(self._journal_trouble)
 
     def came(self, job: Job, stored: Iterable[Stored]) -> None:
         """These belong to the results of a job that is kept so."""
@@ -167,8 +171,11 @@ class Safekeeping:
             else:
                 self._scheduler.send(asker.client.peer, Answer(asker.request))
 
-    def decline(self, trouble: str) -> None:
-        """The journal can't be written."""
+    def troubled(self, trouble: str) -> None:
+        """The journal can't be written, and who waits for it is told; empty: it can again."""
+        self._journal_trouble = trouble
+        if not trouble:
+            return
         waiting, self._askers = self._askers, []
         for asker in waiting:
             self._decline(asker.client, asker.request, "full", f"{trouble}. Then call job.keep() again.")

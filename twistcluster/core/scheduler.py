@@ -270,9 +270,9 @@ class Scheduler:
     def journal_trouble(self, text: str, now: float) -> list[Effect]:
         """The journal can't be written, in words; empty: it can again."""
         self.now = now
+        self.safekeeping.troubled(text)
         if text:
-            self.safekeeping.decline(text)
-            self.notify("warning", f"{text}. Work goes on, and what is new is kept once there is room.")
+            self.notify("warning", f"{text}. Work goes on.")
         else:
             self.notify("info", "The cluster's journal can be written again; nothing was lost.")
         return self._turn()

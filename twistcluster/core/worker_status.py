@@ -64,7 +64,8 @@ class WorkerStatusTeller:
         stopped = sorted(slot.pid for slot in held)
         usable = max(0, worker.crew.target - sum(slot.draining != "retire" for slot in held))
         leaving = worker.leaving.since is not None
-        news = SlotsChanged(usable, ready, busy, worker.crew.crashes, worker.memory.text, stopped, leaving)
+        beside = sum(slot.busy for slot in slots if slot.stopped or slot.draining == "retire")
+        news = SlotsChanged(usable, ready, busy, worker.crew.crashes, worker.memory.text, stopped, leaving, beside)
         if news != self._slots:
             self._slots = news
             worker.up(news)
@@ -72,7 +73,9 @@ class WorkerStatusTeller:
     def _look_at_running(self) -> bool:
         """Tell which items run long; returns whether another look is due although nothing may happen."""
         now = self._worker.now
-        running = [found for slot in self._worker.crew.slots.values() if (found := slot.running(now)) is not None]
+        slots = self._worker.crew.slots.values()
+        # How long a stopped slot has its item says nothing of the others'.
+        running = [found for slot in slots if not slot.stopped and (found := slot.running(now)) is not None]
         if not running and not self._running:
             return False
         items = [(bite.lease.number, index, seconds) for bite, index, seconds in running if not bite.job.ended]

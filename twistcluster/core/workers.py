@@ -59,6 +59,8 @@ class Worker:
     """It will, once what it runs is done."""
     stopped: list[int] = field(default_factory=list)
     """Pids of slots that it can't use."""
+    held: int = 0
+    """Slots beside those that it can use, which have items all the same: these take nobody's place."""
     heard: bool = True
     """It has said something since the vigil looked last."""
     silent_s: float = 0.0
@@ -93,21 +95,26 @@ class Worker:
 
     def width(self, needs: Needs) -> int:
         """How many items with such needs can run here at once."""
+        return min(self._fits(needs), self.slots)
+
+    def _fits(self, needs: Needs) -> int:
+        """How many its resources are enough for."""
         if not needs:
-            return self.slots
+            return SLOTS_AT_MOST
         known = self.fits_cache.get(needs)
         if known is None:
             have = self.hello.resources
             places = min(have.get(name, 0.0) / amount for name, amount in needs)
             known = self.fits_cache[needs] = int(min(places + 1e-9, SLOTS_AT_MOST))
-        return min(known, self.slots)
+        return known
 
     def room(self, priority: int, target_s: float) -> tuple[float, int]:
         """Seconds of work of this priority that would fill it up to its target, and how many idle places there are.
 
         Leases of a lower priority don't count: they wait.
         """
-        seconds, places = target_s * self.slots, self.slots
+        places = self.slots + self.held
+        seconds = target_s * places
         for (other, _), load in self.loads.items():
             if other >= priority:
                 seconds -= load.seconds
@@ -116,8 +123,8 @@ class Worker:
 
     def room_for(self, needs: Needs, priority: int, target_s: float) -> tuple[float, int]:
         """The same of work with such needs: as many at once as its resources allow."""
-        width = self.width(needs)
-        seconds, places = target_s * width, width
+        places = min(self._fits(needs), self.slots + self.held)
+        seconds = target_s * places
         for (other, other_needs), load in self.loads.items():
             if other >= priority and other_needs == needs:
                 seconds -= load.seconds

@@ -272,11 +272,13 @@ class WorkerSide:
         worker.running = running
 
     def _slots_changed(self, worker: Worker, message: SlotsChanged, _: tuple[Buffer, ...]) -> None:
-        if min(message.slots, message.ready, message.busy, message.crashes) < 0 or message.slots > SLOTS:
+        least = min(message.slots, message.ready, message.busy, message.crashes, message.held)
+        if least < 0 or max(message.slots, message.held) > SLOTS:
             raise ProtocolError(f"a worker has 0 to {SLOTS:,} slots")
         if len(message.stopped) > SLOTS:
             raise ProtocolError(f"a worker has {SLOTS:,} slots at most: {len(message.stopped):,} can't be stopped")
-        if message.slots != worker.slots:
+        if (message.slots, message.held) != (worker.slots, worker.held):
+            worker.held = message.held
             self._scheduler.leasing.resize(worker, message.slots)
         self._scheduler.vigil.told(worker, message)
         worker.ready, worker.busy, worker.crashes = message.ready, message.busy, message.crashes

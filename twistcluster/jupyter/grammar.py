@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from twistcluster.client.quantities import seconds
 
@@ -349,6 +349,10 @@ def _unquoted(word: str) -> str:
 # ---- what is said of a misspelt word -----------------------------------------------------------------------------------
 
 
+_MEANT: Final = {"result": "job", "results": "job", "quit": "stop", "end": "stop"}
+"""What is meant by words of others."""
+
+
 def _nearest(word: str, words: Iterable[str]) -> str:
     found = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.5)
     return found[0] if found else ""
@@ -362,7 +366,8 @@ def _unknown_command(name: str, rest: str, commands: Mapping[str, Command]) -> s
     if not cell and name in CELLS:
         return f"{name} is for a cell: begin the cell with %%cluster {name}, and the code below it."
     lines = [f"{magic} has no command {name!r}."]
-    near = _nearest(name, commands)
+    meant = _MEANT.get(name, "")
+    near = meant if meant in commands else _nearest(name, commands)
     if near:
         lines.append(f"Did you mean: {magic} {near}{rest}")
     return "\n".join([*lines, "All commands: %cluster help"])

@@ -27,6 +27,7 @@ __all__ = [
     "lock_name",
     "log_folder",
     "open_log",
+    "private_folder",
     "runtime_folder",
 ]
 
@@ -56,8 +57,12 @@ def check_name(name: str) -> str:
 # ---- folders ---------------------------------------------------------------------------------------------------------
 
 
-def private_folder(path: pathlib.Path) -> pathlib.Path:
+def private_folder(path: pathlib.Path, elsewhere: str = "set XDG_RUNTIME_DIR to a folder of yours") -> pathlib.Path:
     """Make the folder if it isn't there, and make sure that nobody else can use it.
+
+    Args:
+        path: of the folder.
+        elsewhere: what to do if it is somebody else's.
 
     Raises:
         AccessDenied: it is somebody else's, a link, or open to others.
@@ -69,9 +74,7 @@ def private_folder(path: pathlib.Path) -> pathlib.Path:
     if not stat.S_ISDIR(state.st_mode):
         raise AccessDenied(f"{path} is not a folder (or a link to one): remove it, then try again")
     if state.st_uid != os.geteuid():
-        raise AccessDenied(
-            f"{path} belongs to the user with id {state.st_uid}: set XDG_RUNTIME_DIR to a folder of yours"
-        )
+        raise AccessDenied(f"{path} belongs to the user with id {state.st_uid}: {elsewhere}")
     if state.st_mode & 0o077:
         raise AccessDenied(f"{path} is open to other users (mode {state.st_mode & 0o777:o}): run `chmod 700 {path}`")
     return path

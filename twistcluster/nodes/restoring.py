@@ -3,6 +3,7 @@
 Owns: the order in which these are opened and read, and who hears of a journal's troubles. Must not know: links.
 """
 
+import pathlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.durability import last_at
 from twistcluster.storage.copies import copies_of
 from twistcluster.storage.journal import Journal
 
@@ -36,9 +38,19 @@ class Troubles:
 
 
 def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
-    """The journal at this path, whose calls come on the reactor's thread; None without a path."""
+    """The journal at this path, whose calls come on the reactor's thread; None without a path.
+
+    Raises:
+        JournalDamaged: it is broken, or was emptied: `cluster.json` beside it says that there was one.
+    """
     if not path:
         return None
+    file = pathlib.Path(path)
+    if last_at(path) is not None and file.exists() and not file.stat().st_size:
+        raise JournalDamaged(
+            f"the journal {path} is empty, and it was not: bring back its contents, or remove it to begin a new one; "
+            "jobs that were kept in it are lost"
+        )
     return Journal(
         path,
         reactor.callFromThread,

@@ -6,12 +6,11 @@ which values shall have one, threads.
 """
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from twistcluster.storage.copying import is_full, remove_file, unlock_and_close
+from twistcluster.storage.copying import copy_all, is_full, open_shared, remove_file, unlock_and_close
 from twistcluster.storage.layout import NEW, is_object
 
 __all__ = ["Copied", "Copies", "copies_beside", "copies_of"]
@@ -118,14 +117,8 @@ class Copies:
         """The value's file, locked so that its maker doesn't use the segment again; None: it is not in the store."""
         # On its way to the disk a value is there before it leaves memory, unless it is left in memory after all.
         for place in (self._store, f"{self._store}/disk", self._store):
-            path = f"{place}/{name}"
-            with contextlib.suppress(FileNotFoundError):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                fcntl.flock(fd, fcntl.LOCK_SH)
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(fd), os.lstat(path)):
-                        return fd
-                unlock_and_close(fd)
+            if (shared := open_shared(f"{place}/{name}")) is not None:
+                return shared[0]
         return None
 
     def _trouble(self, error: OSError) -> str:
@@ -135,14 +128,9 @@ class Copies:
 
 
 def _write(fd: int, path: str) -> None:
-    size = os.fstat(fd).st_size
     copy = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.fchmod(copy, 0o600)
-        os.posix_fallocate(copy, 0, size)
-        at = 0
-        while at < size and (sent := os.sendfile(copy, fd, at, size - at)):
-            at += sent
+        copy_all(fd, copy)
         os.fsync(copy)
     finally:
         os.close(copy)

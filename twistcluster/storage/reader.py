@@ -6,11 +6,10 @@ vanishes with a killed process. Must not know: who made an object, when it is fr
 """
 
 import errno
-import fcntl
 import os
 from typing import Final
 
-from twistcluster.storage.copying import unlock_and_close
+from twistcluster.storage.copying import open_shared, unlock_and_close
 from twistcluster.storage.layout import ObjectGone, parts_in
 from twistcluster.storage.mappings import mapped
 
@@ -59,29 +58,20 @@ class Reader:
 def _read_file(path: str) -> memoryview | None:
     """The whole file, or None if there is none of this name."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
+        found = open_shared(path)
+    except NotADirectoryError:
         return None
+    if found is None:
+        return None
+    fd, state = found
     memory: memoryview | None = None
     try:
-        # Waits for a writer only if the name has passed on, or for the moment in which upkeep looks whether it is read.
-        fcntl.flock(fd, fcntl.LOCK_SH)
-        if not _still_named(path, state := os.fstat(fd)):
-            return None
         if state.st_size >= _MAPPED_FROM:
             memory = _map(fd, state)
         return memory or _copy(fd, state.st_size)
     finally:
         if memory is None:  # else the mapping has it
             unlock_and_close(fd)
-
-
-def _still_named(path: str, state: os.stat_result) -> bool:
-    try:
-        found = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return found.st_ino == state.st_ino and found.st_dev == state.st_dev
 
 
 def _map(fd: int, state: os.stat_result) -> memoryview | None:

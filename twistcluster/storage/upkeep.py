@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from twistcluster.storage.copying import is_full, remove_file, try_exclusive, unlock_and_close
+from twistcluster.storage.copying import copy_all, is_full, remove_file, try_exclusive, unlock_and_close
 from twistcluster.storage.layout import FREE, ID_AT, NEW, is_object
 from twistcluster.storage.makers import Orphans
 
@@ -223,14 +223,9 @@ def _leave(fd: int, source: str, target: str) -> bool:
 
 
 def _copy(fd: int, target: str) -> None:
-    size = os.fstat(fd).st_size
     copy = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.fchmod(copy, 0o600)
-        os.posix_fallocate(copy, 0, size)
-        at = 0
-        while at < size and (sent := os.sendfile(copy, fd, at, size - at)):
-            at += sent
+        copy_all(fd, copy)
     except BaseException:
         os.unlink(target)
         raise

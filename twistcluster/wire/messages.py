@@ -799,6 +799,8 @@ class SlotsChanged(Message, tag=True):
     """Pids of slots that are stopped (SIGSTOP) and so can't be used."""
     leaving: bool = False
     """It ends once what it runs is done; what it hasn't started it gives back."""
+    held: int = 0
+    """How many slots that aren't counted in `slots`, being stopped or about to end, still have items."""
 
 
 class Step(Message, tag=True):

@@ -6,15 +6,17 @@ shown.
 
 import contextlib
 import os
+import shutil
 import statistics
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from twistcluster.cli.benchmark.engines import Engine
 from twistcluster.cli.benchmark.timing import Figures, expect, timed
+from twistcluster.storage.journal_places import journal_path
 
 __all__ = ["journal_map", "journal_submit", "journal_trip"]
 
@@ -75,20 +77,24 @@ def _compared(key: str, run: Callable[[Any], float], slots: int) -> Figures:
 
 @contextlib.contextmanager
 def _both(slots: int) -> Iterator[dict[str, Any]]:
-    """Two named clusters; the one's journal lies where journals do, in a folder of its own."""
+    """Two named clusters; the one's journal lies where journals do by default, and goes with it."""
     import twistcluster as tc
 
     name = f"bench-{uuid.uuid4().hex[:8]}"
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
-    os.makedirs(home, exist_ok=True)  # noqa: PTH103
-    with tempfile.TemporaryDirectory(prefix=name, dir=home) as folder, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         clusters = {}
-        for turn, store in (("on", folder), ("off", None)):
+        for turn, store in (("on", ""), ("off", None)):
+            stack.callback(_remove_journal, f"{name}-{turn}")
             cluster = tc.Cluster(f"{name}-{turn}", slots=slots, store=store)
             stack.callback(_ended, cluster.status().pid)
             stack.callback(cluster.stop, force=True)
             clusters[turn] = cluster
         yield clusters
+
+
+def _remove_journal(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(Path(journal_path(name).path).parent)
 
 
 def _ended(pid: int) -> None:
