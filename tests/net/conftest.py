@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ConnectionDone, ReactorNotRunning
 from twisted.internet.selectreactor import SelectReactor
+from twisted.python.failure import Failure
 
 from twistcluster.net.turn import Turn
 
@@ -34,7 +35,7 @@ class Steps:
 
     def close(self) -> None:
         for selectable in self.reactor.removeAll():
-            selectable.connectionLost(_Ended())
+            selectable.connectionLost(Failure(ConnectionDone()))
         for call in self.reactor.getDelayedCalls():
             call.cancel()
         try:
@@ -45,14 +46,6 @@ class Steps:
         for reader in [*self.reactor._internalReaders]:
             self.reactor._internalReaders.discard(reader)
             reader.connectionLost(None)
-
-
-class _Ended:
-    def getErrorMessage(self) -> str:
-        return "the test ended"
-
-    def check(self, *kinds: object) -> None:
-        return None
 
 
 @pytest.fixture

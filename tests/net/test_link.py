@@ -1,4 +1,4 @@
-"""Links over real sockets, on a reactor of the test's own."""
+"""Links over real connections, on a reactor of the test's own: Unix sockets and TLS."""
 
 import os
 import socket
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.net.serving import DOWN, HELLO, Server, TlsServer, serve
 from twistcluster.errors import AccessDenied, ClusterUnreachable
 from twistcluster.net.link import Link
 from twistcluster.net.states import LinkState
-from twistcluster.net.unix import adopt, connect, connect_link, listen
+from twistcluster.net.unix import adopt, connect, connect_link
 from twistcluster.wire import limits
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.messages import (
@@ -21,89 +22,25 @@ from twistcluster.wire.messages import (
     Hello,
     Refused,
     Results,
-    SchedulerToClient,
     SlotToWorker,
     Status,
     Welcome,
     WorkerToSlot,
 )
 
-HELLO = Hello(1, "client", "3.11", "0", "p", 1, "h", 1)
-DOWN = Codec(SchedulerToClient)
 
-
-def serve(link, message, buffers):
-    match message:
-        case Hello():
-            link.send(Welcome("e", "c", "n", "3.11", "0"))
-        case Blob():
-            link.send(Results(1, 0, 1, 0), buffers)
-        case Ask(request):
-            link.send(Answer(request))
-
-
-class Server:
-    def __init__(self, steps, make_owner, folder, **options):
-        self.steps = steps
-        self.path = f"{folder}/s"
-        self.owner = make_owner(serve)
-        self.port = listen(steps.reactor, self.path, self.owner, steps.turn, **options)
-        self.make_owner = make_owner
-
-    def client(self, hello=HELLO):
-        owner = self.make_owner()
-        link = Link(owner, self.steps.turn, self.steps.reactor, DOWN)
-        if hello is not None:
-            link.send(hello)
-        self.steps.result(connect(self.steps.reactor, self.path, link))
-        if hello is not None:
-            self.steps.until(lambda: owner.messages or owner.lost)
-        return link, owner
-
-    def raw(self):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(self.path)
-        sock.setblocking(False)
-        return Raw(sock, self.steps)
-
-
-class Raw:
-    """A peer that says what it likes, and hears frames of one message each."""
-
-    def __init__(self, sock, steps):
-        self.sock, self.steps, self.data = sock, steps, b""
-
-    def say(self, data):
-        self.sock.sendall(data)
-        return self
-
-    def heard(self):
-        """Everything until the other end closes."""
-
-        def ended():
-            try:
-                while chunk := self.sock.recv(65536):
-                    self.data += chunk
-            except BlockingIOError:
-                return False
-            except ConnectionError:
-                pass
-            self.sock.close()
-            return True
-
-        self.steps.until(ended)
-        found = []
-        data = self.data
-        while data:
-            head, buffers = struct.unpack_from("<II", data)
-            assert buffers == 0
-            found.append(DOWN.decode((data[8 : 8 + head], []))[0])
-            data = data[8 + head :]
-        return found
+@pytest.fixture(params=[Server, TlsServer])
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def server(steps, make_owner, tmp_path):
+def server(kind, steps, make_owner, tmp_path):
+    return kind(steps, make_owner, tmp_path)
+
+
+@pytest.fixture
+def unix(steps, make_owner, tmp_path):
     return Server(steps, make_owner, tmp_path)
 
 
@@ -268,9 +205,9 @@ def test_half_a_frame_and_then_the_end(server):
     server.steps.until(lambda: len(server.owner.lost) == 2)
 
 
-def test_those_who_never_say_hello_make_room_for_those_who_do(steps, make_owner, tmp_path, monkeypatch):
+def test_those_who_never_say_hello_make_room_for_those_who_do(kind, steps, make_owner, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "UNWELCOMED_CONNECTIONS", 4)
-    server = Server(steps, make_owner, tmp_path)
+    server = kind(steps, make_owner, tmp_path)
     silent = [server.raw() for _ in range(12)]
     assert is_served(server)
     (said,) = silent[0].heard()
@@ -279,13 +216,14 @@ def test_those_who_never_say_hello_make_room_for_those_who_do(steps, make_owner,
         peer.sock.close()
 
 
-def test_there_is_a_limit_on_all_connections(steps, make_owner, tmp_path, monkeypatch):
+def test_there_is_a_limit_on_all_connections(kind, steps, make_owner, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "CONNECTIONS", 2)
-    server = Server(steps, make_owner, tmp_path)
+    server = kind(steps, make_owner, tmp_path)
     first, owner = server.client()
     silent = server.raw()
     server.client()  # the silent one made room
     assert "have not said Hello" in silent.heard()[0].message
+    server.steps.until(lambda: server.owner.lost)
     (said,) = server.raw().heard()
     assert said.code == "limit" and "2 connections are open" in said.message
     first.close()
@@ -300,14 +238,14 @@ def test_another_users_process_is_refused(steps, make_owner, tmp_path):
     assert server.owner.messages == []
 
 
-def test_another_users_cluster_is_not_talked_to(server, steps, make_owner):
+def test_another_users_cluster_is_not_talked_to(unix, steps, make_owner):
     from twisted.internet.defer import ensureDeferred
 
     link = Link(make_owner(), steps.turn, steps.reactor, DOWN)
     link.send(HELLO)
     with pytest.raises(AccessDenied, match="belongs to the user"):
-        steps.result(ensureDeferred(connect_link(steps.reactor, server.path, link, uid=os.geteuid() + 1)))
-    assert server.owner.messages == []
+        steps.result(ensureDeferred(connect_link(steps.reactor, unix.path, link, uid=os.geteuid() + 1)))
+    assert unix.owner.messages == []
 
 
 def test_nobody_listens(steps, make_owner, tmp_path):

@@ -40,7 +40,8 @@ class GuardedLink(Link):
         self._door = door
         self.turned_away = False
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+        """The connection is there."""
         super().connectionMade()
         if self.turned_away:
             self.refuse("limit", f"{len(self._door.gate):,} connections are open, more are not taken: close some first")

@@ -33,7 +33,16 @@ from twistcluster.wire import limits
 from twistcluster.wire.budget import Budget
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer, Frame, FrameDecoder
-from twistcluster.wire.messages import ClientToScheduler, Hello, Join, Joined, Message, Refused, Welcome, WorkerToScheduler
+from twistcluster.wire.messages import (
+    ClientToScheduler,
+    Hello,
+    Join,
+    Joined,
+    Message,
+    Refused,
+    Welcome,
+    WorkerToScheduler,
+)
 
 __all__ = ["CLOSING_SECONDS", "Link"]
 
@@ -278,10 +287,8 @@ class Link(TwistedProtocol):
             return
         try:
             message, buffers = self._codec.decode(frame)
-            if self.state is not _OPEN or type(message) in _EVENTS:
-                self._check(message)
-                if self._shut:
-                    return
+            if (self.state is not _OPEN or type(message) in _EVENTS) and not self._check(message):
+                return
             self._owner.on_message(self, message, buffers)
         except ProtocolError as error:
             self._malformed(error)
@@ -293,7 +300,8 @@ class Link(TwistedProtocol):
         _log.warn("malformed input: {error}", error=str(error), link=self)
         self.refuse("malformed", f"the link is closed: {error}")
 
-    def _check(self, message: Message) -> None:
+    def _check(self, message: Message) -> bool:
+        """What a message does to the link's state; whether it is for the owner."""
         event = _EVENTS.get(type(message))
         if event is not None:
             self._pass(event)
@@ -302,6 +310,7 @@ class Link(TwistedProtocol):
                 self._codec = _UP[message.role]
         elif self.state is not LinkState.OPEN and not isinstance(message, Refused | Joined):
             raise ProtocolError(f"{type(message).__name__} before Welcome")
+        return True
 
     def _pass(self, event: LinkEvent) -> None:
         self.state = next_state(self.state, event)

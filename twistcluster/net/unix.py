@@ -43,7 +43,9 @@ class _UnixDoor(Door):
         super().__init__(owner, turn, reactor)
         self.uid = uid
 
-    def make(self, owner: LinkOwner, turn: Turn, reactor: Timers, budget: Budget) -> tuple[GuardedLink, TwistedProtocol]:
+    def make(
+        self, owner: LinkOwner, turn: Turn, reactor: Timers, budget: Budget
+    ) -> tuple[GuardedLink, TwistedProtocol]:
         """A link, which its connection's bytes go to."""
         link = _OwnersLink(self, owner, turn, reactor, budget)
         return link, link

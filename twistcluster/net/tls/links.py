@@ -4,50 +4,34 @@ Owns: a port of TLS and its links, and the rule that a peer's role is the one in
 certificates are made and checked, how many peers are let in (net/door.py), what is said on links.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from OpenSSL.SSL import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import (
-    IAddress,
-    IListeningPort,
-    IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
-)
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 
-from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError
+from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError, TwistclusterError
 from twistcluster.net.channel import LinkOwner
 from twistcluster.net.door import BACKLOG, Door, GuardedLink
 from twistcluster.net.link import Link
-from twistcluster.net.peers import Peer
-from twistcluster.net.tls_wire import TlsWire
+from twistcluster.net.states import LinkState
+from twistcluster.net.tls.certificates import Peer
+from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
+from twistcluster.net.tls.wire import TlsWire
 from twistcluster.net.turn import Timers, Turn
 from twistcluster.wire.budget import Budget
 from twistcluster.wire.messages import Hello, Join, Message
 
-__all__ = ["Checked", "connect_tls", "listen_tls"]
-
-Checked = Callable[[Connection], Peer | None]
-"""Whose certificate a connection has shown, which was checked in the handshake; None: it has shown none."""
+__all__ = ["connect_tls", "listen_tls"]
 
 _log = Logger()
 
 
-def listen_tls(
-    reactor: Any,
-    host: str,
-    port: int,
-    owner: LinkOwner,
-    turn: Turn,
-    tls: IOpenSSLServerConnectionCreator,
-    checked: Checked,
-) -> IListeningPort:
+def listen_tls(reactor: Any, host: str, port: int, owner: LinkOwner, turn: Turn, end: ServerEnd) -> IListeningPort:
     """Listen for TLS; each connection becomes a `Link` of `owner`.
 
     Args:
@@ -56,20 +40,19 @@ def listen_tls(
         port: 0 for any that is free.
         owner: of the links.
         turn: shared by the node's links.
-        tls: makes each connection's TLS; its handshake fails where a certificate isn't one of the cluster's.
-        checked: whose certificate a connection showed.
+        end: who may connect.
 
     Raises:
         twisted.internet.error.CannotListenError: the port is taken, or the address isn't of this host.
     """
-    door = _TlsDoor(owner, turn, reactor, tls, checked)
+    door = _TlsDoor(owner, turn, reactor, end)
     listening: IListeningPort = reactor.listenTCP(port, door, backlog=BACKLOG, interface=host)
     door.accept_from(listening)
     return listening
 
 
 async def connect_tls(
-    reactor: Any, host: str, port: int, link: Link, tls: IOpenSSLClientConnectionCreator, timeout_s: float = 10.0
+    reactor: Any, host: str, port: int, link: Link, end: ClientEnd | JoiningEnd, timeout_s: float = 10.0
 ) -> Link:
     """Connect to a port of TLS and carry `link` over it, once the handshake is through.
 
@@ -79,27 +62,25 @@ async def connect_tls(
         ClusterUnreachable: nobody listens there, or the connection ended in the handshake.
         AccessDenied: it is not the cluster that was meant, or not its scheduler.
     """
-    caller = _Caller(reactor, link)
-    factory = TLSMemoryBIOFactory(tls, True, caller, reactor)
+    caller = _Caller(reactor, link, end)
     try:
-        await HostnameEndpoint(reactor, host, port, timeout=timeout_s).connect(factory)
-        await caller.ready
-    except (AccessDenied, ClusterUnreachable):
-        raise
+        await HostnameEndpoint(reactor, host, port, timeout=timeout_s).connect(_tls(end, caller, reactor))
     except Exception as error:
-        raise ClusterUnreachable(f"no cluster can be reached at {host}:{port}: {error}") from error
+        raise ClusterUnreachable(f"nobody can be reached at {host}:{port}: {error}") from error
+    try:
+        await caller.ready
+    except (AccessDenied, ClusterUnreachable) as error:
+        raise type(error)(f"{host}:{port}: {error}") from None
     return link
 
 
 class _TlsDoor(Door):
     """Of a port: whoever shows a certificate of the cluster, or none."""
 
-    def __init__(
-        self, owner: LinkOwner, turn: Turn, reactor: Timers, tls: IOpenSSLServerConnectionCreator, checked: Checked
-    ) -> None:
+    def __init__(self, owner: LinkOwner, turn: Turn, reactor: Timers, end: ServerEnd) -> None:
         super().__init__(owner, turn, reactor)
-        self.checked = checked
-        self._tls = TLSMemoryBIOFactory(tls, False, Factory(), reactor)
+        self.end = end
+        self._tls = _tls(end, Factory(), reactor)
 
     def make(self, owner: LinkOwner, turn: Turn, reactor: Timers, budget: Budget) -> tuple[GuardedLink, Protocol]:
         """A link, and the TLS that carries it."""
@@ -114,8 +95,9 @@ class _CertifiedLink(GuardedLink):
 
     def __init__(self, door: _TlsDoor, owner: LinkOwner, turn: Turn, reactor: Timers, budget: Budget) -> None:
         super().__init__(door, owner, turn, reactor, budget)
-        self.wire = TlsWire(self, reactor, self._shook_hands, self._failed)
-        self._peer: Peer | None = None
+        self.wire = TlsWire(self, reactor, door.end, self._shook_hands, self._failed)
+        self.peer: Peer | None = None
+        """Whose certificate it showed; None: it showed none."""
 
     def close(self, reason: str = "closed") -> None:
         """End it; in the handshake at once, for nothing can be said there."""
@@ -124,29 +106,38 @@ class _CertifiedLink(GuardedLink):
             self.wire.abortConnection()
 
     def _shook_hands(self, connection: Connection) -> None:
-        self._peer = self._door.checked(connection)
+        self.peer = self._door.end.peer_of(connection)
 
-    def _failed(self, reason: Failure) -> None:
-        _log.warn("a connection ended in its handshake: {reason}", reason=reason.getErrorMessage())
-        self.connectionLost(reason)
+    def _failed(self, error: TwistclusterError) -> None:
+        if self.state is not LinkState.CLOSING:
+            log = _log.warn if isinstance(error, AccessDenied) else _log.info
+            log("a connection ended in its handshake: {error}", error=str(error))
+        self.connectionLost()
 
-    def _check(self, message: Message) -> None:
+    def _check(self, message: Message) -> bool:
         if isinstance(message, Join):
-            if self._peer is not None:
+            if self.peer is not None:
                 raise ProtocolError("Join from a peer that has a certificate of this cluster already")
-            return
+            return True
         if isinstance(message, Hello) and (wrong := self._wrong(message)):
             _log.warn("a peer was turned away: {wrong}", wrong=wrong)
             self.refuse("access", wrong)
-            return
-        super()._check(message)
+            return False
+        return super()._check(message)
 
     def _wrong(self, hello: Hello) -> str:
-        if self._peer is None:
-            return "the peer showed no certificate of this cluster; it can join it with a token of `twistcluster invite`"
-        if self._peer.role != hello.role:
-            return f"the peer's certificate is a {self._peer.role}'s, and it came as a {hello.role}"
+        if self.peer is None:
+            return (
+                "the peer showed no certificate of this cluster; it can join it with a token of `twistcluster invite`"
+            )
+        if self.peer.role != hello.role:
+            return f"the peer's certificate is a {self.peer.role}'s, and it came as a {hello.role}"
         return ""
+
+
+def _tls(end: Any, factory: Any, reactor: Any) -> Any:
+    """Twisted's: its own types don't fit its interfaces."""
+    return TLSMemoryBIOFactory(end, not end.server, factory, reactor)
 
 
 class _Caller(Factory):
@@ -154,9 +145,9 @@ class _Caller(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: Timers, link: Link) -> None:
+    def __init__(self, reactor: Timers, link: Link, end: ClientEnd | JoiningEnd) -> None:
         self.ready: Deferred[None] = Deferred()
-        self._wire = TlsWire(link, reactor, lambda _: self.ready.callback(None), self.ready.errback)
+        self._wire = TlsWire(link, reactor, end, lambda _: self.ready.callback(None), self.ready.errback)
 
     def buildProtocol(self, addr: IAddress | None) -> TlsWire:  # noqa: N802
         return self._wire

@@ -15,11 +15,12 @@ from typing import Any, Final
 from OpenSSL.SSL import Connection
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistcluster.errors import TwistclusterError
 from twistcluster.net.link import Link
+from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
 from twistcluster.net.turn import Timer, Timers
 from twistcluster.wire import limits
 from twistcluster.wire.frames import Buffer
@@ -37,20 +38,27 @@ class TlsWire(Protocol):
     Args:
         link: it is carried from the end of the handshake on.
         reactor: for time-outs.
+        end: knows why a connection was lost.
         ready: called with the connection's TLS at the end of the handshake, before the link is carried.
-        failed: called if the connection is gone before that.
+        failed: called with the reason if the connection is gone before that.
     """
 
-    transport: TLSMemoryBIOProtocol
+    transport: Any
 
     def __init__(
-        self, link: Link, reactor: Timers, ready: Callable[[Connection], None], failed: Callable[[Failure], None]
+        self,
+        link: Link,
+        reactor: Timers,
+        end: ServerEnd | ClientEnd | JoiningEnd,
+        ready: Callable[[Connection], None],
+        failed: Callable[[TwistclusterError], None],
     ) -> None:
         self.bufferSize = 0  # the link's names for what it sets on a transport: Twisted's
         self.doRead: Callable[[], Any] = _nothing
         self.doWrite: Callable[[], Any] = _nothing
         self._link = link
         self._reactor = reactor
+        self._end = end
         self._ready = ready
         self._failed = failed
         self._carried = False
@@ -60,6 +68,8 @@ class TlsWire(Protocol):
         """The link reads nothing more."""
         self._held = False
         """The connection was asked for no more."""
+        self._through = False
+        """The link wants nothing more of the connection but its end."""
         self._full = False
         self._writes = False
         """The link has something that it wants to write."""
@@ -82,6 +92,8 @@ class TlsWire(Protocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Bytes came."""
+        if self._through:
+            return
         self._came.append(memoryview(data))
         if len(self._came) == 1:
             self._read()
@@ -95,9 +107,9 @@ class TlsWire(Protocol):
         if (timer := self._timers.pop("write", None)) is not None:
             timer.cancel()
         if not self._carried:
-            self._failed(reason)
-        elif not self._came or self._stopped:
-            self._end()
+            self._failed(self._why(reason))
+        elif not self._came or self._stopped or self._through:
+            self._finish()
 
     def pauseProducing(self) -> None:  # noqa: N802
         """The connection is full."""
@@ -212,6 +224,10 @@ class TlsWire(Protocol):
             self._held = False
             self.transport.resumeProducing()
 
+    def _why(self, reason: Failure) -> TwistclusterError:
+        assert reason.value is not None
+        return self._end.explain(self.transport.getHandle(), reason.value)
+
     def _write(self) -> None:
         self._timers.pop("write", None)
         while self._writes and not self._full and self._ended is None:
@@ -221,12 +237,15 @@ class TlsWire(Protocol):
 
     def _lose(self, why: Any) -> None:
         """The link is through with the connection."""
-        self._writes, self._stopped = False, True
+        self._through, self._writes = True, False
+        self._came.clear()
         if self._ended is not None:
-            self._end()
-        else:
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            self._finish()
+            return
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        if self._held:  # TLS ends with a word from both sides
+            self.transport.resumeProducing()
 
     def _hold(self) -> None:
         if not self._held and self._ended is None:
@@ -237,7 +256,7 @@ class TlsWire(Protocol):
         if what not in self._timers:
             self._timers[what] = self._reactor.callLater(0, call)
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         """The link hears of the end, once."""
         if (timer := self._timers.pop("read", None)) is not None and timer.active():
             timer.cancel()
