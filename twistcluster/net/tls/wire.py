@@ -12,7 +12,7 @@ import collections
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from OpenSSL.SSL import Connection
+from OpenSSL.SSL import RECEIVED_SHUTDOWN, Connection
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -118,7 +118,10 @@ class TlsWire(Protocol):
     def resumeProducing(self) -> None:  # noqa: N802
         """It has room."""
         self._full = False
-        if self._writes:
+        if self.transport.getHandle().get_shutdown() & RECEIVED_SHUTDOWN:
+            # The peer has ended it. Twisted's TCP ends only without a producer, where one was held up before.
+            self.transport.unregisterProducer()
+        elif self._writes:
             self._write()
 
     def stopProducing(self) -> None:  # noqa: N802
