@@ -44,6 +44,7 @@ def test_the_fifth_death_fails_an_item_and_no_other(culprit, written):
         leases, single = until_met(desk, culprit)
         if not leases:
             break
+        assert deaths < LOSSES_AT_MOST
         deaths, alone = deaths + 1, leases[0].stop - leases[0].start == 1
         if written:
             desk.write()
