@@ -82,6 +82,16 @@ def test_a_job_that_stays_is_written_a_little_later_with_what_came_after_it(owne
     journal.close()
 
 
+def test_what_is_much_is_written_at_once(owner, path, monkeypatch):
+    commits = Commits(monkeypatch, hold_s=1000.0)
+    journal, done = owner.open(path), []
+    journal.record([job(1), entry(1, 0, bytes(journals.HOLD_BYTES // 2))], done.append)
+    journal.record([entry(1, 1, bytes(journals.HOLD_BYTES // 2 + 1))], done.append)
+    owner.pump(lambda: len(done) == 2)
+    assert commits.seen == [["JobRow", "EntryRow", "EntryRow"]]
+    journal.close()
+
+
 @pytest.mark.parametrize("end", ["close", "read"])
 def test_what_waits_is_written_before_a_read_and_at_the_end(owner, path, monkeypatch, end):
     Commits(monkeypatch, hold_s=1000.0)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 from twistcluster.core.rows import Change, EntryRow, JobsGone, JobSize, PageRow
 from twistcluster.errors import JournalLost, TwistclusterError
 from twistcluster.storage import journal_reading
-from twistcluster.storage.journal_brief import settled
+from twistcluster.storage.journal_brief import nbytes, settled
 from twistcluster.storage.journal_file import JournalFile, passes
 from twistcluster.storage.journal_reading import Reading
 from twistcluster.storage.journal_writing import commit
@@ -35,8 +35,11 @@ PACE_S: Final = 0.005
 """From the begin of one commit to the next, at least. (The first after a pause is made at once.)"""
 BRIEF_PACE_S: Final = 0.02
 """The same after one that had nothing to write: this thread wakes up at the cost of the reactor's."""
-HOLD_S: Final = 0.01
-"""For so long a job that was just opened isn't written, nor what comes after it: most jobs of a loop are gone by then."""
+HOLD_S: Final = 0.2
+"""For so long a job without a name that was just opened isn't written, nor what comes after it: most that a program sends
+and waits for are gone by then."""
+HOLD_BYTES: Final = 8 * 2**20
+"""So much of it at most."""
 RETRY_S: Final = 1.0
 VACUUM_PAGES: Final = 256
 """Given back to the file system at a time: 1 MiB."""
@@ -227,13 +230,22 @@ class Journal:
     def _take(self, calls: list["_Recorded"], *, everything: bool) -> None:
         """Take what is to be written now: as far as no job is open that was opened in it, for it may be gone soon."""
         count = len(calls) if everything else settled([call.changes for call in calls])
-        if count < len(calls) and time.monotonic() >= calls[count].time + HOLD_S:
+        if count < len(calls) and self._waited(calls[count:]):
             count = len(calls)
         for changes, done, _ in calls[:count]:
             self._late[0].extend(changes)
             if done is not None:
                 self._late[1].append(done)
         self._held = calls[count:]
+        if self._held and not (count or self._trouble):
+            self._next = time.monotonic() + BRIEF_PACE_S
+
+    @staticmethod
+    def _waited(calls: list["_Recorded"]) -> bool:
+        """Whether these have waited for long enough, or are too much."""
+        if time.monotonic() >= calls[0].time + HOLD_S:
+            return True
+        return sum(nbytes(call.changes) for call in calls) > HOLD_BYTES
 
     def _commit(self) -> None:
         changes, dones = self._late

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from twistcluster.core.rows import BlobRow, Change, ClientRow, ContextRow, EntryRow, JobRow, JobsGone, PageRow
 
-__all__ = ["settled", "without_brief"]
+__all__ = ["nbytes", "settled", "without_brief"]
 
 
 def settled(calls: Sequence[Sequence[Change]]) -> int:
-    """How many of these, from the first on, can be written with no job in them that was opened there and isn't gone.
+    """How many of these, from the first on, can be written with no unnamed job in them that was opened there and isn't gone.
 
     Example:
         >>> opened = JobRow(7, "a", 1, "abs-1", False, b"", 0.0)
@@ -23,12 +23,19 @@ def settled(calls: Sequence[Sequence[Change]]) -> int:
     for at, changes in enumerate(calls, 1):
         for change in changes:
             if type(change) is JobRow:
-                opened.add(change.key)
+                if not change.named:
+                    opened.add(change.key)
             elif type(change) is JobsGone:
                 opened.difference_update(change.jobs)
         if not opened:
             count = at
     return count
+
+
+def nbytes(changes: Sequence[Change]) -> int:
+    """The bytes in pages and results."""
+    rows = (change for change in changes if isinstance(change, PageRow | EntryRow))
+    return sum(memoryview(each).nbytes for row in rows for each in row.buffers)
 
 
 def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
