@@ -74,7 +74,7 @@ class Peer:
 
 
 class Desk:
-    def __init__(self, name="", paper=None, **options):
+    def __init__(self, name="", paper=None, suspects=(), **options):
         self.now = 0.0
         self.paper = paper
         """Its journal."""
@@ -85,7 +85,7 @@ class Desk:
         identity = Identity(epoch="e", cluster="c", python="3.11", version="1", pid=1, name=name, owner="secret")
         self.scheduler = Scheduler(identity, now=0.0, journal=paper is not None, **options)
         if paper is not None:
-            restore(self.scheduler, paper)
+            restore(self.scheduler, paper, suspects)
             self.carry_out(self.scheduler.end_turn(self.now))
 
     def carry_out(self, effects):
@@ -113,9 +113,9 @@ class Desk:
             self.paper.record(effect.changes)
             self.carry_out(self.scheduler.recorded(effect.marks, self.now))
 
-    def again(self, *, waits=True):
+    def again(self, *, waits=True, suspects=()):
         """The scheduler died: another one, from what was written down. `waits`: until it expects no clients any more."""
-        desk = Desk(self.scheduler.identity.name, self.paper)
+        desk = Desk(self.scheduler.identity.name, self.paper, suspects)
         if waits:
             desk.wait(WITHHELD_S)
         return desk

@@ -11,7 +11,7 @@ from twistcluster.wire import messages as m
 PARTS = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["lost", "lost", "lost", "forget"]), PARTS), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["lost", "lost", "lost", "forget", 1, 2, 4]), PARTS), max_size=40))
 def test_it_counts(events):
     losses, counts = Losses(), Counter()
     for what, (start, stop) in events:
@@ -20,12 +20,17 @@ def test_it_counts(events):
             for item in range(start, stop):
                 counts.pop(item, None)
             continue
+        if what != "lost":
+            losses.known(start, stop, what)
+            counts |= Counter(dict.fromkeys(range(start, stop), what))
+            continue
         over = {item for a, b in losses.lost(start, stop) for item in range(a, b)}
         counts.update(range(start, stop))
         assert over == {item for item in range(start, stop) if counts[item] == LOSSES_AT_MOST}
         for item in over:
             del counts[item]
     assert bool(losses) == bool(counts)
+    assert counts == {item: times for start, stop, times in losses.counts() for item in range(start, stop)}
     for item in range(30):
         if losses:
             assert losses.isolates(item) == (counts[item] > 1)

@@ -235,3 +235,15 @@ def test_a_job_that_is_not_known_is_told():
     client = desk.client()
     client.say(m.Ask(1, m.KeepJob("nobody-1")))
     assert [each.code for each in client.take(m.Declined)] == ["unknown"]
+
+
+def test_who_waits_for_a_job_that_is_forgotten_meanwhile_hears_so():
+    desk = named()
+    job, _, client = done(desk)
+    keep(client, job)
+    desk.copy()
+    client.say(m.Ask(2, m.ForgetJob(job.id)))
+    desk.write()
+    said = answers(client)
+    assert m.Answer(2) in said
+    assert [each.request for each in said if isinstance(each, m.Declined)] == [1]

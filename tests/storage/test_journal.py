@@ -27,7 +27,10 @@ from twistcluster.core.rows import (
     TallyRow,
 )
 from twistcluster.errors import JournalLost
+from twistcluster.storage import journal as journals
+from twistcluster.storage.journal_brief import without_brief
 from twistcluster.storage.journal_schema import CHUNK_BYTES
+from twistcluster.storage.journal_writing import commit
 
 F, G, C = b"f" * 16, b"g" * 16, b"c" * 16
 
@@ -41,6 +44,66 @@ def test_done_is_called_after_the_commit_in_order(owner, path):
     found = owner.ask(lambda tell: journal.read_log(1, 0, 1 << 30, tell))
     assert [row.position for row in found] == list(range(200))
     journal.close()
+
+
+class Commits:
+    """What is written, commit by commit."""
+
+    def __init__(self, monkeypatch, hold_s):
+        self.seen = []
+        monkeypatch.setattr(journals, "HOLD_S", hold_s)
+        monkeypatch.setattr(journals, "commit", self)
+
+    def __call__(self, connection, changes):
+        self.seen.append([type(change).__name__ for change in without_brief(changes)])
+        return commit(connection, changes)
+
+
+def test_a_job_that_is_gone_soon_is_never_written(owner, path, monkeypatch):
+    commits = Commits(monkeypatch, hold_s=1000.0)
+    journal, done = owner.open(path), []
+    for key in range(50):
+        journal.record([ClientRow("anna", key), job(key)], lambda _, key=key: done.append(("opened", key)))
+        journal.record([JobsGone((key,))], lambda _, key=key: done.append(("gone", key)))
+    owner.pump(lambda: len(done) == 100)
+    assert done == [(what, key) for key in range(50) for what in ("opened", "gone")]
+    assert not any(commits.seen)
+    journal.close()
+
+
+def test_a_job_that_stays_is_written_a_little_later_with_what_came_after_it(owner, path, monkeypatch):
+    commits = Commits(monkeypatch, hold_s=0.05)
+    journal, done = owner.open(path), []
+    journal.record([job(1)], lambda _: done.append(1))
+    journal.record([job(2)], lambda _: done.append(2))
+    journal.record([JobsGone((2,))], lambda _: done.append(3))
+    owner.pump(lambda: len(done) == 3)
+    assert done == [1, 2, 3] and commits.seen == [["JobRow"]]
+    journal.close()
+
+
+def test_what_is_much_is_written_at_once(owner, path, monkeypatch):
+    commits = Commits(monkeypatch, hold_s=1000.0)
+    journal, done = owner.open(path), []
+    journal.record([job(1), entry(1, 0, bytes(journals.HOLD_BYTES // 2))], done.append)
+    journal.record([entry(1, 1, bytes(journals.HOLD_BYTES // 2 + 1))], done.append)
+    owner.pump(lambda: len(done) == 2)
+    assert commits.seen == [["JobRow", "EntryRow", "EntryRow"]]
+    journal.close()
+
+
+@pytest.mark.parametrize("end", ["close", "read"])
+def test_what_waits_is_written_before_a_read_and_at_the_end(owner, path, monkeypatch, end):
+    Commits(monkeypatch, hold_s=1000.0)
+    journal, done = owner.open(path), []
+    journal.record([job(1), entry(1, 0)], done.append)
+    if end == "read":
+        assert [row.position for row in owner.ask(lambda tell: journal.read_log(1, 0, 100, tell))] == [0]
+    journal.close()
+    owner.pump(lambda: done)
+    again = owner.open(path)
+    assert len(list(again.load().jobs())) == 1
+    again.close()
 
 
 def test_a_read_sees_what_was_recorded_before_it(owner, path):

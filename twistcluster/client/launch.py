@@ -39,7 +39,7 @@ from twistcluster.nodes.durability import Last, last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
 
-__all__ = ["Connection", "Running", "come_back", "find", "running_clusters", "start_local"]
+__all__ = ["Connection", "Running", "come_back", "find", "named", "running_clusters", "start_local"]
 
 START_SECONDS: Final = 30.0
 LOG_LINES: Final = 5
@@ -162,6 +162,18 @@ def come_back(gone: Connection) -> Connection | None:
     if last.kind != "local":
         raise ClusterUnreachable(f"the scheduler of {gone.name!r} isn't running")
     return _start_again(gone.name, last, os.path.dirname(gone.journal))  # noqa: PTH120 (its path is text here)
+
+
+def named(gone: Connection) -> Connection:
+    """A named cluster whose link was lost, once somebody else has started it again.
+
+    Raises:
+        ClusterUnreachable: it isn't there yet.
+    """
+    found = _named(gone.name)
+    if found is None:
+        raise ClusterUnreachable(f"the cluster {gone.name!r} isn't running")
+    return found
 
 
 def follower(gone: Connection) -> Connection | None:

@@ -1,8 +1,9 @@
 """A session comes back after its link was lost.
 
 Only where the cluster has a journal: what it accepted is there again when its scheduler is. A thread looks for it, and
-starts a local cluster again that died; of several who try one succeeds (the journal's lock). Then both sides state what
-they hold (core/returning.py). Owns: that search, and what this side states. Must not know: how a link is made.
+starts a local cluster again that died; of several who try one succeeds (the journal's lock). One that dies again and again
+is started after a pause, so that this isn't all that the machine does. Then both sides state what they hold
+(core/returning.py). Owns: that search, its pauses, and what this side states. Must not know: how a link is made.
 """
 
 import logging
@@ -11,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from twistcluster.client.launch import come_back
+from twistcluster.client.launch import come_back, named
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
@@ -23,14 +24,44 @@ from twistcluster.wire.messages import HeldJob, Resume, Resumed
 if TYPE_CHECKING:
     from twistcluster.client.session import Session
 
-__all__ = ["Search", "held", "offer"]
+__all__ = ["Deaths", "Search", "held", "offer"]
 
 SEARCH_SECONDS: Final = 120.0
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 0.4
 """A scheduler that came back waits a second for its clients."""
+LIVED_SECONDS: Final = 5.0
+"""A cluster that was back for so long is started again at once."""
+FIRST_DEATH: Final = 0.1
+LONGEST_DEATH: Final = 5.0
+"""Seconds that one waits which died sooner: twice as long each time."""
 
 _log = logging.getLogger("twistcluster")
+
+
+class Deaths:
+    """How long a local cluster that died waits until it is started again.
+
+    Example:
+        >>> deaths = Deaths()
+        >>> deaths.back(10.0)
+        >>> deaths.pause(11.0), deaths.pause(12.0), deaths.pause(60.0)
+        (0.1, 0.2, 0.0)
+    """
+
+    def __init__(self) -> None:
+        self._back_at = -LIVED_SECONDS
+        self._pause = 0.0
+
+    def back(self, now: float) -> None:
+        """It is there again."""
+        self._back_at = now
+
+    def pause(self, now: float) -> float:
+        """It died: seconds to wait."""
+        lived = now - self._back_at >= LIVED_SECONDS
+        self._pause = 0.0 if lived else min(max(self._pause * 2, FIRST_DEATH), LONGEST_DEATH)
+        return self._pause
 
 
 class Search:
@@ -39,11 +70,13 @@ class Search:
     Args:
         session: Of the link.
         reason: Why it is gone.
+        pause: Seconds until a local one is started again; somebody else may do so before.
     """
 
-    def __init__(self, session: "Session", reason: str) -> None:
+    def __init__(self, session: "Session", reason: str, pause: float) -> None:
         self._session = session
         self._reason = reason
+        self._pause = pause if session.connection.kind == "local" else 0.0
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -56,10 +89,12 @@ class Search:
 
     def _run(self) -> None:
         session = self._session
-        end, pause = time.monotonic() + SEARCH_SECONDS, FIRST_PAUSE
+        start = time.monotonic() + self._pause
+        end, pause = start + SEARCH_SECONDS, FIRST_PAUSE
         while not self._ended.is_set():
             try:
-                connection = come_back(session.connection)
+                waits = time.monotonic() < start
+                connection = (named if waits else come_back)(session.connection)
                 if connection is None:
                     session.give_up("it ended")
                     return

@@ -15,6 +15,7 @@ import pathlib
 import platform
 import socket
 import sys
+import time
 import uuid
 import weakref
 from collections import deque
@@ -35,7 +36,7 @@ from twistcluster.client.records import JobRecord
 from twistcluster.client.remade import Remade
 from twistcluster.client.requests import Answered, Request, Requests, answer_to
 from twistcluster.client.results import ItemFailure
-from twistcluster.client.returning import Search, held, offer
+from twistcluster.client.returning import Deaths, Search, held, offer
 from twistcluster.client.shelf import Shelf
 from twistcluster.client.unkept import NO_JOURNAL
 from twistcluster.errors import (
@@ -128,6 +129,7 @@ class Session:
         self._holdings = Holdings()
         self._requests = Requests(self._outbox)
         self._welcome: Deferred[None] = Deferred()
+        self._deaths = Deaths()
         self._search: Search | None = None
         """The link is lost, and the cluster is looked for."""
         self._returning: list[JobRecord] = []
@@ -421,7 +423,7 @@ class Session:
         for record in self.shelf.open():
             record.goes_on(0, "its cluster can't be reached: it goes on when that is back")
         _log.warning("the link to the cluster %r is lost (%s): looking for it", self.connection.name, reason)
-        self._search = Search(self, reason)
+        self._search = Search(self, reason, self._deaths.pause(time.monotonic()))
         self._search.start()
 
     def _resumed(self, message: Resumed, _: list[Buffer]) -> None:
@@ -429,6 +431,7 @@ class Session:
         if self._search is None:
             raise ProtocolError("Resumed was not asked for")
         self._search = None
+        self._deaths.back(time.monotonic())
         records, self._returning = self._returning, []
         outbox = self._outbox
         outbox.attach(self._link)

@@ -192,6 +192,7 @@ class ClientSide:
         scheduler.telling.watch(client, message.job, job)
         if client.returning:
             scheduler.returning.withhold(job)
+            scheduler.returning.suspects.opened(job)
         if scheduler.keeping.on:
             scheduler.keeping.opened(job, scheduler.supply, source)
             reads(job, [source] if source is not None else [])
@@ -311,6 +312,7 @@ class ClientSide:
             job.owner.open_jobs += 1
         if scheduler.keeping.on:
             scheduler.keeping.retried(job)
+            job.rounds += 1
         ranges = job.reopen_failed()
         if job.links is not None:
             scheduler.edges.rearm(job, ranges, client)

@@ -202,6 +202,8 @@ class Job:
     """Items that were on a worker when it was lost, and how often."""
     tries: dict[int, int] = field(default_factory=dict)
     """How often an item failed and ran again."""
+    rounds: int = 0
+    """How often its failed items were to run again (`Retry`); counted where there is a journal."""
     recipes: int = 0
     """Of all its pages."""
     kept_inputs: "dict[int, list[KeptInput]] | None" = None

@@ -1,6 +1,6 @@
 """How often items were on a worker when it was lost, and the caution that follows from it.
 
-Owns: these counts, as ranges. Must not know: workers, messages.
+Owns: these counts, as ranges. Must not know: workers, messages, what ran when the cluster's own process died (suspects.py).
 
 Which items ran when a worker was lost isn't known exactly, so all that it held is counted. The loss of a worker is hardly
 ever an item's fault, so much is forgiven; but an item that fills its host's memory takes its worker along, and then the
@@ -40,8 +40,7 @@ class Losses:
 
     def lost(self, start: int, stop: int) -> list[Range]:
         """Items were lost; returns those for which it was the last time."""
-        while len(self._levels) < LOSSES_AT_MOST - 1:
-            self._levels.append(RangeSet())
+        self._begin()
         first, last = self._levels[0], self._levels[-1]
         over = last.remove(start, stop)
         known = list(over)
@@ -63,10 +62,27 @@ class Losses:
             found += [(index, times) for a, b in level.overlap(start, stop) for index in range(a, b)]
         return found
 
-    def known(self, index: int, times: int) -> None:
-        """An item was lost so often, as its scheduler before this one knew."""
-        for _ in range(times):
-            self.lost(index, index + 1)
+    def known(self, start: int, stop: int, times: int) -> None:
+        """Items were lost so often (but not for the last time) or more, as a scheduler before this one knew."""
+        if not times:
+            return
+        self._begin()
+        fewer = RangeSet(start, stop)
+        for level in self._levels[times:]:
+            for part in level.overlap(start, stop):
+                fewer.remove(*part)
+        for level in self._levels[: times - 1]:
+            level.remove(start, stop)
+        for part in fewer:
+            self._levels[times - 1].add(*part)
+
+    def counts(self) -> list[tuple[int, int, int]]:
+        """All items that were lost, as ranges, with how often."""
+        return [(start, stop, times) for times, level in enumerate(self._levels, 1) for start, stop in level]
+
+    def _begin(self) -> None:
+        while len(self._levels) < LOSSES_AT_MOST - 1:
+            self._levels.append(RangeSet())
 
     def forget(self, start: int, stop: int) -> None:
         """They shall run again as if nothing had been."""

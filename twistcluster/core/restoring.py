@@ -4,7 +4,7 @@ Facts are replayed job by job: its opening, its pages, its log in the order in w
 pending again: whoever runs it still says so. Owns: the order of that. Must not know: files.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from twistcluster.core.ranges import RangeSet
 from twistcluster.core.readers import reads
 from twistcluster.core.rows import ClientRow, ContextRow, EntryHead, JobRow, PageHead, PageRow, StateRow, TallyRow
 from twistcluster.core.supply import Supply
+from twistcluster.core.suspects import Suspect
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.codec import decode_message
 from twistcluster.wire.messages import (
@@ -72,13 +73,13 @@ class Facts(Protocol):
         """What counts against items."""
 
 
-def restore(scheduler: "Scheduler", facts: Facts) -> None:
-    """Make a new scheduler know what the journal holds.
+def restore(scheduler: "Scheduler", facts: Facts, suspects: Sequence[Suspect] = ()) -> None:
+    """Make a new scheduler know what the journal holds, and what ran when its cluster's process died.
 
     Raises:
         ProtocolError: A fact contradicts another: the journal is damaged.
     """
-    _Restoring(scheduler, facts).run()
+    _Restoring(scheduler, facts).run(suspects)
 
 
 class _Restoring:
@@ -101,7 +102,7 @@ class _Restoring:
             KeepJob: self._kept_safe,
         }
 
-    def run(self) -> None:
+    def run(self, suspects: Sequence[Suspect]) -> None:
         scheduler, facts = self._scheduler, self._facts
         for client_row in facts.clients():
             self._clients[client_row.id] = self._client(client_row)
@@ -122,6 +123,7 @@ class _Restoring:
             self._tally(tally)
         for job in self._jobs.values():
             self._finish(job, states.get(job))
+        scheduler.returning.suspects.died(suspects)
         self._tie()
         for job in self._jobs.values():
             scheduler.leasing.pending(job)
@@ -242,6 +244,7 @@ class _Restoring:
 
     def _retried(self, job: Job, head: EntryHead, message: object) -> None:
         job.failed.clear()
+        job.rounds += 1
 
     def _tally(self, tally: TallyRow) -> None:
         job = self._jobs.get(tally.job)
@@ -249,7 +252,7 @@ class _Restoring:
             return
         if tally.kind == "loss":
             if tally.item not in self._done[job]:
-                job.losses.known(tally.item, tally.n)
+                job.losses.known(tally.item, tally.item + 1, tally.n)
         else:
             (job.crashes if tally.kind == "crash" else job.tries)[tally.item] = tally.n
 

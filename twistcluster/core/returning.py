@@ -15,6 +15,7 @@ from twistcluster.core.clients import Client
 from twistcluster.core.jobs import Job, LogMessage
 from twistcluster.core.objects import Sender
 from twistcluster.core.ranges import Range, RangeSet, total
+from twistcluster.core.suspects import Suspects
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -47,7 +48,7 @@ WITHHELD_S: Final = 1.0
 class Returning:
     """Knows the clients that may come back."""
 
-    __slots__ = ("_away", "_expected", "_scheduler", "_since", "_withheld")
+    __slots__ = ("_away", "_expected", "_scheduler", "_since", "_withheld", "suspects")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
@@ -57,6 +58,7 @@ class Returning:
         """Those whose input hasn't been given up."""
         self._since = scheduler.now
         self._withheld: dict[Job, None] = {}
+        self.suspects = Suspects(scheduler)
 
     # ---- who is away ----
 
@@ -176,6 +178,8 @@ class Returning:
     def _lease(self, job: Job) -> None:
         self._withheld.pop(job, None)
         job.withheld = False
+        # Not before: an item that its client knows to be done isn't to blame.
+        self.suspects.settle(job)
         self._scheduler.leasing.pending(job)
 
 

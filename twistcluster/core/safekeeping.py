@@ -47,6 +47,11 @@ class Safekeeping:
         self._journal_trouble = ""
         """Why the journal can't be written, in words."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for what is on the disk."""
+        return bool(self._askers)
+
     # ---- what shall be copied ----
 
     def asked(self, client: Client, request: int, name: str) -> None:

@@ -24,6 +24,7 @@ from twistcluster.net.memory import memory_pair
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.cores import usable_cores
 from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_identity
+from twistcluster.nodes.in_flight import InFlight, suspects_in
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
@@ -79,9 +80,10 @@ class LocalCluster:
         turn = Turn(reactor)
         troubles = Troubles()
         self.journal = open_journal(reactor, premises.journal, troubles)
-        machine = scheduler_of(
-            new_identity(options.id, options.name, owner), self.journal, self.idle_timeout_s, lost_after_s()
-        )
+        identity = new_identity(options.id, options.name, owner)
+        keeps = self.journal is not None and bool(premises.store)
+        died = suspects_in(premises.store) if keeps else []
+        machine = scheduler_of(identity, self.journal, self.idle_timeout_s, lost_after_s(), died)
         self._scheduler = troubles.node = SchedulerNode(
             reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store, journal=self.journal
         )
@@ -94,6 +96,7 @@ class LocalCluster:
             store=premises.store,
             packages=packages(),
             memory_limit=options.memory_limit or 0,
+            in_flight=InFlight.begin(premises.store, machine) if keeps else None,
         )
         _, lower = memory_pair(self._scheduler, self._worker, turn)
         self._worker.start(lower)

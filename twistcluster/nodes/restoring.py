@@ -5,10 +5,12 @@ Owns: the order in which these are opened and read, and who hears of a journal's
 
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.core.restoring import restore
 from twistcluster.core.scheduler import Identity, Scheduler
+from twistcluster.core.suspects import Suspect
 from twistcluster.errors import JournalDamaged, ProtocolError, TwistclusterError
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.durability import last_at
@@ -61,9 +63,13 @@ def open_journal(reactor: Any, path: str, troubles: Troubles) -> Journal | None:
 
 
 def scheduler_of(
-    identity: Identity, journal: Journal | None, idle_timeout_s: float | None, lost_after: float
+    identity: Identity,
+    journal: Journal | None,
+    idle_timeout_s: float | None,
+    lost_after: float,
+    suspects: Sequence[Suspect] = (),
 ) -> Scheduler:
-    """A scheduler that knows what its journal holds.
+    """A scheduler that knows what its journal holds, and what ran when its process died the last time.
 
     Raises:
         JournalDamaged: That can't be read, or makes no sense.
@@ -79,7 +85,7 @@ def scheduler_of(
     )
     if journal is not None:
         try:
-            restore(machine, journal.load())
+            restore(machine, journal.load(), suspects)
             machine.safekeeping.found(copies_of(journal.path))
         except ProtocolError as error:
             raise JournalDamaged(

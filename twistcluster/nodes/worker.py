@@ -32,6 +32,7 @@ from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
+from twistcluster.nodes.in_flight import InFlight
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
 from twistcluster.nodes.slot_memory import OomKills
@@ -40,7 +41,7 @@ from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import PROTOCOL, Goodbye, Hello, Message, Welcome
+from twistcluster.wire.messages import PROTOCOL, Bite, BiteDone, Goodbye, Hello, Message, Welcome
 
 __all__ = ["SAMPLE_S", "WorkerNode"]
 
@@ -71,6 +72,7 @@ class WorkerNode:
         clock: seconds that never go back.
         memory: reads how much of its memory the host uses.
         memory_limit: bytes that a slot may use; 0: any.
+        in_flight: is told which bites are in slots; None: nobody wants to know.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class WorkerNode:
         clock: Callable[[], float] = time.monotonic,
         memory: Callable[[], Memory | None] = host_memory,
         memory_limit: int = 0,
+        in_flight: InFlight | None = None,
     ) -> None:
         self.machine = Worker(slots, dict(resources or {}))
         self.name = name
@@ -113,6 +116,7 @@ class WorkerNode:
         self._memory = MemoryWatch(reactor, memory, self._memory_seen)
         self._memory_limit = memory_limit
         self._ooms = OomKills()
+        self._in_flight = in_flight
         self._sampler: Timer | None = None
         self._states_at = 0.0
         self._samples = 0
@@ -205,6 +209,8 @@ class WorkerNode:
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """A slot said something."""
         if self._stopped is None:
+            if self._in_flight is not None and type(message) is BiteDone:
+                self._in_flight.done(number, message.bite)
             self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True)
             self._end_turn_soon()
 
@@ -212,6 +218,8 @@ class WorkerNode:
         """A slot is dead."""
         if self._stopped is None:
             self._reaping[number] = self._slots.pop(number)
+            if self._in_flight is not None:
+                self._in_flight.gone(number)
             self._apply(self.machine.slot_died(number, reason, ordinal, self._ticker.now(), last))
 
     def slot_limited(self, number: int, reached: int) -> None:
@@ -232,6 +240,8 @@ class WorkerNode:
             # Nearly all are of the first two kinds: a pattern would cost three times as much.
             if type(effect) is ToSlot:
                 if (slot := self._slots.get(effect.slot)) is not None:
+                    if self._in_flight is not None and type(effect.message) is Bite:
+                        self._in_flight.given(effect.slot, effect.message)
                     slot.say(effect.message, effect.buffers)
                 continue
             if type(effect) is Up:
@@ -297,6 +307,8 @@ class WorkerNode:
             timer.cancel()
         slot = self._slots.pop(number, None)
         if slot is not None:
+            if self._in_flight is not None:
+                self._in_flight.gone(number)
             self._reaping[number] = slot
             slot.kill()
 

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from twistcluster.core.rows import Change, EntryRow, JobsGone, JobSize, PageRow
 from twistcluster.errors import JournalLost, TwistclusterError
 from twistcluster.storage import journal_reading
+from twistcluster.storage.journal_brief import nbytes, settled
 from twistcluster.storage.journal_file import JournalFile, passes
 from twistcluster.storage.journal_reading import Reading
 from twistcluster.storage.journal_writing import commit
@@ -32,9 +33,22 @@ Done = Callable[[TwistclusterError | None], object]
 
 PACE_S: Final = 0.005
 """From the begin of one commit to the next, at least. (The first after a pause is made at once.)"""
+BRIEF_PACE_S: Final = 0.02
+"""The same after one that had nothing to write: this thread wakes up at the cost of the reactor's."""
+HOLD_S: Final = 0.2
+"""For so long a job without a name that was just opened isn't written, nor what comes after it: most that a program sends
+and waits for are gone by then."""
+HOLD_BYTES: Final = 8 * 2**20
+"""So much of it at most."""
 RETRY_S: Final = 1.0
 VACUUM_PAGES: Final = 256
 """Given back to the file system at a time: 1 MiB."""
+
+
+class _Recorded(NamedTuple):
+    changes: Sequence[Change]
+    done: Done | None
+    time: float
 
 
 class Journal:
@@ -86,11 +100,12 @@ class Journal:
         self._bell.acquire()
         self._rung = False
         self._closing = False
-        self._changes: list[Change] = []
-        self._dones: list[Done] = []
+        self._calls: list[_Recorded] = []
         self._reads: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
         # The writer's own:
+        self._held: list[_Recorded] = []
+        """The last ones: the job that they open may be gone soon."""
         self._late: tuple[list[Change], list[Done]] = ([], [])
         """What could not be written yet."""
         self._broken: TwistclusterError | None = None
@@ -118,9 +133,7 @@ class Journal:
         """
         with self._lock:
             if not self._closing:
-                self._changes.extend(changes)
-                if done is not None:
-                    self._dones.append(done)
+                self._calls.append(_Recorded(changes, done, time.monotonic()))
                 self._ring()
                 return
         if done is not None:
@@ -193,12 +206,10 @@ class Journal:
                 self._rung = False
                 if not rung:
                     self._bell.acquire()
-            changes, self._changes = self._changes, []
-            dones, self._dones = self._dones, []
+            calls, self._calls = self._calls, []
             reads, self._reads = self._reads, []
             closing = self._closing
-        self._late[0].extend(changes)
-        self._late[1].extend(dones)
+        self._take([*self._held, *calls], everything=closing or bool(reads))
         if any(self._late):
             if closing or not self._trouble or time.monotonic() >= self._next:
                 self._commit()
@@ -212,7 +223,29 @@ class Journal:
         """Seconds until there is something to do without being told."""
         if self._trouble:
             return max(0.0, self._next - time.monotonic())
+        if self._held:
+            return max(0.0, self._held[0].time + HOLD_S - time.monotonic())
         return 0.0 if self._slack else -1.0
+
+    def _take(self, calls: list["_Recorded"], *, everything: bool) -> None:
+        """Take what is to be written now: as far as no job is open that was opened in it, for it may be gone soon."""
+        count = len(calls) if everything else settled([call.changes for call in calls])
+        if count < len(calls) and self._waited(calls[count:]):
+            count = len(calls)
+        for changes, done, _ in calls[:count]:
+            self._late[0].extend(changes)
+            if done is not None:
+                self._late[1].append(done)
+        self._held = calls[count:]
+        if self._held and not (count or self._trouble):
+            self._next = time.monotonic() + BRIEF_PACE_S
+
+    @staticmethod
+    def _waited(calls: list["_Recorded"]) -> bool:
+        """Whether these have waited for long enough, or are too much."""
+        if time.monotonic() >= calls[0].time + HOLD_S:
+            return True
+        return sum(nbytes(call.changes) for call in calls) > HOLD_BYTES
 
     def _commit(self) -> None:
         changes, dones = self._late
@@ -236,7 +269,9 @@ class Journal:
 
     def _try(self, changes: list[Change]) -> TwistclusterError | None:
         try:
-            commit(self._file.connection, changes)
+            if not commit(self._file.connection, changes):
+                self._next += BRIEF_PACE_S - PACE_S
+                return None
         except sqlite3.Error as error:
             return self._file.explain(error)
         except Exception as error:  # a row that is none: our bug, which must not end this thread in silence

@@ -8,16 +8,44 @@ from collections.abc import Sequence
 
 from twistcluster.core.rows import BlobRow, Change, ClientRow, ContextRow, EntryRow, JobRow, JobsGone, PageRow
 
-__all__ = ["without_brief"]
+__all__ = ["nbytes", "settled", "without_brief"]
+
+
+def settled(calls: Sequence[Sequence[Change]]) -> int:
+    """How many of these, from the first on, can be written with no unnamed job in them that was opened there and isn't gone.
+
+    Example:
+        >>> opened = JobRow(7, "a", 1, "abs-1", False, b"", 0.0)
+        >>> settled([[opened], [JobsGone((7,))], [opened]]), settled([[opened]])
+        (2, 0)
+    """
+    count, opened = 0, set()
+    for at, changes in enumerate(calls, 1):
+        for change in changes:
+            if type(change) is JobRow:
+                if not change.named:
+                    opened.add(change.key)
+            elif type(change) is JobsGone:
+                opened.difference_update(change.jobs)
+        if not opened:
+            count = at
+    return count
+
+
+def nbytes(changes: Sequence[Change]) -> int:
+    """The bytes in pages and results."""
+    rows = (change for change in changes if isinstance(change, PageRow | EntryRow))
+    return sum(memoryview(each).nbytes for row in rows for each in row.buffers)
 
 
 def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
     """The changes without those of jobs that begin and end in them, and what only these named.
 
-    What is left of several rows of a client is the highest.
+    What is left of several rows of a client is the highest. If all that is left is that clients had such jobs, nothing
+    is: who comes back never says a job again that it was done with.
 
     Example:
-        >>> without_brief([JobRow(7, "a", 1, "abs-1", False, b"", 0.0), JobsGone((7,))])
+        >>> without_brief([ClientRow("a", 1), JobRow(7, "a", 1, "abs-1", False, b"", 0.0), JobsGone((7,))])
         []
     """
     opened: set[int] = set()
@@ -59,7 +87,7 @@ def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
         for digest in list(digests & contexts.keys()):
             digests.update(contexts[digest].blobs)
     useless = brief_named - named
-    return [
+    left = [
         change
         for change in left
         if not (
@@ -67,3 +95,4 @@ def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
             or (isinstance(change, ClientRow) and highest[change.id] is not change)
         )
     ]
+    return left if any(type(change) is not ClientRow for change in left) else []

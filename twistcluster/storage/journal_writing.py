@@ -194,16 +194,19 @@ _WAYS: Final[dict[type, tuple[str, Table, Callable[[Any, Extra], Iterable[Row]]]
 }
 
 
-def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
-    """Write all of it, or nothing.
+def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> bool:
+    """Write all of it, or nothing. Returns whether there was anything to write.
 
     Raises:
         sqlite3.Error: nothing was written.
     """
+    changes = without_brief(changes)
+    if not changes:
+        return False
     run = connection.execute
     run("BEGIN IMMEDIATE")
     try:
-        for part in _parts(without_brief(changes)):
+        for part in _parts(changes):
             if isinstance(part, JobsGone):
                 _forget(connection, part.jobs)
             else:
@@ -217,6 +220,7 @@ def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         if connection.in_transaction:
             run("ROLLBACK")
         raise
+    return True
 
 
 def _parts(changes: Sequence[Change]) -> Iterable[Sequence[Change] | JobsGone]:

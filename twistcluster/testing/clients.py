@@ -109,6 +109,7 @@ class SimulatedClient:
         self.jobs: dict[int, SimulatedJob] = {}
         self.gone = False
         self.lost_at = 0.0
+        """When it was heard last that its jobs are there, or a bit later."""
         self._bereft = False
         """The scheduler died since it joined: what it was told may not be written."""
         self.link = SimulatedLink.nowhere(cluster.clock)
@@ -156,8 +157,9 @@ class SimulatedClient:
 
     def scheduler_died(self, fates: dict[str, dict[int, tuple[str, bytes]]]) -> None:
         """By job and item: what the journal has of it."""
+        if not (self._bereft or any(job.awaited for job in self.jobs.values())):
+            self.lost_at = self.cluster.clock.now
         self._bereft = True
-        self.lost_at = self.cluster.clock.now
         for job in self.jobs.values():
             job.known = {index: value for index, (fate, value) in fates.get(job.id, {}).items() if fate == "done"}
 

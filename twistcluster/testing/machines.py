@@ -61,6 +61,8 @@ class MachineWorker:
         self.stalls = Stalls(cluster.clock)
         self.links = 0
         """Lost so far."""
+        self.joins = False
+        """It is about to join again: once, however many links it lost."""
         self.deaf: Callable[[int, int], bool] = lambda _job, _index: False
         self.alive = True
         self.runs: list[tuple[int, int]] = []
@@ -114,9 +116,12 @@ class MachineWorker:
             self.link = SimulatedLink.nowhere(self.cluster.clock)
             self._left.clear()
             self._apply(self._machine.link_lost(self.now))
-            self.later_here(JOIN_S * self.cluster.random.random(), self._join)
+            if not self.joins:
+                self.joins = True
+                self.later_here(JOIN_S * self.cluster.random.random(), self._join)
 
     def _join(self) -> None:
+        self.joins = False
         if self.alive:
             self.cluster.connect_again(self)
 

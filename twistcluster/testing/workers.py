@@ -66,6 +66,8 @@ class LeaseWorker:
         self.stalls = Stalls(cluster.clock)
         self.links = 0
         """Lost so far: what began under an earlier link is of no account."""
+        self.joins = False
+        """It is about to join again: once, however many links it lost."""
         self.slots = slots
         self.free = slots
         self.queue: deque[HeldLease] = deque()
@@ -168,11 +170,15 @@ class LeaseWorker:
             self.free = self.slots
             self.inputs = Inputs()
             self._end_if_through()
+            if self.joins:
+                return
+            self.joins = True
             self.cluster.clock.at(
                 self.cluster.clock.now + JOIN_S * self.cluster.random.random(), self.stalls.happen, self._join
             )
 
     def _join(self) -> None:
+        self.joins = False
         if self.alive:
             self.cluster.connect_again(self)
 
