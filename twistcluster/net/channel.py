@@ -16,7 +16,10 @@ __all__ = ["Channel", "LinkOwner"]
 class Channel(Protocol):
     """What a node holds of a peer: a link over a socket, or one in memory."""
 
-    state: LinkState
+    @property
+    def state(self) -> LinkState:
+        """What may pass."""
+
     local: bool
     """Both ends are in this process."""
 

@@ -1,0 +1,135 @@
+"""Peers on other hosts, which have no store in common with this one.
+
+Owns: what stands between a scheduler's node and its links to them. What they are sent has its large values inside; what
+comes from them is put into this host's store, as if a process of this host had made it. So the scheduler need not know
+where its peers are. Must not know: what a scheduler decides, certificates.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from twistcluster.errors import StoreFull
+from twistcluster.net.channel import Channel, LinkOwner
+from twistcluster.net.states import LinkState
+from twistcluster.net.turn import Turn
+from twistcluster.storage.layout import ObjectDamaged, ObjectGone
+from twistcluster.storage.travelling import packed_up, unpacked
+from twistcluster.storage.values import ValueStore
+from twistcluster.wire.frames import Buffer
+from twistcluster.wire.messages import Drop, Freed, Message, Page, Report, Results, Values
+from twistcluster.wire.pages import Packed
+
+__all__ = ["RemotePeers"]
+
+
+class RemotePeers:
+    """The owner of links to other hosts, for a node that is the owner of links on its own.
+
+    Args:
+        node: hears of them.
+        turn: shared with its links.
+        store: of this host; None: there is none.
+    """
+
+    def __init__(self, node: LinkOwner, turn: Turn, store: ValueStore | None) -> None:
+        self._node = node
+        self._turn = turn
+        self._store = store
+        self._peers: dict[Channel, _RemotePeer] = {}
+
+    def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
+        """A peer said something."""
+        peer = self._peers.get(link)
+        if peer is None:
+            peer = self._peers[link] = _RemotePeer(self, link)
+        if buffers and self._store is not None and isinstance(message, Page | Report | Results | Values):
+            message, buffers = self._came(message, buffers)
+        self._node.on_message(peer, message, buffers)
+
+    def on_lost(self, link: Channel, reason: str) -> None:
+        """It is gone."""
+        if (peer := self._peers.pop(link, None)) is not None:
+            self._node.on_lost(peer, reason)
+
+    def on_paused(self, link: Channel) -> None:
+        """It reads slowly."""
+        if (peer := self._peers.get(link)) is not None:
+            self._node.on_paused(peer)
+
+    def on_resumed(self, link: Channel) -> None:
+        """It has caught up."""
+        if (peer := self._peers.get(link)) is not None:
+            self._node.on_resumed(peer)
+
+    # ---- values ----
+
+    def send(self, peer: "_RemotePeer", message: Message, buffers: Sequence[Buffer]) -> None:
+        """Say something to a peer."""
+        if self._store is None:
+            peer.link.send(message, buffers)
+        elif isinstance(message, Freed):
+            self._store.freed(each for each in message.ids if each.startswith(self._store.maker))
+        elif isinstance(message, Page | Results | Values) and message.objects:
+            page = unpacked(_packed(message, buffers), self._read)
+            peer.link.send(_renamed(message, page), page.buffers)
+            if isinstance(message, Results):
+                # What it has in its hands it never asks for.
+                ids = [each.id for each in message.objects if each not in page.objects]
+                self._turn.soon(lambda: self._node.on_message(peer, Drop(ids), []))
+        else:
+            peer.link.send(message, buffers)
+
+    def _came(self, message: Any, buffers: Sequence[Buffer]) -> tuple[Message, list[Buffer]]:
+        page = packed_up(_packed(message, buffers), self._put)
+        return _renamed(message, page), list(page.buffers)
+
+    def _read(self, name: bytes) -> Sequence[Buffer] | None:
+        assert self._store is not None
+        try:
+            return self._store.parts(name)
+        except (ObjectGone, ObjectDamaged):
+            return None  # the peer says that it misses it, as every peer does
+
+    def _put(self, parts: Sequence[Buffer]) -> tuple[bytes, int] | None:
+        assert self._store is not None
+        try:
+            return self._store.put(parts)
+        except StoreFull:
+            return None
+
+
+class _RemotePeer:
+    """What a node holds of a peer on another host."""
+
+    local = False
+
+    def __init__(self, peers: RemotePeers, link: Channel) -> None:
+        self.link = link
+        self._peers = peers
+
+    @property
+    def state(self) -> LinkState:
+        """Of the link."""
+        return self.link.state
+
+    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Say something: it leaves at the end of this turn."""
+        self._peers.send(self, message, buffers)
+
+    def flush(self) -> None:
+        """Let what was sent leave now."""
+        self.link.flush()
+
+    def close(self, reason: str = "closed") -> None:
+        """End the link once what was sent has left."""
+        self.link.close(reason)
+
+
+def _packed(message: Any, buffers: Sequence[Buffer]) -> Packed:
+    return Packed(message.kind, message.count, tuple(buffers), objects=tuple(message.objects))
+
+
+def _renamed(message: Any, page: Packed) -> Any:
+    return replace(message, kind=page.kind, objects=list(page.objects))
