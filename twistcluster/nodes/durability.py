@@ -28,6 +28,8 @@ class Last(msgspec.Struct):
     folder: str
     """Of its store of large values."""
     memory_limit: int | None = None
+    listen: str = ""
+    """Where for other machines, as "tls:0.0.0.0:8930"; empty: it didn't."""
     ended: bool = False
     """In good order: its store is gone, nothing waits to be gone on with."""
 

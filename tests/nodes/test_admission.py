@@ -1,0 +1,575 @@
+"""Who may come from other machines: a scheduler's node that listens, and members of it over real TLS on loopback."""
+
+import os
+import pathlib
+import re
+import secrets
+import time
+
+import pytest
+from twisted.internet.defer import ensureDeferred
+
+from twistcluster.core.scheduler import Identity as Who
+from twistcluster.core.tokens import digest_of
+from twistcluster.errors import AccessDenied, JournalLost
+from twistcluster.net.link import Link
+from twistcluster.net.listening import parse_listen
+from twistcluster.net.tls.authority import CERTIFICATE_S, Authority
+from twistcluster.net.tls.certificates import make_key, peer_in, public_bytes, read_certificate
+from twistcluster.net.tls.ends import ClientEnd, JoiningEnd
+from twistcluster.net.tls.identity import Identity
+from twistcluster.net.tls.links import connect_tls
+from twistcluster.nodes.admission import Admission
+from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
+from twistcluster.nodes.scheduler import SchedulerNode
+from twistcluster.wire import limits
+from twistcluster.wire.codec import Codec
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    Answer,
+    Ask,
+    Declined,
+    Deny,
+    Hello,
+    Invite,
+    Join,
+    Joined,
+    Refused,
+    Renew,
+    Renewed,
+    SchedulerToClient,
+    Status,
+    Welcome,
+)
+
+DAY_S = 24 * 3600.0
+ANSWERS = Codec(Joined | Refused)
+DOWN = Codec(SchedulerToClient)
+
+
+class Owner:
+    """Of a link: keeps what came."""
+
+    def __init__(self):
+        self.heard, self.lost = [], []
+
+    def on_message(self, link, message, buffers):
+        self.heard.append(message)
+
+    def on_lost(self, link, reason):
+        self.lost.append(reason)
+
+    def on_paused(self, link): ...
+
+    def on_resumed(self, link): ...
+
+    def said(self, kind):
+        return [each for each in self.heard if isinstance(each, kind)]
+
+
+class House:
+    """A scheduler that listens, as its process would be."""
+
+    def __init__(self, steps, folder, journal=True, port=0):
+        self.steps = steps
+        self.folder = folder
+        self.now = time.time()
+        self.journal = open_journal(steps.reactor, str(folder / "journal.db") if journal else "", Troubles())
+        self.machine = scheduler_of(
+            Who(epoch="e", cluster="c", python="3", version="0", pid=1, name="lab"), self.journal, None, 30.0
+        )
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.admission = Admission(
+            steps.reactor,
+            "lab",
+            parse_listen(f"tls:127.0.0.1:{port}"),
+            folder / "authority",
+            self.journal,
+            lambda: self.now,
+        )
+        self.node = SchedulerNode(
+            steps.reactor, self.machine, steps.turn, lambda reason: None, journal=self.journal, admission=self.admission
+        )
+        self.admission.open(self.node, steps.turn)
+        self.authority = Authority.open(folder / "authority", "lab", self.now)
+        self.opened = []
+        self.inviter = self.member("client", "inviter")
+
+    @property
+    def port(self):
+        return self.admission.listen.port
+
+    def identity(self, role="client", name="box", authority=None, now=None):
+        authority = authority or self.authority
+        key = make_key()
+        issued = authority.issue(public_bytes(key), role, name, self.now if now is None else now)
+        return Identity.made(key, issued, authority.certificate)
+
+    def connect(self, end, codec=DOWN):
+        owner = Owner()
+        link = Link(owner, self.steps.turn, self.steps.reactor, codec)
+        self.opened.append(link)
+        self.steps.result(ensureDeferred(connect_tls(self.steps.reactor, "127.0.0.1", self.port, link, end)))
+        return link, owner
+
+    def member(self, role="client", name="box", identity=None, hello=None):
+        """One that says `Hello` with a certificate, and hears the answer."""
+        link, owner = self.connect(ClientEnd(identity or self.identity(role, name)))
+        self.say(link, Hello(PROTOCOL, hello or role, "3", "0", secrets.token_hex(8), 1, "elsewhere", 7, name, slots=2))
+        self.steps.until(lambda: owner.heard or owner.lost)
+        return link, owner
+
+    def say(self, link, message):
+        self.steps.turn.run(link.send, message)
+
+    def ask(self, question, member=None):
+        link, owner = member or self.inviter
+        before = len(owner.said(Answer | Declined))
+        self.say(link, Ask(before + 1, question))
+        self.steps.until(lambda: len(owner.said(Answer | Declined)) > before or owner.lost)
+        return owner.said(Answer | Declined)[-1]
+
+    def invite(self, role="worker", uses=1, expires_s=600.0):
+        """A new secret, of which the scheduler knows the digest."""
+        secret = secrets.token_bytes(18)
+        answer = self.ask(Invite(digest_of(secret), role, uses, expires_s))
+        assert isinstance(answer, Answer), answer
+        return secret
+
+    def join(self, secret, key=None, fingerprint=None, protocol=PROTOCOL):
+        """The answer to a `Join` with this secret."""
+        link, owner = self.connect(JoiningEnd(fingerprint or self.authority.fingerprint), ANSWERS)
+        text = secret if isinstance(secret, str) else secret.hex()
+        sent = key if isinstance(key, bytes) else public_bytes(key or make_key())
+        self.say(link, Join(protocol, text, sent))
+        self.steps.until(lambda: owner.lost)
+        assert len(owner.heard) == 1
+        return owner.heard[0]
+
+    def stop(self):
+        for link in self.opened:
+            link.abort("the test is over")
+        gone = self.node.all_gone()
+        self.node.end("the test is over")
+        self.steps.until(lambda: gone.called)
+        if self.journal is not None:
+            self.journal.close()
+
+
+@pytest.fixture
+def make_house(steps, tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(House(steps, tmp_path / "lab", **options))
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.stop()
+
+
+@pytest.fixture
+def house(make_house):
+    return make_house(journal=False)
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What the node and the links say to the log, as text."""
+    from twisted.logger import formatEvent, globalLogPublisher
+
+    import twistcluster.nodes.admission as module
+    import twistcluster.nodes.scheduler as node
+
+    lines = []
+    for each in (module, node):
+        monkeypatch.setattr(each, "log_event", lambda level, event, fields: lines.append(f"{level} {event} {fields}"))
+    observer = lambda event: lines.append(str(formatEvent(event)))
+    globalLogPublisher.addObserver(observer)
+    yield lines
+    globalLogPublisher.removeObserver(observer)
+
+
+# ---- joining ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["worker", "client"])
+def test_whoever_brings_a_token_becomes_a_member(house, role):
+    key = make_key()
+    answer = house.join(house.invite(role), key)
+    identity = Identity.made(key, answer.certificate, answer.authority)
+    assert identity.role == role and re.fullmatch(f"{role}-[0-9a-f]{{6}}", identity.peer.name)
+    assert identity.fingerprint == house.admission.fingerprint
+    _, owner = house.member(role, identity=identity)
+    assert isinstance(owner.heard[0], Welcome)
+
+
+def test_a_lost_answer_is_given_again_and_costs_no_use(house):
+    secret, key = house.invite(uses=2), make_key()
+    first = house.join(secret, key)
+    house.now += 3600.0
+    assert house.join(secret, key) == first
+    house.now -= 3600.0
+    names = [peer_in(read_certificate(each.certificate)).name for each in (first, house.join(secret))]
+    assert names[0].endswith("-1") and names[1] == names[0][:-1] + "2"
+
+
+def test_what_the_one_who_is_invited_needs(house):
+    answer = house.ask(Invite(digest_of(b"s"), "worker", 3, 60.0))
+    assert answer.invited.fingerprint == house.authority.fingerprint
+    assert answer.invited.addresses == [f"127.0.0.1:{house.port}"]
+    assert answer.invited.expires_at == pytest.approx(house.now + 60.0)
+    assert isinstance(house.ask(Invite(digest_of(b"s"), "worker", 3, 60.0)), Declined)
+    assert "1 to 1000 uses" in house.ask(Invite(digest_of(b"t"), "worker", 1001, 60.0)).message
+
+
+def refused(house, log, answer, match, secret=b""):
+    """It was, in the same words here and there, without the secret in them."""
+    assert isinstance(answer, Refused) and re.search(match, answer.message), answer
+    told = [line for line in log if re.search(match, line)]
+    assert told and "127.0.0.1:" in told[-1], log
+    if secret:
+        for text in (*log, answer.message):
+            assert secret.hex() not in text and repr(secret) not in text
+
+
+def test_a_token_that_isnt_known(house, log):
+    secret = secrets.token_bytes(18)
+    refused(
+        house,
+        log,
+        house.join(secret),
+        "this token isn't known here: ask for a new one: `twistcluster invite lab`",
+        secret,
+    )
+
+
+def test_a_token_that_has_expired(house, log):
+    secret = house.invite(expires_s=60.0)
+    house.now += 61.0
+    refused(house, log, house.join(secret), "this token has expired: ask for a new one", secret)
+
+
+def test_a_token_that_was_used_up(house, log):
+    secret = house.invite(uses=2)
+    assert isinstance(house.join(secret), Joined) and isinstance(house.join(secret), Joined)
+    refused(house, log, house.join(secret), "good for 2 uses, and all were made", secret)
+
+
+def test_a_token_that_is_replayed_with_another_key(house, log):
+    secret = house.invite()
+    assert isinstance(house.join(secret), Joined)
+    refused(house, log, house.join(secret), "used already, with another key .`twistcluster deny`", secret)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "protocol", "code", "match"),
+    [
+        ("not hex", None, PROTOCOL, "access", "what came as a token's secret is none"),
+        ("00", b"no key", PROTOCOL, "access", "what came as a public key is none"),
+        (
+            "00",
+            None,
+            PROTOCOL + 1,
+            "protocol",
+            f"speaks protocol {PROTOCOL}, and who wants to join speaks {PROTOCOL + 1}",
+        ),
+    ],
+)
+def test_a_join_that_makes_no_sense(house, log, secret, key, protocol, code, match):
+    answer = house.join(secret, key, protocol=protocol)
+    refused(house, log, answer, match)
+    assert answer.code == code
+
+
+def test_a_token_of_another_cluster_isnt_even_sent(house, tmp_path):
+    other = Authority.open(tmp_path / "other", "lab", house.now)
+    with pytest.raises(AccessDenied, match="this cluster's CA didn't issue"):
+        house.join(b"secret", fingerprint=other.fingerprint)
+
+
+def test_a_join_that_is_too_long(house, log):
+    link, owner = house.connect(JoiningEnd(house.authority.fingerprint), ANSWERS)
+    house.say(link, Join(PROTOCOL, "00", bytes(limits.OPENING_FRAME_BYTES)))
+    house.steps.until(lambda: owner.lost)
+    assert "malformed" in [each.code for each in owner.said(Refused)]
+    assert any("malformed input" in line for line in log)
+
+
+def test_a_join_that_comes_too_late(house, log, monkeypatch):
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.05)
+    link, owner = house.connect(JoiningEnd(house.authority.fingerprint), ANSWERS)
+    house.steps.until(lambda: owner.lost)
+    assert [each.code for each in owner.said(Refused)] == ["limit"]
+    assert "no Hello within 0.05 s" in owner.said(Refused)[0].message
+
+
+# ---- who comes with a certificate, and as what ------------------------------------------------------------------------
+
+
+def test_without_a_certificate_nothing_but_join(house, log):
+    link, owner = house.connect(JoiningEnd(house.authority.fingerprint))
+    house.say(link, Hello(PROTOCOL, "client", "3", "0", "p", 1, "h", 1))
+    house.steps.until(lambda: owner.lost)
+    refused(house, log, owner.heard[0], "showed no certificate of this cluster; it can join")
+
+
+def test_without_a_certificate_no_question(house, log):
+    link, owner = house.connect(JoiningEnd(house.authority.fingerprint))
+    house.say(link, Ask(1, Status()))
+    house.steps.until(lambda: owner.lost)
+    assert [each.code for each in owner.said(Refused)] == ["malformed"]
+    assert any("malformed input" in line for line in log)
+
+
+@pytest.mark.parametrize("role", ["worker", "client"])
+def test_a_role_is_the_certificates(house, log, role):
+    other = "client" if role == "worker" else "worker"
+    _, owner = house.member(role, hello=other)
+    refused(house, log, owner.heard[0], f"the peer's certificate is a {role}'s, and it came as a {other}")
+
+
+def told_why(house, identity):
+    """What a member that is refused in its handshake hears: an alert, after which the link ends."""
+    wires = []
+    original = Link.connectionMade
+
+    end = ClientEnd(identity)
+    link, owner = house.connect(end)
+    house.say(link, Hello(PROTOCOL, "client", "3", "0", "p", 1, "h", 1))
+    house.steps.until(lambda: owner.lost)
+    assert not owner.heard and not wires and original
+    return owner.lost[0]
+
+
+def test_another_clusters_certificate(house, log, tmp_path):
+    other = Authority.open(tmp_path / "other", "lab", house.now)
+    stranger = house.identity(authority=other)
+    with pytest.raises(AccessDenied):
+        house.connect(ClientEnd(stranger))
+    alike = Authority.open(tmp_path / "alike", "lab", house.now)
+    identity = house.identity(authority=alike)
+    identity.authority = read_certificate(house.authority.certificate)  # it knows our CA, and isn't issued by it
+    told_why(house, identity)
+    house.steps.until(lambda: any("this cluster's CA didn't issue" in line for line in log))
+
+
+def test_a_certificate_that_has_ended(house, log):
+    told_why(house, house.identity(now=house.now - CERTIFICATE_S - DAY_S))
+    house.steps.until(lambda: any("showed a certificate that ended on" in line for line in log))
+
+
+def test_a_certificate_that_was_denied(house, log):
+    identity = house.identity("worker", "old")
+    link, owner = house.member("worker", identity=identity)
+    assert house.ask(Deny(identity.serial)).closed == 1
+    house.steps.until(lambda: owner.lost)
+    assert "this program's certificate was denied" in owner.said(Refused)[0].message
+    assert any(identity.serial in line and "denied" in line for line in log)
+    told_why(house, identity)
+    house.steps.until(lambda: any(f"with the serial {identity.serial}, which was denied" in line for line in log))
+    assert isinstance(house.member("worker")[1].heard[0], Welcome)
+
+
+def test_one_that_is_denied_between_its_handshake_and_its_hello(house):
+    identity = house.identity()
+    link, owner = house.connect(ClientEnd(identity))
+    house.steps.until(lambda: any(each.peer and each.peer.serial == identity.serial for each in doors(house)))
+    assert house.ask(Deny(identity.serial)).closed == 0
+    house.say(link, Hello(PROTOCOL, "client", "3", "0", "p", 1, "h", 1))
+    house.steps.until(lambda: owner.lost)
+    assert "denied" in owner.said(Refused)[0].message
+
+
+def doors(house):
+    """The scheduler's ends of all connections."""
+    return list(house.admission._port.factory.gate._inside)
+
+
+def test_a_serial_that_is_none(house):
+    declined = house.ask(Deny("Bob"))
+    assert isinstance(declined, Declined) and "'Bob' is no serial" in declined.message
+
+
+def test_serials_are_shown(house):
+    identity = house.identity("worker", "far")
+    house.member("worker", "far", identity=identity)
+    status = house.ask(Status()).status
+    assert [(each.name, each.serial) for each in status.workers] == [("far", identity.serial)]
+    assert len(status.client_serials) == 1 and len(status.client_serials[0]) > 20
+
+
+# ---- renewal ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["worker", "client"])
+def test_a_certificate_is_renewed_over_the_link(house, role):
+    old = house.identity(role, "far")
+    link, owner = house.member(role, identity=old)
+    house.now += 250 * DAY_S
+    key = make_key()
+    house.say(link, Renew(public_bytes(key)))
+    house.steps.until(lambda: owner.said(Renewed))
+    new = Identity.made(key, owner.said(Renewed)[0].certificate, house.authority.certificate)
+    assert (new.role, new.peer.name) == (role, "far") and new.serial != old.serial
+    assert new.ends_at == pytest.approx(house.now + CERTIFICATE_S, abs=2.0)
+    # Asked again with the same key, the answer is the same; with another, it is to wait.
+    house.say(link, Renew(public_bytes(key)))
+    house.steps.until(lambda: len(owner.said(Renewed)) == 2)
+    assert owner.said(Renewed)[1] == owner.said(Renewed)[0]
+    house.say(link, Renew(public_bytes(make_key())))
+    house.steps.until(lambda: owner.lost)
+    assert "less than 60 minutes ago" in owner.said(Refused)[0].message
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_denial_holds_for_what_a_certificate_was_renewed_with(house, which):
+    old = house.identity("worker", "far")
+    link, owner = house.member("worker", identity=old)
+    key = make_key()
+    house.say(link, Renew(public_bytes(key)))
+    house.steps.until(lambda: owner.said(Renewed))
+    new = Identity.made(key, owner.said(Renewed)[0].certificate, house.authority.certificate)
+    assert house.ask(Deny((old, new)[which].serial)).closed == 1
+    house.steps.until(lambda: owner.lost)
+    told_why(house, old)
+    told_why(house, new)
+
+
+def test_what_came_for_a_renewal_is_no_key(house):
+    link, owner = house.member("worker")
+    house.say(link, Renew(b"no key"))
+    house.steps.until(lambda: owner.lost)
+    assert "what came as a public key is none" in owner.said(Refused)[0].message
+
+
+def test_the_schedulers_own_certificate_is_made_anew_in_time(house, steps):
+    before = house.admission.serial
+    house.admission._look()
+    assert house.admission.serial == before
+    house.now += 250 * DAY_S
+    house.admission._look()
+    assert house.admission.serial != before
+    shown = []
+
+    class Watching(ClientEnd):
+        def _accepted(self, connection, certificate):
+            shown.append(peer_in(certificate).serial)
+            return super()._accepted(connection, certificate)
+
+    house.connect(Watching(house.identity(now=time.time())))
+    assert shown == [house.admission.serial]
+
+
+# ---- the journal ------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_and_denials_outlive_a_scheduler(make_house):
+    house = make_house()
+    used, key, fresh = house.invite(), make_key(), house.invite("client", uses=2)
+    first = house.join(used, key)
+    old = house.identity("worker")
+    link, owner = house.member("worker", identity=old)
+    renewed = make_key()
+    house.say(link, Renew(public_bytes(renewed)))
+    house.steps.until(lambda: owner.said(Renewed))
+    new = Identity.made(renewed, owner.said(Renewed)[0].certificate, house.authority.certificate)
+    house.ask(Deny(old.serial))
+    house.stop()
+    again = make_house(port=house.port)
+    assert again.port == house.port and again.admission.fingerprint == house.admission.fingerprint
+    assert again.admission.serial != house.admission.serial
+    assert again.join(used, key) == first
+    assert "with another key" in again.join(used).message
+    assert isinstance(again.join(fresh), Joined) and isinstance(again.join(fresh), Joined)
+    assert "all were made" in again.join(fresh).message
+    told_why(again, old)
+    told_why(again, new)
+
+
+def test_what_ended_long_ago_leaves_the_journal(make_house):
+    house = make_house()
+    house.invite()
+    house.ask(Deny("af"))
+    link, owner = house.member("worker")
+    house.say(link, Renew(public_bytes(make_key())))
+    house.steps.until(lambda: owner.said(Renewed))
+
+    def counts():
+        house.stop()
+        again = make_house()
+        kept = again.journal.load()
+        return again, [len(list(rows)) for rows in (kept.tokens(), kept.denials(), kept.renewals())]
+
+    house, held = counts()
+    assert held == [1, 1, 1]
+    house.now += 400 * DAY_S
+    house.admission._look()
+    assert counts()[1] == [0, 0, 0]
+
+
+def test_a_use_that_cant_be_recorded_gives_no_certificate(make_house, log, monkeypatch):
+    house = make_house()
+    secret, key = house.invite(), make_key()
+
+    def fail(changes, done=None):
+        house.steps.reactor.callLater(0, done, JournalLost("the disk is gone"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(house.journal, "record", fail)
+        refused(house, log, house.join(secret, key), "can't write down now that you join: try again", secret)
+        denied = house.ask(Deny("af"))
+        assert isinstance(denied, Declined) and "could not be recorded: the disk is gone" in denied.message
+    assert isinstance(house.join(secret, key), Joined)
+
+
+def test_answers_come_after_the_commit(make_house, monkeypatch):
+    house = make_house()
+    record, waiting = house.journal.record, []
+    monkeypatch.setattr(house.journal, "record", lambda changes, done=None: waiting.append((changes, done)))
+    secret = secrets.token_bytes(18)
+    link, owner = house.inviter
+    house.say(link, Ask(1, Invite(digest_of(secret), "worker", 1, 60.0)))
+    house.steps.until(lambda: waiting)
+    joiner, heard = house.connect(JoiningEnd(house.authority.fingerprint), ANSWERS)
+    house.say(joiner, Join(PROTOCOL, secret.hex(), public_bytes(make_key())))
+    house.steps.until(lambda: len(waiting) == 2)
+    assert not owner.said(Answer) and not heard.heard
+    for changes, done in waiting:
+        record(changes, done)
+    house.steps.until(lambda: owner.said(Answer) and len(waiting) == 3)
+    assert not heard.heard  # which certificate it gets is recorded, too, before it has it
+    record(*waiting[2])
+    house.steps.until(lambda: heard.heard)
+    assert isinstance(heard.heard[0], Joined)
+
+
+# ---- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_the_cas_files_are_private_whatever_the_umask(steps, tmp_path, mask):
+    from twistcluster.nodes.listening import open_admission
+
+    before = os.umask(mask)
+    try:
+        place = tmp_path / "state" / "lab" / "journal.db"
+        made = open_admission(steps.reactor, "tls:127.0.0.1:0", "lab", str(place), None)
+    finally:
+        os.umask(before)
+    assert made is not None
+    found = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert found == {
+        "state": 0o700,
+        "state/lab": 0o700,
+        "state/lab/authority": 0o700,
+        "state/lab/authority/authority.pem": 0o600,
+    }
+
+
+def test_without_listen_nobody_is_invited(steps, tmp_path):
+    from twistcluster.nodes.listening import open_admission
+
+    assert open_admission(steps.reactor, "", "lab", str(tmp_path / "journal.db"), None) is None
+    assert list(pathlib.Path(tmp_path).iterdir()) == []
