@@ -328,7 +328,7 @@ class Cluster(Executor):
         Example:
             >>> cluster.invite()                                                    # doctest: +SKIP
             TWISTCLUSTER_TOKEN=tc1_… twistcluster-worker --join box:8930
-            Good once, for 10 min (until 14:20). Whoever has this line can join.
+            Good once, until 14:20. Whoever has this line can join.
         """
         return invite(self._ask, role, count(uses, "uses"), seconds(expires, "expires"))
 

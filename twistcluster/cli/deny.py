@@ -5,6 +5,7 @@ import click
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
 from twistcluster.client.invitations import denied_text
+from twistcluster.core.denials import serial_of_text
 
 __all__ = ["command"]
 
@@ -17,5 +18,9 @@ def command(name: str, serial: str) -> None:
 
     Its connections are closed, and it can't come again, also with a certificate that took that one's place.
     """
+    try:
+        serial = serial_of_text(serial)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     with reached(name) as cluster:
         click.echo(denied_text(serial, cluster.deny(serial)))

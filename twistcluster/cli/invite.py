@@ -4,7 +4,7 @@ import click
 
 from twistcluster.cli.common import DURATION, example
 from twistcluster.cli.reaching import reached
-from twistcluster.client.invitations import EXPIRES_S
+from twistcluster.client.invitations import EXPIRES_S, check_expiry
 from twistcluster.core.tokens import JOIN_ROLES, MOST_USES, JoinRole
 
 __all__ = ["command"]
@@ -34,5 +34,9 @@ def command(name: str | None, role: JoinRole, uses: int, expires: float) -> None
 
     NAME can be left out where only one cluster has a name.
     """
+    try:
+        check_expiry(expires)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     with reached(name) as cluster:
         click.echo(repr(cluster.invite(role, uses, expires)))

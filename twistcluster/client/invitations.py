@@ -9,16 +9,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twistcluster.client import views
-from twistcluster.client.quantities import duration_text
 from twistcluster.core.tokens import JOIN_ROLES, MOST_USES, JoinRole, digest_of
 from twistcluster.net.token import SECRET_BYTES, VARIABLE, Token
 from twistcluster.wire.messages import Answer, Invite, Invited, Question
 
-__all__ = ["EXPIRES_S", "LONGEST_S", "Invitation", "denied_text", "invite"]
+__all__ = ["EXPIRES_S", "Invitation", "check_expiry", "denied_text", "invite"]
 
 EXPIRES_S: Final = 600.0
-LONGEST_S: Final = 30 * 24 * 3600.0
+DAY_S: Final = 24 * 3600.0
+LONGEST_S: Final = 30 * DAY_S
 """A token that is good for longer is forgotten by whoever made it."""
+SOON_S: Final = 12 * 3600.0
+"""A time that comes sooner needs no date."""
 _COMMANDS: Final[dict[JoinRole, str]] = {
     "worker": "twistcluster-worker --join {address}",
     "client": "twistcluster join {address}",
@@ -55,10 +57,10 @@ class Invitation:
     @property
     def about(self) -> str:
         """What is to be known beside the line."""
-        left = max(0.0, self.expires_at - time.time())
-        until = time.strftime("%H:%M", time.localtime(self.expires_at))
+        soon = self.expires_at - time.time() < SOON_S
+        until = time.strftime("%H:%M" if soon else "%Y-%m-%d %H:%M", time.localtime(self.expires_at))
         good = "once" if self.uses == 1 else f"{self.uses:,} times"
-        lines = [f"Good {good}, for {duration_text(left)} (until {until}). Whoever has this line can join."]
+        lines = [f"Good {good}, until {until}. Whoever has this line can join."]
         if self.role == "client":
             lines.append(f'Then, there:  import twistcluster as tc; cluster = tc.connect("tls://{self.addresses[0]}")')
         if len(self.addresses) > 1:
@@ -88,12 +90,21 @@ def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: f
         raise ValueError(f"role={role!r}: it is {' or '.join(map(repr, JOIN_ROLES))}")
     if not 1 <= uses <= MOST_USES:
         raise ValueError(f"uses={uses}: a token has 1 to {MOST_USES:,}")
-    if not 0 < expires_s <= LONGEST_S:
-        raise ValueError(f"a token is good for up to {duration_text(LONGEST_S)}, not for {expires_s:g} s")
+    check_expiry(expires_s)
     secret = secrets.token_bytes(SECRET_BYTES)
     invited = ask(Invite(digest_of(secret), role, uses, expires_s)).invited
     assert invited is not None
     return Invitation(Token(invited.fingerprint, secret), invited, role, uses)
+
+
+def check_expiry(expires_s: float) -> None:
+    """Whether a line may be good for so long.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not 0 < expires_s <= LONGEST_S:
+        raise ValueError(f"a line for joining is good for up to {LONGEST_S / DAY_S:.0f} days, not for {expires_s:g} s")
 
 
 def denied_text(serial: str, closed: int) -> str:

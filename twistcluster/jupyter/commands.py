@@ -210,7 +210,12 @@ def _invite(session: Session, request: Request) -> None:
     if role not in JOIN_ROLES:
         raise GrammarError(f"--role {role}: another machine joins as {' or '.join(JOIN_ROLES)}")
     uses, expires = request.number("uses"), request.options.get("expires")
-    session.cluster().invite(role, 1 if uses is None else uses, EXPIRES_S if expires is None else expires).show()
+    cluster = session.cluster()
+    try:
+        invitation = cluster.invite(role, 1 if uses is None else uses, EXPIRES_S if expires is None else expires)
+    except ValueError as error:
+        raise GrammarError(str(error)) from None
+    invitation.show()
 
 
 def _restart(session: Session, request: Request) -> None:
