@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twistcluster.core import denials as module
 from twistcluster.core.denials import HELD_S, Denials, serial_of_text
 from twistcluster.core.rows import DenialRow, DenialsGone, RenewalRow, RenewalsGone
 
@@ -51,3 +52,18 @@ def test_what_has_ended_is_forgotten():
     assert denials.forget(HELD_S) == [DenialsGone(("a",))]
     assert denials.is_denied("b") and not denials.is_denied("a")
     assert denials.forget(HELD_S) == []
+
+
+def test_there_may_be_so_many(monkeypatch):
+    monkeypatch.setattr(module, "MOST_DENIED", 2)
+    monkeypatch.setattr(module, "MOST_RENEWALS", 2)
+    denials = Denials()
+    for serial in ("a", "b", "a"):
+        denials.deny(serial, 1.0)
+    with pytest.raises(ValueError, match="2 certificates are denied, more are not. To shut out everybody"):
+        denials.deny("c", 1.0)
+    assert not denials.is_denied("c")
+    for old, new in [("d", "e"), ("e", "f"), ("e", "f"), ("x", "y")]:
+        denials.renewed(old, new, 10.0)
+    with pytest.raises(ValueError, match="renewed 2 times in a year: join with a new token"):
+        denials.renewed("f", "g", 10.0)

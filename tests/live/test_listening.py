@@ -133,6 +133,8 @@ def test_what_cant_be_invited(lab, clusters):
     for asks in (alone.invite, lambda: alone.deny("af")):
         with pytest.raises(Exception, match="takes nobody from other machines. One that does is started with listen="):
             asks()
+    with pytest.raises(OptionsDiffer, match=r"listen=nothing \(you asked for tls:127.0.0.1:0\)"):
+        tc.Cluster("alone", listen=ANYWHERE)
     alone.close(wait=False)
 
 
@@ -163,7 +165,7 @@ def test_one_that_runs_is_found_if_it_listens_there(lab):
 
 
 def test_it_comes_back_with_its_port_tokens_and_denials(clusters, elsewhere):
-    clusters.local(slots=0, listen=ANYWHERE)
+    clusters.local(slots=1, listen=ANYWHERE)
     cluster, port = tc.connect("lab"), port_of()
     used, fresh, key = (Token.parse(cluster.invite().token) for _ in range(2)), None, make_key()
     used, fresh = used

@@ -1,5 +1,6 @@
 """A scheduler that listens for other machines, on a reactor that a test steps by hand, and members of it."""
 
+import re
 import secrets
 import time
 
@@ -130,3 +131,22 @@ class House:
         self.steps.until(lambda: gone.called)
         if self.journal is not None:
             self.journal.close()
+
+
+def refused(house, log, answer, match, secret=b""):
+    """It was, in the same words here and there, without the secret in them."""
+    assert isinstance(answer, Refused) and re.search(match, answer.message), answer
+    told = [line for line in log if re.search(match, line)]
+    assert told and "127.0.0.1:" in told[-1], log
+    if secret:
+        for text in (*log, answer.message):
+            assert secret.hex() not in text and repr(secret) not in text
+
+
+def told_why(house, identity):
+    """What a member that is refused in its handshake hears: an alert, after which the link ends."""
+    link, owner = house.connect(ClientEnd(identity))
+    house.say(link, Hello(PROTOCOL, "client", "3", "0", "p", 1, "h", 1))
+    house.steps.until(lambda: owner.lost)
+    assert not owner.messages
+    return owner.lost[0][1]

@@ -1,17 +1,14 @@
 """Who may come from other machines: a scheduler's node that listens, and members of it over real TLS on loopback."""
 
-import os
-import pathlib
 import re
 import secrets
 import time
 
 import pytest
 
-from tests.net.conftest import Steps
-from tests.nodes.house import ANSWERS, House
+from tests.nodes.house import ANSWERS, refused, told_why
 from twistcluster.core.tokens import digest_of
-from twistcluster.errors import AccessDenied, JournalLost
+from twistcluster.errors import AccessDenied
 from twistcluster.net.tls.authority import CERTIFICATE_S, Authority
 from twistcluster.net.tls.certificates import make_key, peer_in, public_bytes, read_certificate
 from twistcluster.net.tls.ends import ClientEnd, JoiningEnd
@@ -19,7 +16,6 @@ from twistcluster.net.tls.identity import Identity
 from twistcluster.wire import limits
 from twistcluster.wire.messages import (
     PROTOCOL,
-    Answer,
     Ask,
     Declined,
     Deny,
@@ -35,48 +31,6 @@ from twistcluster.wire.messages import (
 )
 
 DAY_S = 24 * 3600.0
-
-
-@pytest.fixture
-def steps():
-    made = Steps()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def make_house(steps, tmp_path):
-    made = []
-
-    def make(**options):
-        made.append(House(steps, tmp_path / "lab", **options))
-        return made[-1]
-
-    yield make
-    for house in made:
-        house.stop()
-
-
-@pytest.fixture
-def house(make_house):
-    return make_house(journal=False)
-
-
-@pytest.fixture
-def log(monkeypatch):
-    """What the node and the links say to the log, as text."""
-    from twisted.logger import formatEvent, globalLogPublisher
-
-    import twistcluster.nodes.admission as module
-    import twistcluster.nodes.scheduler as node
-
-    lines = []
-    for each in (module, node):
-        monkeypatch.setattr(each, "log_event", lambda level, event, fields: lines.append(f"{level} {event} {fields}"))
-    observer = lambda event: lines.append(str(formatEvent(event)))
-    globalLogPublisher.addObserver(observer)
-    yield lines
-    globalLogPublisher.removeObserver(observer)
 
 
 # ---- joining ----------------------------------------------------------------------------------------------------------
@@ -110,16 +64,6 @@ def test_what_the_one_who_is_invited_needs(house):
     assert answer.invited.expires_at == pytest.approx(house.now + 60.0)
     assert isinstance(house.ask(Invite(digest_of(b"s"), "worker", 3, 60.0)), Declined)
     assert "1 to 1000 uses" in house.ask(Invite(digest_of(b"t"), "worker", 1001, 60.0)).message
-
-
-def refused(house, log, answer, match, secret=b""):
-    """It was, in the same words here and there, without the secret in them."""
-    assert isinstance(answer, Refused) and re.search(match, answer.message), answer
-    told = [line for line in log if re.search(match, line)]
-    assert told and "127.0.0.1:" in told[-1], log
-    if secret:
-        for text in (*log, answer.message):
-            assert secret.hex() not in text and repr(secret) not in text
 
 
 def test_a_token_that_isnt_known(house, log):
@@ -218,15 +162,6 @@ def test_a_role_is_the_certificates(house, log, role):
     refused(house, log, owner.messages[0], f"the peer's certificate is a {role}'s, and it came as a {other}")
 
 
-def told_why(house, identity):
-    """What a member that is refused in its handshake hears: an alert, after which the link ends."""
-    link, owner = house.connect(ClientEnd(identity))
-    house.say(link, Hello(PROTOCOL, "client", "3", "0", "p", 1, "h", 1))
-    house.steps.until(lambda: owner.lost)
-    assert not owner.messages
-    return owner.lost[0][1]
-
-
 def test_another_clusters_certificate(house, log, tmp_path):
     other = Authority.open(tmp_path / "other", "lab", house.now)
     stranger = house.identity(authority=other)
@@ -321,6 +256,16 @@ def test_a_denial_holds_for_what_a_certificate_was_renewed_with(house, which):
     told_why(house, new)
 
 
+def test_a_certificate_that_was_renewed_too_often(house, log, monkeypatch):
+    import twistcluster.core.denials as module
+
+    monkeypatch.setattr(module, "MOST_RENEWALS", 0)
+    link, owner = house.member("worker")
+    house.say(link, Renew(public_bytes(make_key())))
+    house.steps.until(lambda: owner.lost)
+    refused(house, log, owner.said(Refused)[0], "renewed 0 times in a year: join with a new token")
+
+
 def test_what_came_for_a_renewal_is_no_key(house):
     link, owner = house.member("worker")
     house.say(link, Renew(b"no key"))
@@ -337,116 +282,3 @@ def test_the_schedulers_own_certificate_is_made_anew_in_time(house):
     assert house.admission.serial != before
     with pytest.raises(AccessDenied, match="showed a certificate that begins on"):  # to the real clock
         house.connect(ClientEnd(house.identity(now=time.time())))
-
-
-# ---- the journal ------------------------------------------------------------------------------------------------------
-
-
-def test_tokens_and_denials_outlive_a_scheduler(make_house):
-    house = make_house()
-    used, key, fresh = house.invite(), make_key(), house.invite("client", uses=2)
-    first = house.join(used, key)
-    old = house.identity("worker")
-    link, owner = house.member("worker", identity=old)
-    renewed = make_key()
-    house.say(link, Renew(public_bytes(renewed)))
-    house.steps.until(lambda: owner.said(Renewed))
-    new = Identity.made(renewed, owner.said(Renewed)[0].certificate, house.authority.certificate)
-    house.ask(Deny(old.serial))
-    house.stop()
-    again = make_house(port=house.port)
-    assert again.port == house.port and again.admission.fingerprint == house.admission.fingerprint
-    assert again.admission.serial != house.admission.serial
-    assert again.join(used, key) == first
-    assert "with another key" in again.join(used).message
-    assert isinstance(again.join(fresh), Joined) and isinstance(again.join(fresh), Joined)
-    assert "all were made" in again.join(fresh).message
-    told_why(again, old)
-    told_why(again, new)
-
-
-def test_what_ended_long_ago_leaves_the_journal(make_house):
-    house = make_house()
-    house.invite()
-    house.ask(Deny("af"))
-    link, owner = house.member("worker")
-    house.say(link, Renew(public_bytes(make_key())))
-    house.steps.until(lambda: owner.said(Renewed))
-
-    def counts():
-        house.stop()
-        again = make_house()
-        kept = again.journal.load()
-        return again, [len(list(rows)) for rows in (kept.tokens(), kept.denials(), kept.renewals())]
-
-    house, held = counts()
-    assert held == [1, 1, 1]
-    house.now += 400 * DAY_S
-    house.admission._look()
-    assert counts()[1] == [0, 0, 0]
-
-
-def test_a_use_that_cant_be_recorded_gives_no_certificate(make_house, log, monkeypatch):
-    house = make_house()
-    secret, key = house.invite(), make_key()
-
-    def fail(changes, done=None):
-        house.steps.reactor.callLater(0, done, JournalLost("the disk is gone"))
-
-    with monkeypatch.context() as broken:
-        broken.setattr(house.journal, "record", fail)
-        refused(house, log, house.join(secret, key), "can't write down now that you join: try again", secret)
-        denied = house.ask(Deny("af"))
-        assert isinstance(denied, Declined) and "could not be recorded: the disk is gone" in denied.message
-    assert isinstance(house.join(secret, key), Joined)
-
-
-def test_answers_come_after_the_commit(make_house, monkeypatch):
-    house = make_house()
-    record, waiting = house.journal.record, []
-    monkeypatch.setattr(house.journal, "record", lambda changes, done=None: waiting.append((changes, done)))
-    secret = secrets.token_bytes(18)
-    link, owner = house.inviter
-    house.say(link, Ask(1, Invite(digest_of(secret), "worker", 1, 60.0)))
-    house.steps.until(lambda: waiting)
-    joiner, heard = house.connect(JoiningEnd(house.authority.fingerprint), ANSWERS)
-    house.say(joiner, Join(PROTOCOL, secret.hex(), public_bytes(make_key())))
-    house.steps.until(lambda: len(waiting) == 2)
-    assert not owner.said(Answer) and not heard.messages
-    for changes, done in waiting:
-        record(changes, done)
-    house.steps.until(lambda: owner.said(Answer) and len(waiting) == 3)
-    assert not heard.messages  # which certificate it gets is recorded, too, before it has it
-    record(*waiting[2])
-    house.steps.until(lambda: heard.messages)
-    assert isinstance(heard.messages[0], Joined)
-
-
-# ---- files ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
-def test_the_cas_files_are_private_whatever_the_umask(steps, tmp_path, mask):
-    from twistcluster.nodes.listening import open_admission
-
-    before = os.umask(mask)
-    try:
-        place = tmp_path / "state" / "lab" / "journal.db"
-        made = open_admission(steps.reactor, "tls:127.0.0.1:0", "lab", str(place), None)
-    finally:
-        os.umask(before)
-    assert made is not None
-    found = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
-    assert found == {
-        "state": 0o700,
-        "state/lab": 0o700,
-        "state/lab/authority": 0o700,
-        "state/lab/authority/authority.pem": 0o600,
-    }
-
-
-def test_without_listen_nobody_is_invited(steps, tmp_path):
-    from twistcluster.nodes.listening import open_admission
-
-    assert open_admission(steps.reactor, "", "lab", str(tmp_path / "journal.db"), None) is None
-    assert list(pathlib.Path(tmp_path).iterdir()) == []

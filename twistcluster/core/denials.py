@@ -10,10 +10,14 @@ from typing import Final
 
 from twistcluster.core.rows import Change, DenialRow, DenialsGone, RenewalRow, RenewalsGone
 
-__all__ = ["HELD_S", "SERIAL_CHARACTERS", "Denials", "serial_of_text"]
+__all__ = ["HELD_S", "MOST_DENIED", "MOST_RENEWALS", "SERIAL_CHARACTERS", "Denials", "serial_of_text"]
 
 HELD_S: Final = 366 * 24 * 3600.0
 """How long a denial is held: a certificate lives for a year, and one that is denied isn't renewed."""
+MOST_DENIED: Final = 10_000
+"""Certificates that one cluster shuts out."""
+MOST_RENEWALS: Final = 1000
+"""Certificates that took each other's places, in a year: several processes may share one."""
 SERIAL_CHARACTERS: Final = 40
 """Of the longest serial in hex (RFC 5280: 20 bytes)."""
 _HEX: Final = frozenset("0123456789abcdef")
@@ -61,14 +65,30 @@ class Denials:
         return self._first(serial) in self._denied
 
     def deny(self, serial: str, now: float) -> DenialRow:
-        """Shut a certificate out, and those that it was renewed with; returns what is to be kept."""
+        """Shut a certificate out, and those that it was renewed with; returns what is to be kept.
+
+        Raises:
+            ValueError: there are too many.
+        """
         first = self._first(serial)
+        if len(self._denied) >= MOST_DENIED and first not in self._denied:
+            raise ValueError(
+                f"{MOST_DENIED:,} certificates are denied, more are not. To shut out everybody, stop the cluster, remove "
+                "the folder `authority` beside its journal and start it again"
+            )
         self._denied[first] = now
         return DenialRow(first, now)
 
     def renewed(self, old: str, new: str, ends_at: float) -> RenewalRow:
-        """A certificate took another's place; returns what is to be kept."""
-        row = self._renewed[new] = RenewalRow(new, self._first(old), ends_at)
+        """A certificate took another's place; returns what is to be kept.
+
+        Raises:
+            ValueError: it happened too often.
+        """
+        first = self._first(old)
+        if new not in self._renewed and sum(row.first == first for row in self._renewed.values()) >= MOST_RENEWALS:
+            raise ValueError(f"this certificate was renewed {MOST_RENEWALS:,} times in a year: join with a new token")
+        row = self._renewed[new] = RenewalRow(new, first, ends_at)
         return row
 
     def forget(self, now: float) -> list[Change]:

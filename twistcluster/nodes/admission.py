@@ -218,10 +218,10 @@ class Admission:
     def _deny(self, link: Channel, request: int, question: Deny) -> None:
         try:
             serial = serial_of_text(question.serial)
+            row = self._denials.deny(serial, self._wall())
         except ValueError as error:
             link.send(Declined(request, "invalid", f"{error}."))
             return
-        row = self._denials.deny(serial, self._wall())
         log_event("warning", "a certificate was denied", {"serial": serial})
         closed = self.turn_out()
         self._record([row], lambda error: link.send(_answer(Answer(request, closed=closed), error)))
@@ -241,10 +241,14 @@ class Admission:
         elif key != known:
             _refuse(link, "limit", f"a certificate was renewed less than {RENEWAL_PAUSE_S / 60:.0f} minutes ago: wait")
             return
-        self._renewals[link] = (now, key, certificate)
         read = read_certificate(certificate)
         new = peer_in(read).serial
-        row = self._denials.renewed(peer.serial, new, read.not_valid_after_utc.timestamp())
+        try:
+            row = self._denials.renewed(peer.serial, new, read.not_valid_after_utc.timestamp())
+        except ValueError as error:
+            _refuse(link, "limit", str(error))
+            return
+        self._renewals[link] = (now, key, certificate)
         log_event("info", "a certificate was renewed", {"name": peer.name, "serial": peer.serial, "new_serial": new})
         self._record([row], lambda error: self._renewed(link, certificate, error))
 

@@ -52,6 +52,7 @@ def write_last(journal: str, last: Last) -> None:
     path = _path(journal)
     making = path.with_suffix(".new")
     fd = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, 0o600)  # a umask may have taken our own rights away
     with open(fd, "wb") as file:  # noqa: PTH123 (an open descriptor)
         file.write(msgspec.json.encode(last))
     making.rename(path)
