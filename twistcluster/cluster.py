@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar
 
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
+from twistcluster.client.invitations import Invitation, invite
 from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
@@ -28,12 +29,14 @@ from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
+from twistcluster.core.denials import serial_of_text
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
 from twistcluster.nodes.packages import packages
 from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
     Answer,
     ClusterStatus,
+    Deny,
     ListJobs,
     Question,
     RestartSlots,
@@ -64,6 +67,8 @@ class Cluster(Executor):
         memory_limit: Of each slot: bytes, or "2GiB"; an item that uses more fails with `WorkerCrashed`. None by default.
         store: Folder in which a named one keeps its journal: what it accepted it finishes and can still hand out,
             whatever dies. The usual place if not given; None: nothing is kept.
+        listen: Where a named one takes members from other machines: "tls:0.0.0.0:8930"; see `invite`. Nowhere if not
+            given. It needs `pip install "twistcluster[tls]"`.
 
     Example:
         >>> with tc.Cluster(slots=2) as cluster:             # doctest: +SKIP
@@ -79,6 +84,7 @@ class Cluster(Executor):
         *,
         memory_limit: float | str | None = None,
         store: str | os.PathLike[str] | None = "",
+        listen: str = "",
     ) -> None:
         _refuse_inside_item("a cluster")
         if store is not None:
@@ -91,7 +97,9 @@ class Cluster(Executor):
         if store and not name:
             raise ValueError("an unnamed cluster keeps nothing; for store give it a name, too")
         limit_bytes = None if memory_limit is None else memory_limit_bytes(memory_limit)
-        running = start_local(name or "", slots, timeout, memory_limit=limit_bytes, store=store)
+        if check_text(listen or "", "listen") and not name:
+            raise ValueError("an unnamed cluster takes nobody from other machines; for listen give it a name, too")
+        running = start_local(name or "", slots, timeout, memory_limit=limit_bytes, store=store, listen=listen or "")
         self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
@@ -300,6 +308,44 @@ class Cluster(Executor):
                     f"{f' of {slots}' if slots else ''}; twistcluster-worker joins more, cluster.scale(n) adds slots"
                 )
             pause(POLL_SECONDS)
+
+    def invite(
+        self, role: Literal["worker", "client"] = "worker", uses: int = 1, expires: float | str = "10m"
+    ) -> Invitation:
+        """Let another machine join. The answer shows one line to paste there, which holds a secret.
+
+        The cluster must have been started with `listen`.
+
+        Args:
+            role: As what it joins.
+            uses: How many may join with the same line.
+            expires: Seconds, or "1h", for which the line is good; 30 days at most.
+
+        Raises:
+            ValueError: such a line can't be.
+            TwistclusterError: the cluster takes nobody from other machines; it says how one does.
+
+        Example:
+            >>> cluster.invite()                                                    # doctest: +SKIP
+            TWISTCLUSTER_TOKEN=tc1_… twistcluster-worker --join box:8930
+            Good once, until 14:20. Whoever has this line can join.
+        """
+        return invite(self._ask, role, count(uses, "uses"), seconds(expires, "expires"))
+
+    def deny(self, serial: str) -> int:
+        """Shut out a member on another machine: the one whose certificate has this serial.
+
+        `workers()` and `status()` show the serials. Its connections are closed, and it can't come again, also with a
+        certificate that took that one's place.
+
+        Returns:
+            How many connections were closed.
+
+        Raises:
+            ValueError: it is no serial.
+            TwistclusterError: the cluster takes nobody from other machines.
+        """
+        return self._ask(Deny(serial_of_text(check_text(serial, "serial")))).closed
 
     def restart(self) -> None:
         """Replace all slots by new processes. Jobs go on: what ran is run again."""

@@ -10,7 +10,9 @@ from twistcluster.jupyter.grammar import (
     parse_line,
 )
 
-ISSUE_COMMANDS = """start connect list status submit map jobs job cancel logs errors retry scale restart stop help"""
+ISSUE_COMMANDS = (
+    """start connect list status submit map jobs job cancel logs errors retry scale invite restart stop help"""
+)
 
 
 def error(line, parse=parse_line):

@@ -16,7 +16,7 @@ from twistcluster.errors import AccessDenied, ClusterUnreachable
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.joining import Joining, pause_s
 
-SCHEDULER = "import sys; from twistcluster.nodes.scheduler import main; sys.exit(main('lab', None, print))"
+SCHEDULER = "import sys; from twistcluster.nodes.standalone_scheduler import run_scheduler; sys.exit(run_scheduler('lab', None, print))"
 WORKER = (
     "import sys; from twistcluster.nodes.standalone import run_worker;"
     "sys.exit(run_worker('lab', 1, 'w', {'gpu': 1}, patience_s=%g))"

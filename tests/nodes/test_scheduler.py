@@ -13,10 +13,14 @@ from twistcluster.wire.messages import (
     Answer,
     Ask,
     Cancel,
+    Declined,
+    Deny,
     Goodbye,
     Hello,
+    Invite,
     Page,
     Refused,
+    Renew,
     Scale,
     Status,
     Stop,
@@ -69,6 +73,23 @@ class House:
 @pytest.fixture
 def house():
     return House()
+
+
+@pytest.mark.parametrize("role", ["client", "worker"])
+def test_who_has_no_certificate_has_none_renewed(house, role):
+    peer = Peer(house, role)
+    peer.say(Renew(b"key"))
+    assert isinstance(peer.heard[-1], Refused) and "no certificate" in peer.heard[-1].message
+    assert peer.lost
+
+
+@pytest.mark.parametrize("question", [Invite(b"digest", "worker", 1, 60.0), Deny("af")])
+def test_one_that_doesnt_listen_invites_nobody(house, question):
+    client = Peer(house)
+    client.say(Ask(5, question))
+    declined = client.heard[-1]
+    assert isinstance(declined, Declined) and declined.request == 5
+    assert "One that does is started with listen='tls:0.0.0.0:8930'" in declined.message
 
 
 def test_a_client_is_welcomed_and_answered(house):

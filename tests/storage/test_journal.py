@@ -15,6 +15,8 @@ from twistcluster.core.rows import (
     BlobRow,
     ClientRow,
     ContextRow,
+    DenialRow,
+    DenialsGone,
     EntryRow,
     JobRow,
     JobsGone,
@@ -22,9 +24,13 @@ from twistcluster.core.rows import (
     ObjectsGone,
     PageRow,
     PagesGone,
+    RenewalRow,
+    RenewalsGone,
     StateRow,
     StoredRow,
     TallyRow,
+    TokenRow,
+    TokensGone,
 )
 from twistcluster.errors import JournalLost
 from twistcluster.storage import journal as journals
@@ -374,3 +380,24 @@ def test_any_history_is_read_back(tmp_path_factory, history):
 
 def test_sqlite_has_what_we_use():
     assert sqlite3.sqlite_version_info >= (3, 33)
+
+
+def test_tokens_denials_and_renewals(owner, path):
+    journal = owner.open(path)
+    journal.record([TokenRow(b"a", b"1"), TokenRow(b"b", b"1"), TokenRow(b"a", b"2"), DenialRow("af", 1.0)])
+    journal.record(
+        [DenialRow("be", 2.0), RenewalRow("c1", "af", 3.0), RenewalRow("c2", "be", 4.0), DenialRow("af", 5.0)]
+    )
+    journal.close()
+    journal = owner.open(path)
+    past = journal.load()
+    assert sorted(past.tokens()) == [TokenRow(b"a", b"2"), TokenRow(b"b", b"1")]
+    assert sorted(past.denials()) == [DenialRow("af", 5.0), DenialRow("be", 2.0)]
+    assert sorted(past.renewals()) == [RenewalRow("c1", "af", 3.0), RenewalRow("c2", "be", 4.0)]
+    journal.record([TokensGone((b"a",)), DenialsGone(("be", "xx")), RenewalsGone(("c1", "c2"))])
+    journal.close()
+    journal = owner.open(path)
+    past = journal.load()
+    assert list(past.tokens()) == [TokenRow(b"b", b"1")]
+    assert list(past.denials()) == [DenialRow("af", 5.0)] and not list(past.renewals())
+    journal.close()

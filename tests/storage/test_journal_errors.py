@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.journals import entry, held, job
+from twistcluster.core.rows import DenialRow, TokenRow
 from twistcluster.errors import (
     AccessDenied,
     JournalDamaged,
@@ -139,7 +140,12 @@ def test_tables_that_lack(owner, filled):
     refused(owner, filled, JournalDamaged, "objects, tallies")
 
 
-MIGRATIONS = {0: ("ALTER TABLE jobs RENAME COLUMN title TO label", "ALTER TABLE jobs DROP COLUMN mood")}
+OLDER = {0: ("ALTER TABLE jobs RENAME COLUMN title TO label", "ALTER TABLE jobs DROP COLUMN mood")}
+MIGRATIONS = {**journal_schema.MIGRATIONS, **OLDER}
+
+
+LATER_GONE = ("DROP TABLE tokens", "DROP TABLE denials", "DROP TABLE renewals")
+"""Back to version 1."""
 
 
 @pytest.fixture
@@ -149,6 +155,7 @@ def old(filled):
         filled,
         "ALTER TABLE jobs RENAME COLUMN label TO title",
         "ALTER TABLE jobs ADD COLUMN mood",
+        *LATER_GONE,
         "PRAGMA user_version = 0",
     )
     return filled
@@ -162,9 +169,22 @@ def test_an_older_version_is_migrated(owner, old, monkeypatch):
     assert len(found["entries"]) == 100
 
 
+def test_version_1_had_nobody_from_other_machines(owner, filled):
+    change(filled, *LATER_GONE, "PRAGMA user_version = 1")
+    assert len(held(owner, filled)["entries"]) == 100
+    with contextlib.closing(sqlite3.connect(filled)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    journal = owner.open(filled)
+    past = journal.load()
+    assert [*past.tokens(), *past.denials(), *past.renewals()] == []
+    journal.record([TokenRow(b"t" * 32, b"{}"), DenialRow("af", 1.0)])
+    journal.close()
+    assert list(owner.open(filled).load().tokens()) == [TokenRow(b"t" * 32, b"{}")]
+
+
 def test_a_migration_that_fails_changes_nothing(old):
     before = old.read_bytes()
-    steps = {0: (*MIGRATIONS[0], "ALTER TABLE nowhere ADD COLUMN x")}
+    steps = {**MIGRATIONS, 0: (*MIGRATIONS[0], "ALTER TABLE nowhere ADD COLUMN x")}
     with contextlib.closing(sqlite3.connect(old, isolation_level=None)) as connection:
         with pytest.raises(sqlite3.OperationalError):
             journal_schema.prepare(connection, str(old), "0.1.0", migrations=steps)

@@ -17,6 +17,7 @@ from twistcluster.errors import ClusterUnreachable
 __all__ = [
     "DEFAULT_NAME",
     "DURATION",
+    "LISTEN",
     "MEMORY",
     "STORE",
     "announce",
@@ -51,6 +52,13 @@ STORE = click.option(
     help="Folder for its journal, or none to keep nothing; the state folder if not given.",
 )
 """"none" is nothing; empty: the usual place."""
+
+LISTEN = click.option(
+    "--listen",
+    metavar="tls:HOST:PORT",
+    default="",
+    help="Where members on other machines reach it, as tls:0.0.0.0:8930; nowhere if not given.",
+)
 
 
 def store_of(text: str) -> str | None:

@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "jobs": "The jobs of a cluster.",
     "logs": "What the items of a job printed.",
     "cancel": "Cancel a job.",
+    "invite": "Let a worker or a client on another machine join.",
+    "deny": "Shut out a member on another machine.",
     "scheduler": "Run a scheduler without workers of its own.",
     "worker": "Run a worker for a cluster.",
     "bench": "Measure this machine beside other libraries.",

@@ -4,7 +4,7 @@ import click
 
 from twistcluster.cli.common import example
 from twistcluster.cli.reaching import reached
-from twistcluster.client.tables import remarks, table
+from twistcluster.client.tables import remarks, serials, table
 from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.texts import count_of, open_jobs
 
@@ -37,5 +37,7 @@ def command(name: str | None) -> None:
         click.echo(table(["worker", "host", "pid", "slots", "ready", "busy", "crashes"], rows))
         for line in remarks(status.workers):
             click.echo(line)
-    else:
+    for line in serials(status):
+        click.echo(line)
+    if not rows:
         click.echo(f"No worker. Join one:  twistcluster-worker --join {status.name or status.id}")

@@ -34,6 +34,7 @@ from twistcluster.errors import (
     VersionMismatch,
 )
 from twistcluster.net import connections
+from twistcluster.net.listening import parse_listen, require_tls
 from twistcluster.net.places import check_name, clear_place, open_log
 from twistcluster.nodes.durability import Last, last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
@@ -89,6 +90,8 @@ class Connection:
     connection_file: str
     journal: str = ""
     """Path of its journal; empty where nothing is kept."""
+    listen: str = ""
+    """Where for other machines, as "tls:0.0.0.0:8930"; empty: it doesn't."""
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Connection":
@@ -201,7 +204,10 @@ def _holds(gone: Connection) -> bool:
 
 def _start_again(name: str, last: Last, store: str = "") -> Connection:
     """As it was; `store` is the folder of its journal, empty: the usual place."""
-    return start_local(name, last.slots, last.idle_timeout, memory_limit=last.memory_limit, store=store).connection
+    started = start_local(
+        name, last.slots, last.idle_timeout, memory_limit=last.memory_limit, store=store, listen=last.listen
+    )
+    return started.connection
 
 
 def running_clusters() -> list[Connection]:
@@ -217,6 +223,7 @@ def start_local(
     *,
     memory_limit: int | None = None,
     store: str | None = "",
+    listen: str = "",
 ) -> Running:
     """Start a local cluster, or find the one that has the name already.
 
@@ -227,13 +234,14 @@ def start_local(
         timeout: seconds until it must take connections.
         memory_limit: bytes that each slot may use; any if not given.
         store: folder of a named one's journal; empty: the usual place; None: nothing is kept.
+        listen: where a named one takes members from other machines, as "tls:0.0.0.0:8930"; empty: nowhere.
 
     Raises:
         ClusterUnreachable: it did not start; the last lines of its log are in the message.
         JournalInUse, JournalDamaged, JournalUnusable, JournalFull, AccessDenied, VersionMismatch: its journal can't be used; what is
             there stays as it is.
         OptionsDiffer: one of this name runs with other options.
-        ValueError: no cluster can have this name, or so many slots.
+        ValueError: no cluster can have this name, or so many slots, or listen there.
     """
     deadline = time.monotonic() + timeout
     if slots is not None and not 0 <= slots <= SLOTS:
@@ -241,18 +249,21 @@ def start_local(
     if not name:
         return _launch("", slots, None, memory_limit, deadline, "")
     check_name(name)
+    if listen:
+        parse_listen(listen)
+        require_tls()
     place = None if store is None else journal_path(name, store or None)
     while True:
         found = _named(name)
         if found is not None:
             asked = {"slots": slots, "idle_timeout": idle_timeout, "memory_limit": memory_limit}
-            _compare(found, asked, None if not store else place)
+            _compare(found, asked, None if not store else place, listen)
             return Running(found)
         try:
             if place is not None and place.note:
                 _log.warning("%s", place.note)
             journal = "" if place is None else place.path
-            return _launch(name, slots, idle_timeout, memory_limit, deadline, journal)
+            return _launch(name, slots, idle_timeout, memory_limit, deadline, journal, listen)
         except _NameTaken as error:
             # Another start won the name: wait until its cluster can be found, or has given the name back.
             if time.monotonic() > deadline:
@@ -271,12 +282,20 @@ def _named(name: str) -> Connection | None:
     return next((each for each in running_clusters() if each.name == name), None)
 
 
-def _compare(found: Connection, asked: Mapping[str, object], place: JournalPlace | None) -> None:
-    asked = {**asked, "store": None if place is None else place.path}
+def _compare(found: Connection, asked: Mapping[str, object], place: JournalPlace | None, listen: str) -> None:
+    listens = bool(found.listen) and bool(listen) and parse_listen(listen).allows(parse_listen(found.listen))
+    asked = {
+        **asked,
+        "store": None if place is None else place.path,
+        "listen": None if listens or not listen else listen,
+    }
     has = {option: getattr(found, _FIELDS.get(option, option)) for option in asked}
     differ = [option for option, value in asked.items() if value is not None and value != has[option]]
     if differ:
-        what = " and ".join(f"{option}={has[option]} (you asked for {asked[option]})" for option in differ)
+        what = " and ".join(
+            f"{option}={'nothing' if has[option] == '' else has[option]} (you asked for {asked[option]})"
+            for option in differ
+        )
         raise OptionsDiffer(
             f"a cluster named {found.name!r} runs already, with {what}.\n"
             f"Use it with tc.connect({found.name!r}), or stop it first: `twistcluster stop {found.name}`"
@@ -290,6 +309,7 @@ def _launch(
     memory_limit: int | None,
     deadline: float,
     journal: str,
+    listen: str = "",
 ) -> Running:
     cluster = uuid.uuid4().hex[:8]
     owner = "" if name else secrets.token_hex(16)
@@ -304,6 +324,7 @@ def _launch(
             "memory_limit": memory_limit,
             "ready_fd": ready_there,
             "journal": journal,
+            "listen": listen,
             "log": log,
         }
         process = subprocess.Popen(

@@ -24,6 +24,7 @@ from twistcluster.wire.messages import (
     Answer,
     Ask,
     Declined,
+    Deny,
     ForgetJob,
     KeepJob,
     ListJobs,
@@ -42,7 +43,7 @@ _DECLINED: Final[dict[str, type[TwistclusterError]]] = {
     "lost": ObjectLost,
     "full": JournalFull,
 }
-_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob, KeepJob)
+_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob, KeepJob, Deny)
 """Questions that may be asked twice."""
 
 

@@ -12,7 +12,7 @@ from twistcluster.client.launch import Connection
 from twistcluster.client.quantities import duration_text
 from twistcluster.wire.messages import ClusterStatus, JobStatus, WorkerStatus
 
-__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "remarks", "table"]
+__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "remarks", "serials", "table"]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -50,6 +50,13 @@ def remarks(workers: Sequence[WorkerStatus]) -> list[str]:
     return lines
 
 
+def serials(status: ClusterStatus) -> list[str]:
+    """The members on other machines, a line each with what `twistcluster deny` takes."""
+    named = [(each.name, each.serial) for each in status.workers]
+    clients = zip(status.clients, status.client_serials, strict=False)
+    return [f"{name} is on another machine, serial {serial}" for name, serial in [*named, *clients] if serial]
+
+
 class Workers(list[WorkerStatus]):
     """The workers of a cluster."""
 
@@ -70,6 +77,9 @@ class Workers(list[WorkerStatus]):
             for each in self
         ]
         headers = ["worker", "host", "pid", "slots", "busy", "crashes", "up", "resources"]
+        if any(each.serial for each in self):  # of those on other machines
+            headers.append("serial")
+            rows = [[*row, each.serial or "-"] for row, each in zip(rows, self, strict=True)]
         return "\n".join([table(headers, rows), *remarks(self)])
 
 
@@ -125,13 +135,19 @@ class ClusterReport(ClusterStatus, tag=True):
         """The same, with a face for people."""
         return cls(*msgspec.structs.astuple(status))
 
+    def _clients(self) -> list[str]:
+        serials = [*self.client_serials, *[""] * len(self.clients)]
+        return [
+            f"{name} (serial {serial})" if serial else name for name, serial in zip(self.clients, serials, strict=False)
+        ]
+
     def __repr__(self) -> str:
         workers = Workers(self.workers)
         slots = sum(each.slots for each in workers)
         rows = [
             ["cluster", self.name or f"{self.id} (owned)"],
             ["up", f"{duration_text(self.uptime)}, pid {self.pid}, Python {self.python}"],
-            ["clients", ", ".join(self.clients) or "none"],
+            ["clients", ", ".join(self._clients()) or "none"],
             [
                 "slots",
                 f"{slots:,} on {len(workers):,} worker{'s' * (len(workers) != 1)}, {sum(w.busy for w in workers):,} busy",

@@ -53,6 +53,10 @@ class TerminalBackend:
             self._shown.discard(feed.id)
             bar.close(self._columns())
 
+    def show_secret(self, title: str, line: str, about: str, until: float) -> None:
+        """On standard output: somebody who asks for it there means to have it there."""
+        sys.stdout.write(f"{line}\n{about}\n")
+
     def plot_job(self, feed: JobFeed, draw_fn: DrawFunction, wait: bool | None) -> None:
         """There is nothing to draw on: progress instead, and a line that says so."""
         self._write(f"{feed.label}: plots are drawn in a notebook; job.results() has what this one would show.\n")

@@ -127,6 +127,9 @@ class ViewBackend(Protocol):
     def error_job(self, feed: JobFeed, index: int, info: ErrorInfo) -> None:
         """The first error of a job, on the reactor thread: show it under the cell that opened the job (`origin`)."""
 
+    def show_secret(self, title: str, line: str, about: str, until: float) -> None:
+        """Show a line to be copied, until a time (seconds since 1970), nowhere where it is saved. `title` may be saved."""
+
 
 def shell() -> Any | None:
     """The IPython shell of this process if it is a kernel's, else None; never imports IPython."""

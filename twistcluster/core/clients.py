@@ -22,6 +22,8 @@ class Client:
     peer: int | None
     """The number of its link; None once it is gone."""
     hello: Hello
+    serial: str = ""
+    """Of its certificate, in hex; empty: it is on this host and needs none."""
     paused: bool = False
     """Its link takes no more for now: it reads slowly."""
     blobs: set[bytes] = field(default_factory=set)

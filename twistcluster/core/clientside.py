@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from twistcluster.core.clients import Client
+from twistcluster.core.effects import Admit
 from twistcluster.core.jobs import Job
 from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.readers import reads
@@ -26,13 +27,16 @@ from twistcluster.wire.messages import (
     CloseJob,
     Context,
     Declined,
+    Deny,
     Drop,
     Everywhere,
     Failed,
     Forget,
     ForgetJob,
     Goodbye,
+    Heartbeat,
     Hello,
+    Invite,
     Keep,
     KeepJob,
     Kept,
@@ -43,6 +47,7 @@ from twistcluster.wire.messages import (
     OpenJob,
     Page,
     Release,
+    Renew,
     RestartSlots,
     Restore,
     Results,
@@ -87,17 +92,20 @@ class ClientSide:
             Results: scheduler.returning.succeeded,
             Failed: scheduler.returning.failed,
             Offered: self._offered,
+            Heartbeat: self._heartbeat,
+            Renew: self._renew,
             Goodbye: self._goodbye,
         }
 
-    def joined(self, peer: int, hello: Hello) -> None:
+    def joined(self, peer: int, hello: Hello, serial: str = "") -> None:
         """A client was welcomed."""
         scheduler = self._scheduler
         client = scheduler.returning.joined(peer, hello)
         if client is None:
             client = Client(id=client_id(hello), peer=peer, hello=hello)
+        client.serial = serial
         scheduler.clients[peer] = client
-        scheduler.log("info", "client joined", client=client.name, peer=peer)
+        scheduler.log("info", "client joined", client=client.name, peer=peer, **certified(serial))
         for worker in scheduler.leasing.workers.values():
             text = differing(worker.name, worker.hello.packages, hello.packages)
             if text:
@@ -401,6 +409,8 @@ class ClientSide:
                 self._forget_job(peer, message.request, question)
             case KeepJob():
                 scheduler.safekeeping.asked(client, message.request, question.id)
+            case Invite() | Deny():
+                scheduler.effects.append(Admit(peer, question, message.request))
             case StopCluster():
                 self._stop(client, message.request, question)
 
@@ -450,6 +460,14 @@ class ClientSide:
         scheduler.send(_peer(client), Answer(request))
         scheduler.end(f"stopped by {client.name}")
 
+    def _heartbeat(self, client: Client, message: Heartbeat, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.send(_peer(client), message)
+
+    def _renew(self, client: Client, message: Renew, _: tuple[Buffer, ...]) -> None:
+        if not client.serial:
+            raise ProtocolError("Renew from a peer that has no certificate")
+        self._scheduler.effects.append(Admit(_peer(client), message))
+
     def _goodbye(self, client: Client, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
         if client.hello.owner and client.hello.owner == self._scheduler.identity.owner:
             self._scheduler.end("closed by its owner")
@@ -469,6 +487,11 @@ class ClientSide:
 def _peer(client: Client) -> int:
     assert client.peer is not None
     return client.peer
+
+
+def certified(serial: str) -> dict[str, object]:
+    """What a line of the log says beside a member's name."""
+    return {"serial": serial} if serial else {}
 
 
 def differing(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> str:

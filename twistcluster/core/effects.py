@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from twistcluster.core.rows import Change
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Message
+from twistcluster.wire.messages import Deny, Invite, Message, Renew
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job
 
 __all__ = [
+    "Admit",
     "Close",
     "CopyOut",
     "Effect",
@@ -97,10 +98,19 @@ class ReadLog(NamedTuple):
     limit_bytes: int
 
 
+class Admit(NamedTuple):
+    """A peer asks about who may come, or for a new certificate: to be answered by the node, which alone knows of these."""
+
+    peer: int
+    question: Invite | Deny | Renew
+    request: int = 0
+    """Of its `Ask`."""
+
+
 class EndCluster(NamedTuple):
     """The whole cluster shall end."""
 
     reason: str
 
 
-Effect = Send | Close | Log | Remove | Rename | CopyOut | RemoveCopies | Record | ReadLog | EndCluster
+Effect = Send | Close | Log | Remove | Rename | CopyOut | RemoveCopies | Record | ReadLog | Admit | EndCluster

@@ -14,6 +14,8 @@ __all__ = [
     "Change",
     "ClientRow",
     "ContextRow",
+    "DenialRow",
+    "DenialsGone",
     "EntryHead",
     "EntryKind",
     "EntryRow",
@@ -24,10 +26,14 @@ __all__ = [
     "PageHead",
     "PageRow",
     "PagesGone",
+    "RenewalRow",
+    "RenewalsGone",
     "StateRow",
     "StoredRow",
     "TallyKind",
     "TallyRow",
+    "TokenRow",
+    "TokensGone",
 ]
 
 EntryKind: TypeAlias = Literal["results", "failed", "cancelled", "output", "closed", "cancel", "retried", "keep"]
@@ -150,6 +156,51 @@ class JobsGone(NamedTuple):
     jobs: tuple[int, ...]
 
 
+class TokenRow(NamedTuple):
+    """A token for joining; the newest of a digest counts."""
+
+    digest: bytes
+    state: bytes
+    """JSON of a `TokenState`."""
+
+
+class TokensGone(NamedTuple):
+    """These tokens ended long ago."""
+
+    digests: tuple[bytes, ...]
+
+
+class DenialRow(NamedTuple):
+    """A certificate that is shut out, with those that it was renewed with."""
+
+    serial: str
+    """Of the first of them."""
+    at: float
+    """Wall-clock seconds."""
+
+
+class RenewalRow(NamedTuple):
+    """A certificate that took another's place."""
+
+    serial: str
+    first: str
+    """The serial of the first of those that took each other's place."""
+    ends_at: float
+    """Wall-clock seconds."""
+
+
+class DenialsGone(NamedTuple):
+    """Certificates with these serials have ended: that they are shut out is of no account."""
+
+    serials: tuple[str, ...]
+
+
+class RenewalsGone(NamedTuple):
+    """These certificates have ended."""
+
+    serials: tuple[str, ...]
+
+
 Change: TypeAlias = (
     ClientRow
     | BlobRow
@@ -163,6 +214,12 @@ Change: TypeAlias = (
     | StoredRow
     | ObjectsGone
     | JobsGone
+    | TokenRow
+    | TokensGone
+    | DenialRow
+    | DenialsGone
+    | RenewalRow
+    | RenewalsGone
 )
 
 

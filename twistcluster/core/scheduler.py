@@ -147,8 +147,11 @@ class Scheduler:
 
     # ---- events ----
 
-    def connected(self, peer: int, hello: Hello, now: float, *, local: bool = False) -> list[Effect]:
-        """A peer said `Hello`. `local`: it is in the scheduler's own process."""
+    def connected(self, peer: int, hello: Hello, now: float, *, local: bool = False, serial: str = "") -> list[Effect]:
+        """A peer said `Hello`.
+
+        `local`: it is in the scheduler's own process. `serial`: of its certificate, if it is on another host.
+        """
         self.now = now
         refusal = self._refusal(hello)
         if refusal is not None:
@@ -161,9 +164,9 @@ class Scheduler:
             peer, Welcome(me.epoch, me.cluster, me.name, me.python, me.version, me.packages, journal=self.keeping.on)
         )
         if hello.role == "client":
-            self.client_side.joined(peer, hello)
+            self.client_side.joined(peer, hello, serial)
         else:
-            self._worker_side.joined(peer, hello, local=local)
+            self._worker_side.joined(peer, hello, local=local, serial=serial)
         return self._turn()
 
     def received(
@@ -398,6 +401,7 @@ class Scheduler:
             packages=me.packages,
             python=me.python,
             version=me.version,
+            client_serials=[client.serial for client in self.clients.values()],
         )
 
     # ---- its own ----

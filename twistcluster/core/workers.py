@@ -48,6 +48,8 @@ class Worker:
     local: bool
     joined: float
     slots: int
+    serial: str = ""
+    """Of its certificate, in hex; empty: it is on this host and needs none."""
     ready: int = 0
     busy: int = 0
     crashes: int = 0
@@ -161,4 +163,5 @@ class Worker:
             suspect=self.suspect,
             stopped=self.stopped,
             leaving=self.leaving,
+            serial=self.serial,
         )

@@ -6,8 +6,8 @@ Owns: what each message of a worker does to jobs. Must not know: how clients are
 from typing import TYPE_CHECKING
 
 from twistcluster.core import tries
-from twistcluster.core.clientside import differing
-from twistcluster.core.effects import Close
+from twistcluster.core.clientside import certified, differing
+from twistcluster.core.effects import Admit, Close
 from twistcluster.core.jobs import Job
 from twistcluster.core.losses import LOSSES_AT_MOST
 from twistcluster.core.ranges import Range
@@ -28,6 +28,7 @@ from twistcluster.wire.messages import (
     Output,
     Printed,
     Released,
+    Renew,
     Report,
     Results,
     Running,
@@ -62,10 +63,11 @@ class WorkerSide:
             SlotsChanged: self._slots_changed,
             StepDone: self._step_done,
             Heartbeat: self._heartbeat,
+            Renew: self._renew,
             Goodbye: self._goodbye,
         }
 
-    def joined(self, peer: int, hello: Hello, *, local: bool) -> None:
+    def joined(self, peer: int, hello: Hello, *, local: bool, serial: str = "") -> None:
         """A worker was welcomed."""
         scheduler = self._scheduler
         other = self._by_process.get(hello.process)
@@ -76,9 +78,16 @@ class WorkerSide:
             # The newest link of a process wins. The process lives: no item of it is to blame.
             scheduler.effects.append(Close(other.peer, "the same worker connected again"))
             self.lost(other, blame=False)
-        worker = self._by_process[hello.process] = Worker(peer, hello, local, scheduler.now, hello.slots)
+        worker = self._by_process[hello.process] = Worker(peer, hello, local, scheduler.now, hello.slots, serial)
         scheduler.leasing.add(worker)
-        scheduler.log("info", "worker joined", worker=worker.name, slots=hello.slots, resources=hello.resources)
+        scheduler.log(
+            "info",
+            "worker joined",
+            worker=worker.name,
+            slots=hello.slots,
+            resources=hello.resources,
+            **certified(serial),
+        )
         if not local:
             slots = f"{hello.slots} slot{'s' if hello.slots != 1 else ''}"
             scheduler.notify("info", f"Worker {worker.name} joined with {slots}.")
@@ -293,6 +302,11 @@ class WorkerSide:
 
     def _heartbeat(self, worker: Worker, message: Heartbeat, _: tuple[Buffer, ...]) -> None:
         self._scheduler.send(worker.peer, message)
+
+    def _renew(self, worker: Worker, message: Renew, _: tuple[Buffer, ...]) -> None:
+        if not worker.serial:
+            raise ProtocolError("Renew from a peer that has no certificate")
+        self._scheduler.effects.append(Admit(worker.peer, message))
 
     def _goodbye(self, worker: Worker, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
         worker.leaves = True

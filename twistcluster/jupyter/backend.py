@@ -14,6 +14,7 @@ from IPython.core.getipython import get_ipython
 from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.views import DrawFunction, JobFeed
 from twistcluster.jupyter.screen import Screen, Shell
+from twistcluster.jupyter.secret import SecretWidget, fallback
 from twistcluster.jupyter.stage import Stage
 from twistcluster.jupyter.view import Phase, View
 from twistcluster.wire.definitions import Definitions
@@ -64,6 +65,14 @@ class JupyterBackend:
     def display_job(self, feed: JobFeed) -> None:
         """A job is the value of a cell's last expression: as `show()`."""
         self._show(feed, None, None)
+
+    def show_secret(self, title: str, line: str, about: str, until: float) -> None:
+        """Show a line where the notebook doesn't save it; where nobody looks (nbclient), say only that there was one."""
+        if self.shell.interactive:
+            data = SecretWidget(line, about, until).bundle(title)
+        else:
+            data = {"text/plain": fallback(title)}
+        self.shell.publish(data, {}, f"twistcluster-{uuid.uuid4().hex}", update=False)
 
     def error_job(self, feed: JobFeed, index: int, info: ErrorInfo) -> None:
         """Show a job's first error under the cell that opened it. In any thread: it is handed on."""

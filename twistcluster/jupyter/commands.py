@@ -9,10 +9,12 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twistcluster.client.tables import remarks, table
+from twistcluster.client.invitations import EXPIRES_S
+from twistcluster.client.tables import remarks, serials, table
 from twistcluster.cluster import Cluster, Job, clusters, connect
+from twistcluster.core.tokens import JOIN_ROLES
 from twistcluster.errors import ClusterUnreachable, JobNotFound, OptionsDiffer, TwistclusterError
-from twistcluster.jupyter.grammar import Request, count_argument, help_text
+from twistcluster.jupyter.grammar import GrammarError, Request, count_argument, help_text
 from twistcluster.jupyter.progress import duration
 from twistcluster.jupyter.session import DEFAULT_NAME, Session
 from twistcluster.jupyter.texts import count_of, open_jobs, shortened
@@ -115,7 +117,7 @@ def _status(session: Session, request: Request) -> None:
     join = f"No worker. Join one, in a terminal: twistcluster-worker --join {status.name or status.id}"
     print()
     print(table(["worker", "where", "slots", "busy", "crashes"], rows) if rows else join)
-    for line in remarks(workers):
+    for line in [*remarks(workers), *serials(status)]:
         print(line)
     print("\nJobs: %cluster jobs     More slots: %cluster scale N     End it: %cluster stop")
 
@@ -203,6 +205,19 @@ def _scale(session: Session, request: Request) -> None:
     print(f"{count_of(slots, 'slot')} from here on. Look: %cluster status")
 
 
+def _invite(session: Session, request: Request) -> None:
+    role = request.text("role") or "worker"
+    if role not in JOIN_ROLES:
+        raise GrammarError(f"--role {role}: another machine joins as {' or '.join(JOIN_ROLES)}")
+    uses, expires = request.number("uses"), request.options.get("expires")
+    cluster = session.cluster()
+    try:
+        invitation = cluster.invite(role, 1 if uses is None else uses, EXPIRES_S if expires is None else expires)
+    except ValueError as error:
+        raise GrammarError(str(error)) from None
+    invitation.show()
+
+
 def _restart(session: Session, request: Request) -> None:
     session.cluster().restart()
     print("All slots are new processes; jobs go on. Look: %cluster status")
@@ -231,6 +246,7 @@ ACTIONS: Mapping[str, Action] = {
     "errors": _errors,
     "retry": _retry,
     "scale": _scale,
+    "invite": _invite,
     "restart": _restart,
     "stop": _stop,
     "help": _help,

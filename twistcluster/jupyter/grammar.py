@@ -167,6 +167,16 @@ COMMANDS: Mapping[str, Command] = _table(
     Command("errors", "the job's errors, each with its item", "%cluster errors thumbnail-3", ("NAME",)),
     Command("retry", "run the failed items of this job again", "%cluster retry thumbnail-3", ("NAME",)),
     Command("scale", "set the number of slots on this machine", "%cluster scale 8", ("SLOTS",)),
+    Command(
+        "invite",
+        "let another machine join: a line to paste there, which isn't saved with the notebook",
+        "%cluster invite",
+        options=(
+            Option(("--role",), "what it joins as, `worker` or `client` (`worker` unless given)", "ROLE"),
+            Option(("--uses",), "how many may join with the line (1 unless given)", "TIMES", "count"),
+            Option(("--expires",), "how long the line is good, as 1h (10m unless given)", "TIME", "duration"),
+        ),
+    ),
     Command("restart", "new processes for all slots; jobs go on", "%cluster restart"),
     Command(
         "stop",

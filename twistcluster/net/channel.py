@@ -4,11 +4,14 @@ Owns: the two interfaces. Must not know: sockets, frames, nodes.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twistcluster.net.states import LinkState
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Message
+
+if TYPE_CHECKING:
+    from twistcluster.net.tls.certificates import Peer
 
 __all__ = ["Channel", "LinkOwner"]
 
@@ -22,6 +25,10 @@ class Channel(Protocol):
 
     local: bool
     """Both ends are in this process."""
+    peer: "Peer | None"
+    """Whose certificate the other end showed; None: none, or it is on this host."""
+    where: str
+    """The other end's address; empty where it is on this host."""
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say something: it leaves at the end of this turn. After a close it is dropped."""

@@ -16,7 +16,7 @@ import itertools
 import math
 import socket
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -43,6 +43,9 @@ from twistcluster.wire.messages import (
     Welcome,
     WorkerToScheduler,
 )
+
+if TYPE_CHECKING:
+    from twistcluster.net.tls.certificates import Peer
 
 __all__ = ["CLOSING_SECONDS", "Link"]
 
@@ -80,6 +83,8 @@ class Link(TwistedProtocol):
     """
 
     local = False
+    peer: "Peer | None" = None
+    where = ""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ the turn's eventual queue, so never inside the sender's call. Must not know: nod
 
 import collections
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -16,6 +16,9 @@ from twistcluster.net.states import LinkEvent, LinkState, next_state
 from twistcluster.net.turn import Turn
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Hello, Message, Refused, Welcome
+
+if TYPE_CHECKING:
+    from twistcluster.net.tls.certificates import Peer
 
 __all__ = ["MemoryLink", "memory_pair"]
 
@@ -27,6 +30,8 @@ class MemoryLink:
     """One end. It begins in `opening`, as over a socket: `Hello` and `Welcome` pass before all else."""
 
     local = True
+    peer: "Peer | None" = None
+    where = ""
 
     def __init__(self, owner: LinkOwner, turn: Turn) -> None:
         self.state = LinkState.OPENING

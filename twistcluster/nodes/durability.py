@@ -28,6 +28,8 @@ class Last(msgspec.Struct):
     folder: str
     """Of its store of large values."""
     memory_limit: int | None = None
+    listen: str = ""
+    """Where for other machines, as "tls:0.0.0.0:8930"; empty: it didn't."""
     ended: bool = False
     """In good order: its store is gone, nothing waits to be gone on with."""
 
@@ -50,6 +52,7 @@ def write_last(journal: str, last: Last) -> None:
     path = _path(journal)
     making = path.with_suffix(".new")
     fd = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, 0o600)  # a umask may have taken our own rights away
     with open(fd, "wb") as file:  # noqa: PTH123 (an open descriptor)
         file.write(msgspec.json.encode(last))
     making.rename(path)

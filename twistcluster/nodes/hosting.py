@@ -128,6 +128,7 @@ class Premises:
             idle_timeout=fields.get("idle_timeout"),
             folder=self.store,
             memory_limit=fields.get("memory_limit"),
+            listen=fields.get("listen", ""),
         )
         if self.journal:
             write_last(self.journal, last)

@@ -4,7 +4,7 @@ Owns: the process's wiring, its life (until its owner is gone, it was idle too l
 when it is ready. Must not know: what scheduler and worker decide.
 
 Started by client/launch.py as `python -m twistcluster.nodes.local OPTIONS`; OPTIONS is JSON: id, name, slots,
-idle_timeout, memory_limit, ready_fd, journal, log. The owner's secret comes in the environment (TWISTCLUSTER_OWNER).
+idle_timeout, memory_limit, ready_fd, journal, log, listen. The owner's secret comes in the environment (TWISTCLUSTER_OWNER).
 One JSON line on `ready_fd` says how to reach it, or {"error": text, "kind": the class of a journal's error}, or
 {"error": text, "taken": true} where the name is.
 """
@@ -26,6 +26,7 @@ from twistcluster.nodes.cores import usable_cores
 from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_identity
 from twistcluster.nodes.in_flight import InFlight, suspects_in
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
+from twistcluster.nodes.listening import open_admission
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
 from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
@@ -55,6 +56,8 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     """Bytes that each slot may use."""
     journal: str = ""
     """Path; empty: nothing is kept."""
+    listen: str = ""
+    """Where for other machines, as "tls:0.0.0.0:8930"; empty: nowhere."""
     log: str = ""
     """Where standard error goes, for who looks for it."""
 
@@ -85,7 +88,13 @@ class LocalCluster:
         died = suspects_in(premises.store) if keeps else []
         machine = scheduler_of(identity, self.journal, self.idle_timeout_s, lost_after_s(), died)
         self._scheduler = troubles.node = SchedulerNode(
-            reactor, machine, turn, lambda _: stop_reactor(reactor), store=premises.store, journal=self.journal
+            reactor,
+            machine,
+            turn,
+            lambda _: stop_reactor(reactor),
+            store=premises.store,
+            journal=self.journal,
+            admission=open_admission(reactor, options.listen, options.name, premises.journal, self.journal),
         )
         self._worker = WorkerNode(
             reactor,
@@ -106,6 +115,11 @@ class LocalCluster:
         self._scheduler.listen(self._premises.socket)
         if self._owner:
             self._reactor.callLater(OWNER_SECONDS, self._expect_owner)
+
+    @property
+    def listens(self) -> str:
+        """Where for other machines; empty: nowhere."""
+        return self._scheduler.listens
 
     def end(self) -> Deferred[None]:
         """Tell everybody, and end the slots."""
@@ -157,6 +171,7 @@ def _run(options: Options, owner: str, premises: Premises) -> None:
             idle_timeout=cluster.idle_timeout_s,
             memory_limit=options.memory_limit,
             log=options.log,
+            listen=cluster.listens,
         )
         log_event("info", "cluster is ready", {"name": options.name, "id": options.id, "socket": premises.socket})
         _say(options.ready_fd, fields)

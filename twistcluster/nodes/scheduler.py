@@ -6,14 +6,14 @@ cluster ends. Must not know: what the machine decides.
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from twistcluster.core.effects import (
+    Admit,
     Close,
     CopyOut,
     Effect,
@@ -35,18 +35,18 @@ from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.copyist import Copyist
-from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
-from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
-from twistcluster.nodes.logging import log_event, start_logging
-from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
+from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Hello, Message, Stop, Stopping
+from twistcluster.wire.messages import Declined, Hello, Join, Message, Refused, Stop, Stopping
 
-__all__ = ["SchedulerNode", "main"]
+if TYPE_CHECKING:
+    from twistcluster.nodes.admission import Admission
+
+__all__ = ["SchedulerNode"]
 
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
@@ -68,6 +68,8 @@ class SchedulerNode:
         clock: seconds that never go back.
         cpu_time: seconds that this thread has worked.
         store: the folder of this host's store; empty: there is none.
+        journal: of the cluster; None: nothing is kept.
+        admission: who may come from other machines; None: nobody.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class SchedulerNode:
         cpu_time: Callable[[], float] = time.thread_time,
         store: str = "",
         journal: Journal | None = None,
+        admission: "Admission | None" = None,
     ) -> None:
         self.machine = machine
         self._journal = journal
@@ -100,6 +103,9 @@ class SchedulerNode:
         self._ending_turn = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._port: Any = None
+        self._admission = admission
+        if admission is not None:
+            admission.turn_out = self._turn_out
         self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
         self._copyist = Copyist(reactor, Copies(journal.path, store), self._copied) if journal and store else None
         self._upkeep_timer: Timer | None = None
@@ -107,8 +113,19 @@ class SchedulerNode:
         self._arm_upkeep()
 
     def listen(self, path: str) -> None:
-        """Take connections on a Unix socket."""
+        """Take connections on a Unix socket, and from other machines if they may come.
+
+        Raises:
+            CannotListenError: a port is taken, or an address isn't of this host.
+        """
         self._port = listen(self._reactor, path, self, self._turn)
+        if self._admission is not None:
+            self._admission.open(self, self._turn)
+
+    @property
+    def listens(self) -> str:
+        """Where for other machines, as "tls:0.0.0.0:8930"; empty: it doesn't."""
+        return "" if self._admission is None else self._admission.listen.text
 
     def all_gone(self) -> Deferred[None]:
         """Fires when no peer is linked any more."""
@@ -130,6 +147,8 @@ class SchedulerNode:
             self._upkeep_timer.cancel()
         if self._port is not None:
             self._port.stopListening()
+        if self._admission is not None:
+            self._admission.close()
         for peer, link in list(self._links.items()):
             link.send(Stopping(reason) if self._hellos[peer].role == "client" else Stop())
             link.close(reason)
@@ -145,6 +164,8 @@ class SchedulerNode:
             self._end_turn_soon()
         elif isinstance(message, Hello):
             self._meet(link, message)
+        elif isinstance(message, Join) and self._admission is not None:
+            self._admission.join(link, message)
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """A link is gone."""
@@ -172,6 +193,9 @@ class SchedulerNode:
     # ---- its own ----
 
     def _meet(self, link: Channel, hello: Hello) -> None:
+        if self._admission is not None and self._admission.is_denied(link):  # since its handshake
+            self._turn_away(link)
+            return
         self._last_peer += 1
         peer = self._last_peer
         self._peers[link] = peer
@@ -180,7 +204,8 @@ class SchedulerNode:
         owner = self.machine.identity.owner
         if owner and hello.owner == owner:
             self.owner_came = True
-        self._apply(self.machine.connected(peer, hello, self._ticker.now(), local=link.local))
+        serial = "" if link.peer is None else link.peer.serial
+        self._apply(self.machine.connected(peer, hello, self._ticker.now(), local=link.local, serial=serial))
 
     def _apply(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -206,12 +231,40 @@ class SchedulerNode:
                     self._record(changes, marks)
                 case ReadLog(job, place, limit_bytes):
                     self._read_log(job, place, limit_bytes)
+                case Admit():
+                    self._admit(effect)
                 case Log(level, event, fields):
                     log_event(level, event, fields)
                 case EndCluster(reason):
                     # After this turn, so that what the machine says beside it leaves first.
                     self._turn.soon(lambda reason=reason: self.end(reason))  # type: ignore[misc]
         self._end_turn_soon()
+
+    def _admit(self, asked: Admit) -> None:
+        link = self._links.get(asked.peer)
+        if self._admission is not None and link is not None:
+            self._admission.asked(link, asked.request, asked.question)
+        elif link is not None:
+            text = (
+                "This cluster takes nobody from other machines. One that does is started with listen='tls:0.0.0.0:8930', "
+                "or `twistcluster start NAME --listen tls:0.0.0.0:8930`."
+            )
+            link.send(Declined(asked.request, "invalid", text))
+
+    def _turn_out(self) -> int:
+        """Close the links of members that are denied."""
+        assert self._admission is not None
+        denied = [link for link in self._peers if self._admission.is_denied(link)]
+        for link in denied:
+            self._turn_away(link)
+        return len(denied)
+
+    def _turn_away(self, link: Channel) -> None:
+        text = (
+            "this program's certificate was denied (`twistcluster deny`): if that was a mistake, join with a new token"
+        )
+        link.send(Refused("access", text))
+        link.close("its certificate was denied")
 
     def _record(self, changes: list[Change], marks: Marks) -> None:
         if self._journal is not None:
@@ -311,58 +364,3 @@ class SchedulerNode:
             share = (worked - worked_before) / (now - since)
             self.machine.busy_share = min(1.0, (self.machine.busy_share + share) / 2)
             self._measured = now, worked
-
-
-def main(name: str, idle_timeout_s: float | None, ready: Callable[[str], None], journal_place: str = "") -> int:
-    """Run a standalone scheduler until it is ended; return the exit code.
-
-    Args:
-        name: of the cluster.
-        idle_timeout_s: without client and open job, after which it ends; None: it stays.
-        ready: called with the path of the connection file once peers can connect.
-        journal_place: path of the journal; empty: nothing is kept.
-    """
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
-
-    exit_on_signals()
-    start_logging()
-    cluster = new_cluster_id()
-    try:
-        lost_after = lost_after_s()
-        premises = Premises(cluster, name, journal_place)
-    except (TwistclusterError, OSError, ValueError) as error:
-        log_event("error", f"the scheduler could not start: {error}", {})
-        return EXIT_FAILED
-    troubles = Troubles()
-    try:
-        journal = open_journal(reactor, premises.journal, troubles)
-        machine = scheduler_of(new_identity(cluster, name), journal, idle_timeout_s, lost_after)
-    except TwistclusterError as error:
-        premises.release()
-        log_event("error", f"the scheduler could not start: {error}", {})
-        return EXIT_FAILED
-    node = troubles.node = SchedulerNode(
-        reactor, machine, Turn(reactor), lambda _: stop_reactor(reactor), store=premises.store, journal=journal
-    )
-
-    def begin() -> None:
-        node.listen(premises.socket)
-        fields = premises.publish(kind="scheduler", slots=0, idle_timeout=idle_timeout_s, log="")
-        log_event("info", "scheduler is ready", {"name": name, "socket": premises.socket})
-        ready(fields["connection_file"])
-
-    def end() -> Deferred[None]:
-        node.end("the scheduler was stopped")
-        return node.all_gone()
-
-    try:
-        run_until_ended(reactor, begin, end)
-    except (CannotListenError, OSError) as error:
-        log_event("error", f"the scheduler could not start: {error}", {})
-        return EXIT_FAILED
-    finally:
-        if journal is not None:
-            journal.close()
-        premises.release()
-    log_event("info", "scheduler has ended", {"name": name})
-    return EXIT_OK

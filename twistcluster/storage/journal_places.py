@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from twistcluster.errors import AccessDenied, JournalInUse, JournalUnusable
 
-__all__ = ["JournalPlace", "in_use", "is_network_file_system", "journal_path", "make_file"]
+__all__ = ["JournalPlace", "in_use", "is_network_file_system", "journal_path", "make_file", "make_folder"]
 
 _NETWORK: Final = frozenset(
     {
@@ -125,7 +125,7 @@ def make_file(path: str) -> None:
     """
     folder = os.path.dirname(path)
     try:
-        _make_folder(folder)
+        make_folder(folder)
         above = os.path.dirname(folder)
         for each in (above, folder) if os.path.basename(above) == _temporary() else (folder,):
             _check(each, stat.S_ISDIR, "a folder", "chmod 700")
@@ -144,7 +144,8 @@ def make_file(path: str) -> None:
         ) from error
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it, where they aren't: for us alone."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)

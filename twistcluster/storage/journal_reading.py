@@ -11,15 +11,18 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from twistcluster.core.rows import (
     ClientRow,
     ContextRow,
+    DenialRow,
     EntryHead,
     EntryRow,
     JobRow,
     JobSize,
     PageHead,
     PageRow,
+    RenewalRow,
     StateRow,
     StoredRow,
     TallyRow,
+    TokenRow,
 )
 from twistcluster.storage.journal_file import JournalFile
 from twistcluster.storage.journal_schema import CHUNK_BYTES
@@ -138,6 +141,18 @@ class Reading:
     def objects(self) -> Iterator[StoredRow]:
         """Objects that the cluster owns."""
         return map(StoredRow._make, self._rows("SELECT id, nbytes, place FROM objects"))
+
+    def tokens(self) -> Iterator[TokenRow]:
+        """Tokens for joining."""
+        return map(TokenRow._make, self._rows("SELECT digest, state FROM tokens"))
+
+    def denials(self) -> Iterator[DenialRow]:
+        """Certificates that are shut out."""
+        return map(DenialRow._make, self._rows("SELECT serial, at FROM denials"))
+
+    def renewals(self) -> Iterator[RenewalRow]:
+        """Certificates that took others' places."""
+        return map(RenewalRow._make, self._rows("SELECT serial, first, ends_at FROM renewals"))
 
 
 def read_blob(connection: sqlite3.Connection, digest: bytes) -> bytes | None:

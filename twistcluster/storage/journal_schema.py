@@ -19,7 +19,7 @@ __all__ = ["APPLICATION", "CHUNK_BYTES", "MIGRATIONS", "SCHEMA", "VERSION", "pre
 
 APPLICATION: Final = 0x74776A6C
 """Says whose file it is: "twjl"."""
-VERSION: Final = 1
+VERSION: Final = 2
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 """A body or blob of just this length may go on in `rest`. Part of the format."""
 
@@ -31,6 +31,11 @@ def _drop_rest(place: str, body: str, a: str, b: str) -> str:
     )
 
 
+_MEMBERS: Final = (
+    "CREATE TABLE tokens (digest BLOB PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE denials (serial TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE renewals (serial TEXT PRIMARY KEY, first TEXT NOT NULL, ends_at REAL NOT NULL) WITHOUT ROWID",
+)
 SCHEMA: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE clients (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID",
@@ -65,11 +70,12 @@ SCHEMA: Final = (
         "CREATE TABLE rest (place TEXT NOT NULL, a NOT NULL, b INTEGER NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL,"
         " PRIMARY KEY (place, a, b, at)) WITHOUT ROWID"
     ),
+    *_MEMBERS,
     _drop_rest("pages", "body", "old.job", "old.first"),
     _drop_rest("entries", "body", "old.job", "old.position"),
     _drop_rest("blobs", "data", "old.digest", "0"),
 )
-MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {1: _MEMBERS}
 """By version: the statements that make it the next one."""
 
 

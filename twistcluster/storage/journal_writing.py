@@ -17,15 +17,21 @@ from twistcluster.core.rows import (
     Change,
     ClientRow,
     ContextRow,
+    DenialRow,
+    DenialsGone,
     EntryRow,
     JobRow,
     JobsGone,
     ObjectsGone,
     PageRow,
     PagesGone,
+    RenewalRow,
+    RenewalsGone,
     StateRow,
     StoredRow,
     TallyRow,
+    TokenRow,
+    TokensGone,
 )
 from twistcluster.storage.journal_brief import without_brief
 from twistcluster.storage.journal_schema import CHUNK_BYTES
@@ -79,6 +85,12 @@ _ENTRIES: Final = Table("INSERT OR REPLACE INTO entries VALUES", 8)
 _TALLIES: Final = Table("INSERT OR REPLACE INTO tallies VALUES", 4)
 _OBJECTS: Final = Table("INSERT OR REPLACE INTO objects VALUES", 3)
 _OBJECTS_GONE: Final = Table("DELETE FROM objects WHERE id IN (VALUES", 1, ")")
+_TOKENS: Final = Table("INSERT OR REPLACE INTO tokens VALUES", 2)
+_TOKENS_GONE: Final = Table("DELETE FROM tokens WHERE digest IN (VALUES", 1, ")")
+_DENIALS: Final = Table("INSERT OR REPLACE INTO denials VALUES", 2)
+_DENIALS_GONE: Final = Table("DELETE FROM denials WHERE serial IN (VALUES", 1, ")")
+_RENEWALS: Final = Table("INSERT OR REPLACE INTO renewals VALUES", 3)
+_RENEWALS_GONE: Final = Table("DELETE FROM renewals WHERE serial IN (VALUES", 1, ")")
 _SIZE: Final = """
 UPDATE states SET nbytes =
   (SELECT coalesce(sum(length(header) + length(body)), 0) FROM entries WHERE job = ?1)
@@ -154,6 +166,14 @@ def _objects_gone(row: ObjectsGone, extra: Extra) -> Iterable[Row]:
     return [(each,) for each in row.ids]
 
 
+def _serials_gone(row: DenialsGone | RenewalsGone, extra: Extra) -> Iterable[Row]:
+    return [(each,) for each in row.serials]
+
+
+def _tokens_gone(row: TokensGone, extra: Extra) -> Iterable[Row]:
+    return [(each,) for each in row.digests]
+
+
 def _as_it_is(row: Row, extra: Extra) -> Iterable[Row]:
     return (row,)
 
@@ -191,6 +211,12 @@ _WAYS: Final[dict[type, tuple[str, Table, Callable[[Any, Extra], Iterable[Row]]]
     TallyRow: ("tallies", _TALLIES, _as_it_is),
     StoredRow: ("objects", _OBJECTS, _as_it_is),
     ObjectsGone: ("objects", _OBJECTS_GONE, _objects_gone),
+    TokenRow: ("tokens", _TOKENS, _as_it_is),
+    TokensGone: ("tokens", _TOKENS_GONE, _tokens_gone),
+    DenialRow: ("denials", _DENIALS, _as_it_is),
+    DenialsGone: ("denials", _DENIALS_GONE, _serials_gone),
+    RenewalRow: ("renewals", _RENEWALS, _as_it_is),
+    RenewalsGone: ("renewals", _RENEWALS_GONE, _serials_gone),
 }
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Context",
     "Crashed",
     "Declined",
+    "Deny",
     "Drop",
     "DropPages",
     "DropValues",
@@ -44,6 +45,8 @@ __all__ = [
     "Heartbeat",
     "HeldJob",
     "Hello",
+    "Invite",
+    "Invited",
     "JobProgress",
     "JobStatus",
     "Join",
@@ -67,6 +70,8 @@ __all__ = [
     "Refused",
     "Release",
     "Released",
+    "Renew",
+    "Renewed",
     "Report",
     "RestartSlots",
     "Restore",
@@ -153,6 +158,20 @@ class Joined(Message, tag=True):
     """The certificate of the cluster's authority, DER."""
 
 
+class Renew(Message, tag=True):
+    """A member asks for a new certificate, since a good part of its own's life is over. Answered by `Renewed`."""
+
+    key: bytes
+    """The public key that shall be certified, as in `Join`."""
+
+
+class Renewed(Message, tag=True):
+    """The answer to `Renew`."""
+
+    certificate: bytes
+    """DER."""
+
+
 class Welcome(Message, tag=True):
     """The answer to `Hello`: from here on large frames are taken."""
 
@@ -178,7 +197,9 @@ class Goodbye(Message, tag=True):
 
 
 class Heartbeat(Message, tag=True):
-    """From a worker that has said or heard nothing for a second; a scheduler answers with the same."""
+    """From a worker, or a client on another host, that has said or heard nothing for a second; a scheduler answers with
+    the same.
+    """
 
 
 # ---- values in a store -------------------------------------------------------------------------------------------------
@@ -466,7 +487,28 @@ class Offered(Message, tag=True):
     """Values in stores that it can ask for, each as often as it was told of it."""
 
 
-Question = Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | KeepJob | StopCluster
+class Invite(Message, tag=True):
+    """Whoever brings the secret of this digest may join, from another machine. Answered with `Invited`."""
+
+    digest: bytes
+    """Of the token's secret (core/tokens.py), which only the client that asks knows."""
+    role: Literal["client", "worker"]
+    uses: int
+    """How many may join with it."""
+    expires_s: float
+    """Seconds from now."""
+
+
+class Deny(Message, tag=True):
+    """Shut out the certificate with this serial, and those that it was renewed with."""
+
+    serial: str
+    """In hex."""
+
+
+Question = (
+    Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | KeepJob | Invite | Deny | StopCluster
+)
 
 
 class Ask(Message, tag=True):
@@ -630,6 +672,8 @@ class WorkerStatus(Message):
     """Pids of its slots that somebody stopped (SIGSTOP): they aren't counted in `slots`."""
     leaving: bool = False
     """It ends as soon as what it runs is done."""
+    serial: str = ""
+    """Of its certificate, in hex: what `Deny` takes. Empty: it is on the scheduler's host and needs none."""
 
 
 class JobStatus(Message):
@@ -669,6 +713,19 @@ class ClusterStatus(Message, tag=True):
     packages: dict[str, str] = {}
     python: str = ""
     version: str = ""
+    client_serials: list[str] = []
+    """Of each of `clients`: the serial of its certificate, in hex; empty for one on the scheduler's host."""
+
+
+class Invited(Message):
+    """The answer to `Invite`: what the one who is invited needs beside the secret."""
+
+    fingerprint: bytes
+    """SHA-256 of the certificate (DER) of the cluster's authority."""
+    addresses: list[str]
+    """"host:8930": where this cluster may be reached; the one that people know first."""
+    expires_at: float
+    """Wall-clock seconds."""
 
 
 class StepDone(Message, tag=True):
@@ -689,6 +746,9 @@ class Answer(Message, tag=True):
     status: ClusterStatus | None = None
     jobs: list[JobStatus] | None = None
     text: str = ""
+    invited: Invited | None = None
+    closed: int = 0
+    """Links that `Deny` closed."""
 
 
 class Declined(Message, tag=True):
@@ -864,6 +924,8 @@ ClientToScheduler = (
     | Results
     | Failed
     | Offered
+    | Heartbeat
+    | Renew
     | Goodbye
 )
 SchedulerToClient = (
@@ -884,6 +946,8 @@ SchedulerToClient = (
     | StepDone
     | Resumed
     | Notice
+    | Heartbeat
+    | Renewed
     | Stopping
 )
 SchedulerToWorker = (
@@ -906,10 +970,11 @@ SchedulerToWorker = (
     | RestartSlots
     | Step
     | Heartbeat
+    | Renewed
     | Stop
 )
 WorkerToScheduler = (
-    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Goodbye
+    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Renew | Goodbye
 )
 WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Bite | Step
 SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone

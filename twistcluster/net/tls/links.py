@@ -18,6 +18,7 @@ from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError,
 from twistcluster.net.channel import LinkOwner
 from twistcluster.net.door import BACKLOG, Door, GuardedLink
 from twistcluster.net.link import Link
+from twistcluster.net.listening import joined
 from twistcluster.net.states import LinkState
 from twistcluster.net.tls.certificates import Peer
 from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
@@ -97,7 +98,6 @@ class _CertifiedLink(GuardedLink):
         super().__init__(door, owner, turn, reactor, budget)
         self.wire = TlsWire(self, reactor, door.end, self._shook_hands, self._failed)
         self.peer: Peer | None = None
-        """Whose certificate it showed; None: it showed none."""
 
     def close(self, reason: str = "closed") -> None:
         """End it; in the handshake at once, for nothing can be said there."""
@@ -107,12 +107,17 @@ class _CertifiedLink(GuardedLink):
 
     def _shook_hands(self, connection: Connection) -> None:
         self.peer = self._door.end.peer_of(connection)
+        self.where = self._address()
 
     def _failed(self, error: TwistclusterError) -> None:
         if self.state is not LinkState.CLOSING:
             log = _log.warn if isinstance(error, AccessDenied) else _log.info
-            log("a connection ended in its handshake: {error}", error=str(error))
+            log("a connection from {where} ended in its handshake: {error}", where=self._address(), error=str(error))
         self.connectionLost()
+
+    def _address(self) -> str:
+        address = self.wire.transport.getPeer()
+        return joined(address.host, address.port)
 
     def _check(self, message: Message) -> bool:
         if isinstance(message, Join):
@@ -120,7 +125,7 @@ class _CertifiedLink(GuardedLink):
                 raise ProtocolError("Join from a peer that has a certificate of this cluster already")
             return True
         if isinstance(message, Hello) and (wrong := self._wrong(message)):
-            _log.warn("a peer was turned away: {wrong}", wrong=wrong)
+            _log.warn("a peer at {where} was turned away: {wrong}", where=self.where, wrong=wrong)
             self.refuse("access", wrong)
             return False
         return super()._check(message)
