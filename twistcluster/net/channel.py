@@ -25,10 +25,14 @@ class Channel(Protocol):
 
     local: bool
     """Both ends are in this process."""
-    peer: "Peer | None"
-    """Whose certificate the other end showed; None: none, or it is on this host."""
-    where: str
-    """The other end's address; empty where it is on this host."""
+
+    @property
+    def peer(self) -> "Peer | None":
+        """Whose certificate the other end showed; None: none, or it is on this host."""
+
+    @property
+    def where(self) -> str:
+        """The other end's address; empty where it is on this host."""
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say something: it leaves at the end of this turn. After a close it is dropped."""

@@ -6,7 +6,7 @@ where its peers are. Must not know: what a scheduler decides, certificates.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -20,6 +20,9 @@ from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Drop, Freed, Message, Page, Report, Results, Values
 from twistcluster.wire.pages import Packed
+
+if TYPE_CHECKING:
+    from twistcluster.net.tls.certificates import Peer
 
 __all__ = ["RemotePeers"]
 
@@ -62,6 +65,11 @@ class RemotePeers:
         """It has caught up."""
         if (peer := self._peers.get(link)) is not None:
             self._node.on_resumed(peer)
+
+    def close(self) -> None:
+        """The cluster ends."""
+        if self._store is not None:
+            self._store.close()
 
     # ---- values ----
 
@@ -113,6 +121,16 @@ class _RemotePeer:
     def state(self) -> LinkState:
         """Of the link."""
         return self.link.state
+
+    @property
+    def peer(self) -> "Peer | None":
+        """Whose certificate it showed."""
+        return self.link.peer
+
+    @property
+    def where(self) -> str:
+        """Its address."""
+        return self.link.where
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say something: it leaves at the end of this turn."""

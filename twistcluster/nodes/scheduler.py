@@ -36,10 +36,12 @@ from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.copyist import Copyist
 from twistcluster.nodes.logging import log_event
+from twistcluster.nodes.remote import RemotePeers
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Declined, Hello, Join, Message, Refused, Stop, Stopping
 
@@ -106,6 +108,8 @@ class SchedulerNode:
         self._admission = admission
         if admission is not None:
             admission.turn_out = self._turn_out
+        self._store = store
+        self._remote: RemotePeers | None = None
         self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
         self._copyist = Copyist(reactor, Copies(journal.path, store), self._copied) if journal and store else None
         self._upkeep_timer: Timer | None = None
@@ -120,7 +124,8 @@ class SchedulerNode:
         """
         self._port = listen(self._reactor, path, self, self._turn)
         if self._admission is not None:
-            self._admission.open(self, self._turn)
+            self._remote = RemotePeers(self, self._turn, ValueStore(self._store) if self._store else None)
+            self._admission.open(self._remote, self._turn)
 
     @property
     def listens(self) -> str:
@@ -149,6 +154,8 @@ class SchedulerNode:
             self._port.stopListening()
         if self._admission is not None:
             self._admission.close()
+        if self._remote is not None:
+            self._remote.close()
         for peer, link in list(self._links.items()):
             link.send(Stopping(reason) if self._hellos[peer].role == "client" else Stop())
             link.close(reason)
