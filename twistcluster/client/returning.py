@@ -1,7 +1,8 @@
 """A session comes back after its link was lost.
 
 Only where the cluster has a journal: what it accepted is there again when its scheduler is. A thread looks for it, and
-starts a local cluster again that died; of several who try one succeeds (the journal's lock). Then both sides state what
+starts a local cluster again that died; of several who try one succeeds (the journal's lock). A cluster on another host is
+looked for at its address, in pauses that grow; it is others who start it. Then both sides state what
 they hold (core/returning.py). Owns: that search, and what this side states. Must not know: how a link is made.
 """
 
@@ -11,11 +12,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from twistcluster.client.launch import come_back
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure
+from twistcluster.client.ways import longest_pause, look_for
 from twistcluster.core.ranges import RangeSet
 from twistcluster.errors import ClusterUnreachable, ResultsGone, TwistclusterError
 from twistcluster.wire.messages import HeldJob, Resume, Resumed
@@ -27,8 +28,6 @@ __all__ = ["Search", "held", "offer"]
 
 SEARCH_SECONDS: Final = 120.0
 FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 0.4
-"""A scheduler that came back waits a second for its clients."""
 
 _log = logging.getLogger("twistcluster")
 
@@ -59,7 +58,7 @@ class Search:
         end, pause = time.monotonic() + SEARCH_SECONDS, FIRST_PAUSE
         while not self._ended.is_set():
             try:
-                connection = come_back(session.connection)
+                connection = look_for(session.connection)
                 if connection is None:
                     session.give_up("it ended")
                     return
@@ -74,7 +73,7 @@ class Search:
             else:
                 return
             self._ended.wait(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, longest_pause(session.connection))
 
 
 def held(records: list[JobRecord]) -> Resume:

@@ -32,6 +32,7 @@ from twistcluster.wire.messages import (
     Forget,
     ForgetJob,
     Goodbye,
+    Heartbeat,
     Hello,
     Keep,
     KeepJob,
@@ -87,6 +88,7 @@ class ClientSide:
             Results: scheduler.returning.succeeded,
             Failed: scheduler.returning.failed,
             Offered: self._offered,
+            Heartbeat: self._heartbeat,
             Goodbye: self._goodbye,
         }
 
@@ -447,6 +449,9 @@ class ClientSide:
             return
         scheduler.send(_peer(client), Answer(request))
         scheduler.end(f"stopped by {client.name}")
+
+    def _heartbeat(self, client: Client, message: Heartbeat, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.send(_peer(client), message)
 
     def _goodbye(self, client: Client, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
         if client.hello.owner and client.hello.owner == self._scheduler.identity.owner:

@@ -67,6 +67,8 @@ __all__ = [
     "Refused",
     "Release",
     "Released",
+    "Renew",
+    "Renewed",
     "Report",
     "RestartSlots",
     "Restore",
@@ -153,6 +155,20 @@ class Joined(Message, tag=True):
     """The certificate of the cluster's authority, DER."""
 
 
+class Renew(Message, tag=True):
+    """A member asks for a new certificate, since a good part of its own's life is over. Answered by `Renewed`."""
+
+    key: bytes
+    """The public key that shall be certified, as in `Join`."""
+
+
+class Renewed(Message, tag=True):
+    """The answer to `Renew`."""
+
+    certificate: bytes
+    """DER."""
+
+
 class Welcome(Message, tag=True):
     """The answer to `Hello`: from here on large frames are taken."""
 
@@ -178,7 +194,9 @@ class Goodbye(Message, tag=True):
 
 
 class Heartbeat(Message, tag=True):
-    """From a worker that has said or heard nothing for a second; a scheduler answers with the same."""
+    """From a worker, or a client on another host, that has said or heard nothing for a second; a scheduler answers with
+    the same.
+    """
 
 
 # ---- values in a store -------------------------------------------------------------------------------------------------
@@ -864,6 +882,8 @@ ClientToScheduler = (
     | Results
     | Failed
     | Offered
+    | Heartbeat
+    | Renew
     | Goodbye
 )
 SchedulerToClient = (
@@ -884,6 +904,8 @@ SchedulerToClient = (
     | StepDone
     | Resumed
     | Notice
+    | Heartbeat
+    | Renewed
     | Stopping
 )
 SchedulerToWorker = (
@@ -906,10 +928,11 @@ SchedulerToWorker = (
     | RestartSlots
     | Step
     | Heartbeat
+    | Renewed
     | Stop
 )
 WorkerToScheduler = (
-    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Goodbye
+    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Renew | Goodbye
 )
 WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Bite | Step
 SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone
