@@ -40,6 +40,7 @@ class Elsewhere:
     def __init__(self, folder: pathlib.Path, life_s: float = 0.0) -> None:
         self.folder = folder
         folder.mkdir(mode=0o700)
+        (folder / "tokens").touch()
         self.authority = Authority.open(folder / "authority", NAME, time.time())
         self.life_s = life_s
         self.port = 0

@@ -5,6 +5,7 @@ Owns: that. Must not know: any one command.
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -92,7 +93,7 @@ def token_read(*, from_stdin: bool) -> Token | None:
         AccessDenied: it is none.
     """
     token = take_token()
-    return Token.parse(click.get_text_stream("stdin").readline(TOKEN_CHARACTERS)) if from_stdin else token
+    return Token.parse(sys.stdin.readline(TOKEN_CHARACTERS)) if from_stdin else token
 
 
 def announce(text: str) -> None:

@@ -27,6 +27,13 @@ __all__ = ["ask_to_join", "become_member", "join"]
 
 ANSWER_S: Final = 15.0
 _ANSWERS: Final[Codec] = Codec(Joined | Refused)
+_REFUSED: Final[dict[str, type[TwistclusterError]]] = {
+    "protocol": VersionMismatch,
+    "python": VersionMismatch,
+    "access": AccessDenied,
+    "limit": ClusterUnreachable,
+    "malformed": ProtocolError,
+}
 
 
 async def become_member(reactor: Any, turn: Turn, address: Address, role: Role, token: Token | None) -> Membership:
@@ -89,7 +96,7 @@ async def ask_to_join(
     late = reactor.callLater(ANSWER_S, link.abort, f"it didn't answer within {ANSWER_S:g} s")
     try:
         answer = await asking.answer
-    except (AccessDenied, ClusterUnreachable, VersionMismatch) as error:
+    except TwistclusterError as error:
         raise type(error)(f"{address}: {error}") from None
     finally:
         if late.active():
@@ -124,8 +131,7 @@ class _Asking:
             case Joined():
                 self.answer.callback(message)
             case Refused(code, text):
-                kind = VersionMismatch if code in {"protocol", "python"} else AccessDenied
-                self.answer.errback(ClusterUnreachable(text) if code == "limit" else kind(text))
+                self.answer.errback(_REFUSED[code](text))
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """There is no answer."""
