@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeVar
 
+from twistcluster.client.elsewhere import is_elsewhere, reach
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
 from twistcluster.client.invitations import Invitation, invite
@@ -516,14 +517,24 @@ def _refuse_inside_item(what: str) -> None:
 
 
 def connect(target: str | os.PathLike[str]) -> Cluster:
-    """Attach to a cluster that runs: by its name, its id, or its connection file.
+    """Attach to a cluster that runs: by its name, its id, or its connection file; one on another machine by its address.
+
+    Args:
+        target: A name, an id, a path, or "tls://HOST:PORT". For an address this user must have joined that cluster
+            (`twistcluster join HOST:PORT`), or TWISTCLUSTER_TOKEN in the environment has a token for a client.
 
     Raises:
-        ClusterUnreachable: there is none.
+        ClusterUnreachable: there is none, or it can't be reached.
+        AccessDenied: it is somebody else's, or this user has not joined it.
+        ValueError: the address is none.
+
+    Example:
+        >>> cluster = tc.connect("tls://box:8930")       # doctest: +SKIP
     """
     _refuse_inside_item("a connection to a cluster")
     cluster = Cluster.__new__(Cluster)
-    cluster._begin(find(os.fspath(target)), "", None)  # noqa: SLF001 (the other way to make one)
+    named = os.fspath(target)
+    cluster._begin(reach(named) if is_elsewhere(named) else find(named), "", None)  # noqa: SLF001 (the other way to make one)
     return cluster
 
 

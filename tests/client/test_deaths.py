@@ -37,10 +37,12 @@ def searched(monkeypatch, kind, pause, *, found_after=99):
         started.append(time.monotonic() - begun)
 
     monkeypatch.setattr(returning, "named", named)
-    monkeypatch.setattr(returning, "come_back", come_back)
+    monkeypatch.setattr(returning, "look_for", come_back)
     monkeypatch.setattr(returning, "answer_of", found.append)
     session = SimpleNamespace(
-        connection=SimpleNamespace(kind=kind), give_up=lambda _: None, connect_again=lambda connection: connection
+        connection=SimpleNamespace(kind=kind, address=""),
+        give_up=lambda _: None,
+        connect_again=lambda connection: connection,
     )
     Search(session, "it is gone", pause)._run()
     return started, found

@@ -71,7 +71,7 @@ def gate(monkeypatch):
             raise tc.ClusterUnreachable("the test keeps it away")
         return come_back(gone)
 
-    monkeypatch.setattr(returning, "come_back", found)
+    monkeypatch.setattr(returning, "look_for", found)
     return opened
 
 

@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 
 from tests.tools import until
 from twistcluster.errors import AccessDenied, ClusterUnreachable
-from twistcluster.net.turn import Turn
 from twistcluster.nodes.joining import Joining, pause_s
 
 SCHEDULER = "import sys; from twistcluster.nodes.standalone_scheduler import run_scheduler; sys.exit(run_scheduler('lab', None, print))"
@@ -134,11 +133,9 @@ class Search:
         self.tries: list[float] = []
         self.gave_up: list[str] = []
         self.error: Exception = ClusterUnreachable("nobody is here")
-        self.joining = Joining(
-            self.clock, Turn(self.clock), None, self.find, lambda _link: None, self.gave_up.append, patience_s
-        )
+        self.joining = Joining(self.clock, self.link_to, lambda _link: None, self.gave_up.append, patience_s)
 
-    def find(self) -> str:
+    async def link_to(self):
         self.tries.append(self.clock.seconds())
         raise self.error
 

@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import re
 
@@ -40,6 +41,24 @@ def test_a_traceback_follows_indented_and_nobody_fills_the_disk(tmp_path):
     assert "error it failed" in lines[0] and any("KeyError" in line for line in lines)
     assert all(line.startswith("    ") for line in lines[1:] if "info" not in line)
     assert (tmp_path / "log").stat().st_size < 8 * LINE_CHARACTERS
+
+
+def test_json_is_one_object_a_line(tmp_path):
+    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    log = LineLog(fd, form="json")
+    fields = {"name": "lab\none", "slots": 4, "share": 0.5, "store": None, "left": ["a"], "level": "ours wins"}
+    logged(log, lambda to: to.emit(LogLevel.warn, "{event}", event="worker joined", fields=fields))
+    try:
+        raise KeyError("here")
+    except KeyError:
+        logged(log, lambda to: to.failure("it failed", Failure()))
+    os.close(fd)
+    first, second = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    at = first.pop("time")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", at)
+    told = {"level": "warning", "event": "worker joined", "name": "lab\none", "slots": 4, "share": 0.5, "left": "['a']"}
+    assert first == {**told, "store": None}
+    assert second["event"] == "it failed" and "KeyError: 'here'" in second["traceback"]
 
 
 def test_a_full_disk_costs_lines_and_says_how_many(tmp_path):

@@ -5,14 +5,16 @@ Owns: that. Must not know: any one command.
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import memory_limit_bytes, seconds
 from twistcluster.errors import ClusterUnreachable
+from twistcluster.net.token import VARIABLE, Token, take_token
 
 __all__ = [
     "DEFAULT_NAME",
@@ -26,9 +28,13 @@ __all__ = [
     "meant",
     "store_of",
     "title",
+    "token_option",
+    "token_read",
 ]
 
 DEFAULT_NAME = "default"
+TOKEN_CHARACTERS: Final = 1000
+"""Nobody types more than that into one line."""
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -77,6 +83,25 @@ class _MemoryLimit(click.ParamType):  # type: ignore[type-arg]
 
 
 MEMORY = _MemoryLimit()
+
+
+def token_option(function: FunctionT) -> FunctionT:
+    """The option `--token-stdin`."""
+    return click.option(
+        "--token-stdin",
+        is_flag=True,
+        help=f"Read the token from standard input, in place of {VARIABLE} in the environment.",
+    )(function)
+
+
+def token_read(*, from_stdin: bool) -> Token | None:
+    """The token that joins a cluster on another machine: never an argument, for all users can read those.
+
+    Raises:
+        AccessDenied: it is none.
+    """
+    token = take_token()
+    return Token.parse(sys.stdin.readline(TOKEN_CHARACTERS)) if from_stdin else token
 
 
 def announce(text: str) -> None:

@@ -18,7 +18,8 @@ __all__ = ["Commands", "group", "main"]
 COMMANDS: Final = {
     "start": "Start a cluster on this machine.",
     "stop": "End a cluster.",
-    "list": "Your clusters on this machine.",
+    "join": "Join a cluster on another machine.",
+    "list": "Your clusters on this machine, and those that you joined elsewhere.",
     "status": "Workers, slots and jobs of a cluster.",
     "jobs": "The jobs of a cluster.",
     "logs": "What the items of a job printed.",

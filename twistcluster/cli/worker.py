@@ -4,15 +4,20 @@ Owns: that command. Must not know: what a worker does.
 """
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from twistcluster.cli.common import DURATION, MEMORY, announce, example
+from twistcluster.cli.common import DURATION, MEMORY, announce, example, token_option, token_read
+from twistcluster.errors import AccessDenied
+from twistcluster.nodes.life import EXIT_FAILED
 from twistcluster.nodes.standalone import PATIENCE_S, run_worker
 from twistcluster.wire.limits import SLOTS
 
 __all__ = ["command", "main"]
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4, and not before
@@ -32,37 +37,57 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
         return name.strip(), number
 
 
+def _option(*names: str, **how: Any) -> Callable[[FunctionT], FunctionT]:
+    """An option that is also a variable in the environment: `--log-level` is TWISTCLUSTER_LOG_LEVEL."""
+    variable = f"TWISTCLUSTER_{names[-1].removeprefix('--').replace('-', '_').upper()}"
+    return click.option(*names, envvar=variable, show_envvar=True, **how)
+
+
 @click.command(
     "worker",
     epilog=example(
         "twistcluster-worker --join lab --slots 2",
         "twistcluster-worker --join lab --slots 1 --resources gpu=1,disk=100",
+        "TWISTCLUSTER_TOKEN=tc1_... twistcluster-worker --join box:8930      (a cluster on another machine)",
     ),
 )
-@click.option("--join", required=True, metavar="CLUSTER", help="Its name or id, or the path of its connection file.")
-@click.option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
-@click.option("--name", default="", help="For people; the host's name and the process's number if not given.")
-@click.option(
+@_option(
+    "--join",
+    required=True,
+    metavar="CLUSTER",
+    help="Its name or id, or the path of its connection file; HOST:PORT of one on another machine.",
+)
+@_option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
+@_option("--name", default="", help="For people; the host's name and the process's number if not given.")
+@_option(
     "--resources",
     type=_Resource(),
     multiple=True,
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
-@click.option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
-@click.option(
+@_option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
+@_option(
     "--wait",
     type=DURATION,
     default=PATIENCE_S,
     help="How long to look for a cluster that isn't there yet, or any more; 2 minutes if not given.",
 )
-@click.option(
+@_option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
     help="Of the lines on standard error.",
 )
+@_option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of these lines: json is one object a line.",
+)
+@token_option
 def command(
     join: str,
     slots: int | None,
@@ -71,18 +96,34 @@ def command(
     memory_limit: int | None,
     wait: float,
     log_level: str,
+    log_format: str,
+    *,
+    token_stdin: bool,
 ) -> None:
     """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end.
 
     Ctrl-C or SIGTERM: it takes nothing new, finishes what it runs (10 seconds at most; what isn't done by then runs
     elsewhere) and ends. A second one ends it at once.
+
+    A cluster on another machine is joined with a token, which `twistcluster invite` prints there. It is needed once: the
+    certificate that comes for it is kept.
+
+    Exit codes: 0, it ended as asked; 1, it could not start or join; 2, wrong use; 3, its cluster went away and did not
+    come back in time.
     """
 
     def ready() -> None:
-        announce(f"The worker has joined {join}. End it: Ctrl-C")
+        if log_format == "text":
+            announce(f"The worker has joined {join}. End it: Ctrl-C")
 
+    try:
+        token = token_read(from_stdin=token_stdin)
+    except AccessDenied as error:
+        click.echo(f"twistcluster-worker: {error}", err=True)
+        sys.exit(EXIT_FAILED)
     offered = dict(pair for pairs in resources for pair in pairs)
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, memory_limit or 0))
+    limit = memory_limit or 0
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, limit, log_format, token))
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from twistcluster.errors import (
 from twistcluster.net import connections
 from twistcluster.net.listening import parse_listen, require_tls
 from twistcluster.net.places import check_name, clear_place, open_log
+from twistcluster.net.token import VARIABLE
 from twistcluster.nodes.durability import Last, last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
 from twistcluster.wire.limits import SLOTS
@@ -63,7 +64,7 @@ _JOURNAL_ERRORS: Final[dict[str, type[TwistclusterError]]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach a cluster on this host: what its connection file says."""
+    """How to reach a cluster: what its connection file says, or for one on another host its address."""
 
     id: str
     name: str
@@ -71,7 +72,7 @@ class Connection:
     socket: str
     pid: int
     kind: str
-    """"local" (with a worker of its own) or "scheduler"."""
+    """"local" (with a worker of its own) or "scheduler"; "elsewhere": on another host."""
     slots: int
     """Of its own worker, when it started."""
     idle_timeout: float | None
@@ -92,6 +93,13 @@ class Connection:
     """Path of its journal; empty where nothing is kept."""
     listen: str = ""
     """Where for other machines, as "tls:0.0.0.0:8930"; empty: it doesn't."""
+    address: str = ""
+    """`host:port` of one on another host."""
+
+    @property
+    def target(self) -> str:
+        """What `tc.connect` finds it by; empty for an owned one."""
+        return f"tls://{self.address}" if self.address else self.name
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Connection":
@@ -359,6 +367,7 @@ def _surroundings(owner: str) -> dict[str, str]:
     """This process's environment without what belongs to a kernel."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_UNWANTED) and key != "MPLBACKEND"}
     kept.pop("TWISTCLUSTER_OWNER", None)
+    kept.pop(VARIABLE, None)
     if owner:
         kept["TWISTCLUSTER_OWNER"] = owner  # not an argument: all users can read those
     return kept

@@ -58,6 +58,8 @@ def tie(connection: Connection, owner: str = "", tries: int = 3) -> Tie:
     try:
         made.session.connect()
     except ClusterUnreachable as error:
+        if connection.address:
+            raise
         if tries > 1 and (after := follower(connection)) is not None:
             return tie(after, tries=tries - 1)
         # It was found by a file that its process holds, so that lives; but the folder in /tmp may have been cleared away.
@@ -73,8 +75,10 @@ def _there(connection: Connection) -> Tie | None:
     """The link to this cluster, or one that is about to find it again."""
     for each in _ties:
         session = each.session
-        name = session.connection.name if session.away else ""
-        if session.lost is None and (session.connection.id == connection.id or (name and name == connection.name)):
+        there = session.connection
+        name = there.name if session.away else ""
+        same = there.id == connection.id or (name and name == connection.name and there.address == connection.address)
+        if session.lost is None and same:
             return each
     return None
 

@@ -2,8 +2,9 @@
 
 Only where the cluster has a journal: what it accepted is there again when its scheduler is. A thread looks for it, and
 starts a local cluster again that died; of several who try one succeeds (the journal's lock). One that dies again and again
-is started after a pause, so that this isn't all that the machine does. Then both sides state what they hold
-(core/returning.py). Owns: that search, its pauses, and what this side states. Must not know: how a link is made.
+is started after a pause, so that this isn't all that the machine does. A cluster on another host is looked for at its
+address, in pauses that grow; it is others who start it. Then both sides state what they hold (core/returning.py). Owns:
+that search, its pauses, and what this side states. Must not know: how a link is made.
 """
 
 import logging
@@ -12,11 +13,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from twistcluster.client.launch import come_back, named
+from twistcluster.client.launch import named
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.patience import answer_of
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure
+from twistcluster.client.ways import longest_pause, look_for
 from twistcluster.core.ranges import RangeSet
 from twistcluster.errors import ClusterUnreachable, ResultsGone, TwistclusterError
 from twistcluster.wire.messages import HeldJob, Resume, Resumed
@@ -28,8 +30,6 @@ __all__ = ["Deaths", "Search", "held", "offer"]
 
 SEARCH_SECONDS: Final = 120.0
 FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 0.4
-"""A scheduler that came back waits a second for its clients."""
 LIVED_SECONDS: Final = 5.0
 """A cluster that was back for so long is started again at once."""
 FIRST_DEATH: Final = 0.1
@@ -94,7 +94,7 @@ class Search:
         while not self._ended.is_set():
             try:
                 waits = time.monotonic() < start
-                connection = (named if waits else come_back)(session.connection)
+                connection = (named if waits else look_for)(session.connection)
                 if connection is None:
                     session.give_up("it ended")
                     return
@@ -109,7 +109,7 @@ class Search:
             else:
                 return
             self._ended.wait(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, longest_pause(session.connection))
 
 
 def held(records: list[JobRecord]) -> Resume:

@@ -39,6 +39,7 @@ from twistcluster.client.results import ItemFailure
 from twistcluster.client.returning import Deaths, Search, held, offer
 from twistcluster.client.shelf import Shelf
 from twistcluster.client.unkept import NO_JOURNAL
+from twistcluster.client.ways import way_to
 from twistcluster.errors import (
     AccessDenied,
     ClusterUnreachable,
@@ -47,13 +48,10 @@ from twistcluster.errors import (
     VersionMismatch,
 )
 from twistcluster.net.channel import Channel
-from twistcluster.net.link import Link
 from twistcluster.net.turn import Turn
-from twistcluster.net.unix import connect_link
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
 from twistcluster.storage.values import ValueStore, usable
-from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     PROTOCOL,
@@ -72,7 +70,6 @@ from twistcluster.wire.messages import (
     Question,
     Refused,
     Resumed,
-    SchedulerToClient,
     StepDone,
     Stopping,
     Stored,
@@ -85,7 +82,6 @@ __all__ = ["Session", "python_version"]
 WELCOME_SECONDS = 15.0
 
 _log = logging.getLogger("twistcluster")
-_incoming: Codec = Codec(SchedulerToClient)
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
 _REFUSED: dict[str, type[TwistclusterError]] = {
     "protocol": VersionMismatch,
@@ -123,7 +119,8 @@ class Session:
         self._telling = False
         """What was let go of is about to be told."""
         self._turn = Turn(bridge.reactor())
-        self._link = Link(self, self._turn, bridge.reactor(), _incoming)
+        self._way = way_to(connection, self, self._turn, bridge.reactor())
+        self._link = self._way.link
         self._links = 0
         self._outbox = Outbox(definitions)
         self._holdings = Holdings()
@@ -344,7 +341,7 @@ class Session:
     async def _connect(self) -> None:
         reactor = bridge.reactor()
         self._links += 1
-        await connect_link(reactor, self.connection.socket, self._link)
+        await self._way.connect()
         self._link.send(self._hello())
         late = reactor.callLater(WELCOME_SECONDS, self._no_welcome)
         try:
@@ -401,7 +398,8 @@ class Session:
             if connection.store != self.connection.store:
                 raise TwistclusterError("its store of large values is another one now")
             self.connection = connection
-            self._link = Link(self, self._turn, bridge.reactor(), _incoming)
+            self._way = way_to(connection, self, self._turn, bridge.reactor())
+            self._link = self._way.link
             self._welcome = Deferred()
             await self._connect()
 
@@ -453,9 +451,10 @@ class Session:
             return
         if bridge.ends() or (self._search is None and (self._closing or not self._outbox.unkept.on)):
             self._closing = self._closing or reason
-            self._gone(self._lost_error())
+            self._gone(self._denied() or self._lost_error())
         elif self._search is not None and not self._welcome.called:
-            self._welcome.errback(ClusterUnreachable(f"the link to {self.connection.name!r} is gone: {reason}"))
+            gone = ClusterUnreachable(f"the link to {self.connection.name!r} is gone: {reason}")
+            self._welcome.errback(self._denied() or gone)
         else:
             self._away(reason)
 
@@ -487,8 +486,13 @@ class Session:
         for record in self.shelf.open():
             record.was_lost(error)
 
+    def _denied(self) -> AccessDenied | None:
+        """Not lost, but refused: in TLS that comes after the handshake."""
+        fault = self._link.fault
+        return AccessDenied(f"{self.connection.address}: {fault}") if isinstance(fault, AccessDenied) else None
+
     def _lost_error(self) -> ClusterUnreachable:
-        name = self.connection.name
+        name = self.connection.target
         what = f"the link to the cluster {name!r} is gone" if name else "the link to the cluster is gone"
         again = (
             f"tc.connect({name!r}) attaches again if it still runs"

@@ -24,7 +24,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistcluster.errors import ProtocolError
+from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import LinkOwner
 from twistcluster.net.pieces import PIECES, send_pieces
 from twistcluster.net.states import LinkEvent, LinkState, next_state
@@ -121,6 +121,8 @@ class Link(TwistedProtocol):
         self._most_bytes = math.inf  # of the backlog: more, and the link is cut
         self._deadline: Timer | None = None
         self._reason = ""
+        self.fault: TwistclusterError | None = None
+        """Why it was lost, from a transport that knows that."""
 
     def __repr__(self) -> str:
         return f"<Link {self.state.value}>"
@@ -244,8 +246,9 @@ class Link(TwistedProtocol):
         self._backlog.clear()
         self._rest.clear()
         self._decoder.close()
-        # Twisted's own words are those of a network; here a process ended.
-        self._turn.run(self._owner.on_lost, self, self._reason or "the other side is gone")
+        if isinstance(reason.value, TwistclusterError):  # Twisted's own words are not for people
+            self.fault = reason.value
+        self._turn.run(self._owner.on_lost, self, self._reason or str(self.fault or "the other side is gone"))
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 

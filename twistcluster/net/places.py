@@ -29,6 +29,7 @@ __all__ = [
     "open_log",
     "private_folder",
     "runtime_folder",
+    "state_folder",
 ]
 
 SOCKET_PATH_BYTES: Final = 107
@@ -144,11 +145,16 @@ def connection_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share", "jupyter", "runtime")
 
 
-def log_folder() -> pathlib.Path:
-    """Where the logs of this user's clusters lie: in XDG_STATE_HOME."""
+def state_folder() -> pathlib.Path:
+    """What is to outlive a cluster lies there: in XDG_STATE_HOME."""
     state = os.environ.get("XDG_STATE_HOME", "")
     base = pathlib.Path(state) if state.startswith("/") else pathlib.Path.home() / ".local" / "state"
-    return base / "twistcluster" / "logs"
+    return base / "twistcluster"
+
+
+def log_folder() -> pathlib.Path:
+    """Where the logs of this user's clusters lie."""
+    return state_folder() / "logs"
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ comes from.
 import dataclasses
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from twistcluster.core.tokens import digest_of
 from twistcluster.errors import AccessDenied
 
-__all__ = ["SECRET_BYTES", "VARIABLE", "Token", "new_token"]
+__all__ = ["SECRET_BYTES", "VARIABLE", "Token", "new_token", "take_token"]
 
 VARIABLE: Final = "TWISTCLUSTER_TOKEN"
 """The environment variable that holds a token."""
@@ -30,6 +31,7 @@ _FORM: Final = re.compile(r"tc([0-9oil]{1,4})_([0-9a-z]*)", re.ASCII)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)} | {"o": 0, "i": 1, "l": 1}
 _LOOKALIKES: Final = str.maketrans("oil", "011")
+_taken: "Token | None" = None
 _PASTE: Final = "paste the whole line that `twistcluster invite` printed"
 
 
@@ -93,6 +95,18 @@ class Token:
 def new_token(fingerprint: bytes, random_bytes: Callable[[int], bytes]) -> Token:
     """A token with a new secret, from `random_bytes` (`secrets.token_bytes`)."""
     return Token(fingerprint, random_bytes(SECRET_BYTES))
+
+
+def take_token() -> Token | None:
+    """The token in this process's environment, which is taken out: children mustn't inherit it. It is remembered.
+
+    Raises:
+        AccessDenied: what is there is none.
+    """
+    global _taken
+    if text := os.environ.pop(VARIABLE, ""):
+        _taken = Token.parse(text)
+    return _taken
 
 
 def _checksum(data: bytes) -> bytes:

@@ -4,19 +4,15 @@ Owns: when another try is due, and when there have been enough. Must not know: w
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError
-from twistcluster.net.channel import Channel, LinkOwner
+from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError, VersionMismatch
 from twistcluster.net.link import Link
-from twistcluster.net.turn import Timer, Turn
-from twistcluster.net.unix import connect_link
+from twistcluster.net.turn import Timer
 from twistcluster.nodes.logging import log_event
-from twistcluster.wire.codec import Codec
-from twistcluster.wire.messages import SchedulerToWorker
 
 __all__ = ["Joining", "pause_s"]
 
@@ -35,28 +31,23 @@ class Joining:
 
     Args:
         reactor: Twisted's.
-        turn: shared by the node's links.
-        owner: of each link.
-        find: gives the path of the scheduler's socket.
+        link_to: makes a link to the scheduler.
         joined: called with each link that was made.
-        gave_up: called when the scheduler was not to be found for too long, or is somebody else's, with the reason.
+        gave_up: called when the scheduler was not to be found for too long, or is somebody else's, or takes others only,
+            with the reason.
         patience_s: how long is too long.
     """
 
     def __init__(
         self,
         reactor: Any,
-        turn: Turn,
-        owner: LinkOwner,
-        find: Callable[[], str],
-        joined: Callable[[Channel], None],
+        link_to: Callable[[], Awaitable[Link]],
+        joined: Callable[[Link], None],
         gave_up: Callable[[str], None],
         patience_s: float,
     ) -> None:
         self._reactor = reactor
-        self._turn = turn
-        self._owner = owner
-        self._find = find
+        self._link_to = link_to
         self._joined = joined
         self._gave_up = gave_up
         self._patience_s = patience_s
@@ -73,8 +64,7 @@ class Joining:
         self._try()
 
     async def _join(self) -> None:
-        link = Link(self._owner, self._turn, self._reactor, incoming=Codec(SchedulerToWorker))
-        await connect_link(self._reactor, self._find(), link)
+        link = await self._link_to()
         if self._stopped:
             link.close("the worker ends")
         else:
@@ -94,7 +84,7 @@ class Joining:
             self._since = now
         left = self._since + self._patience_s - now
         if left <= 0.0 and self._tries:
-            self._give_up(reason)
+            self.give_up(reason)
             return
         log_event("info", "the scheduler can't be reached; trying again", {"error": reason})
         pause = min(pause_s(self._tries, random.random()), max(left, 0.0))
@@ -115,12 +105,13 @@ class Joining:
     async def _join_or_wait(self) -> None:
         try:
             await self._join()
-        except AccessDenied as error:
-            self._give_up(str(error))
+        except (AccessDenied, VersionMismatch) as error:
+            self.give_up(str(error))
         except (ClusterUnreachable, ProtocolError, OSError) as error:
             self.again(str(error))
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """Look no more: trying again would not help."""
         if not self._stopped:
             self._stopped = True
             self._gave_up(reason)

@@ -5,11 +5,14 @@ node: its lines are dropped and counted, and the first line that can be written 
 by the thousand and are alike are counted too (nodes/sparing.py), so that nobody fills a disk by making mistakes. Must
 not know: what is logged.
 
-A line: `2026-05-01T12:00:00.000Z info worker joined name=local slots=4`; a traceback follows, indented.
+A line: `2026-05-01T12:00:00.000Z info worker joined name=local slots=4`; a traceback follows, indented. Or, for programs,
+one JSON object: `{"time": "2026-05-01T12:00:00.000Z", "level": "info", "event": "worker joined", "name": "local", "slots": 4}`;
+a traceback is its `traceback`.
 """
 
 import contextlib
 import datetime as dt
+import json
 import os
 import select
 import stat
@@ -48,8 +51,10 @@ class LineLog:
         level: str = "info",
         limit_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        form: str = "text",
     ) -> None:
         self._clock = clock
+        self._written = {"text": _text_line, "json": _json_line}[form]
         self._sparing = Sparing()
         self._fd = fd
         self._least = _LEVELS[level]
@@ -69,15 +74,15 @@ class LineLog:
             return
         now = self._clock()
         for kind, count in self._sparing.over(now):
-            self._write(f"{_now()} warning {count:,} more lines like this were not written: {kind}\n")
+            self._write(self._written("warning", f"{count:,} more lines like this were not written: {kind}", {}, ""))
         if self._sparing.admits(_kind(event), now):
-            self._write(_line(level, event))
+            self._write(self._written(level, *_parts(event)))
 
     def _write(self, text: str) -> None:
         data = text.encode(errors="backslashreplace")
         if self.dropped:
-            lost = f"{_now()} warning {self.dropped} lines of this log could not be written and are lost\n"
-            data = (b"" if self._whole else b"\n") + lost.encode() + data
+            text = f"{self.dropped} lines of this log could not be written and are lost"
+            data = (b"" if self._whole else b"\n") + self._written("warning", text, {}, "").encode() + data
         if self._limit_bytes is not None:
             data = self._bounded(data, self._limit_bytes)
         written = self._put(data)
@@ -102,19 +107,20 @@ class LineLog:
             state = os.fstat(self._fd)
             if stat.S_ISREG(state.st_mode) and state.st_size + len(data) > limit_bytes:
                 os.ftruncate(self._fd, 0)
-                return f"{_now()} info the log was begun anew at {limit_bytes:,} bytes\n".encode() + data
+                return self._written("info", f"the log was begun anew at {limit_bytes:,} bytes", {}, "").encode() + data
         return data
 
 
-def start_logging(fd: int = 2, level: str = "info", limit_bytes: int | None = None) -> LineLog:
+def start_logging(fd: int = 2, level: str = "info", limit_bytes: int | None = None, form: str = "text") -> LineLog:
     """Write this process's events to a file descriptor from now on.
 
     Args:
         fd: standard error, if not given.
         level: "debug", "info", "warning" or "error": of those that are written.
         limit_bytes: at which a file, opened for appending, is begun anew.
+        form: "text" for people, "json" for programs.
     """
-    observer = LineLog(fd, level, limit_bytes)
+    observer = LineLog(fd, level, limit_bytes, form=form)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)  # type: ignore[list-item]
     return observer
 
@@ -131,17 +137,34 @@ def _kind(event: Mapping[str, Any]) -> str:
     )
 
 
-def _line(level: str, event: Mapping[str, Any]) -> str:
-    text = formatEvent(event)  # type: ignore[arg-type]
-    fields = event.get("fields")
-    if isinstance(fields, Mapping):
-        text += "".join(f" {name}={_shown(value)}" for name, value in fields.items())
-    failure = event.get("log_failure")
-    if failure is not None:
-        text += "\n" + str(failure.getTraceback()).rstrip()
-    if len(text) > LINE_CHARACTERS:
-        text = text[:LINE_CHARACTERS] + " [cut]"
-    return f"{_now()} {level} " + text.replace("\n", "\n    ") + "\n"
+def _parts(event: Mapping[str, Any]) -> tuple[str, Mapping[str, object], str]:
+    """An event's text, its fields, and its traceback if it has one."""
+    fields, failure = event.get("fields"), event.get("log_failure")
+    return (
+        formatEvent(event),  # type: ignore[arg-type]
+        fields if isinstance(fields, Mapping) else {},
+        "" if failure is None else str(failure.getTraceback()).rstrip(),
+    )
+
+
+def _text_line(level: str, text: str, fields: Mapping[str, object], traceback: str) -> str:
+    text += "".join(f" {name}={_shown(value)}" for name, value in fields.items())
+    if traceback:
+        text += "\n" + traceback
+    return f"{_now()} {level} " + _cut(text).replace("\n", "\n    ") + "\n"
+
+
+def _json_line(level: str, text: str, fields: Mapping[str, object], traceback: str) -> str:
+    plain = {
+        name: value if isinstance(value, int | float | None) else _cut(str(value)) for name, value in fields.items()
+    }
+    line = {"time": _now(), "level": level, "event": _cut(text)}
+    more = {"traceback": _cut(traceback)} if traceback else {}
+    return json.dumps({**plain, **line, **more}) + "\n"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + " [cut]"
 
 
 def _shown(value: object) -> str:

@@ -22,6 +22,7 @@ from twistcluster.core.slots import LastWords
 from twistcluster.net.channel import Channel
 from twistcluster.net.link import Link
 from twistcluster.net.states import LinkState
+from twistcluster.net.token import VARIABLE
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.unix import adopt
 from twistcluster.nodes.cores import usable_cores
@@ -61,7 +62,7 @@ ONE_SHARE: Final = (
     "POLARS_MAX_THREADS",
 )
 """Libraries that would start a thread a core in every slot."""
-NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_OWNER")
+NOT_THEIRS: Final = ("JPY_", "PYDEVD_", "TWISTCLUSTER_OWNER", VARIABLE)
 """What a notebook's kernel has in its environment and its slots must not."""
 
 _CODEC: Final = Codec(SlotToWorker)

@@ -3,17 +3,18 @@
 Owns: `run_worker`: joining and joining again, leaving when it is told to, its exit code. Must not know: what a worker does.
 """
 
+import functools
 import os
 import pathlib
-import shutil
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from twistcluster.net.channel import Channel
-from twistcluster.net.connections import find
+from twistcluster.errors import AccessDenied
+from twistcluster.net.link import Link
+from twistcluster.net.token import Token
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.joining import Joining
 from twistcluster.nodes.life import (
@@ -26,9 +27,9 @@ from twistcluster.nodes.life import (
 )
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.packages import packages
+from twistcluster.nodes.schedulers import scheduler_at
 from twistcluster.nodes.slots import default_slots
 from twistcluster.nodes.worker import WorkerNode
-from twistcluster.storage.values import usable
 
 __all__ = ["PATIENCE_S", "run_worker"]
 
@@ -45,6 +46,8 @@ def run_worker(
     ready: Callable[[], None] = lambda: None,
     patience_s: float = PATIENCE_S,
     memory_limit: int = 0,
+    log_format: str = "text",
+    token: Token | None = None,
 ) -> int:
     """Run a standalone worker until its cluster ends or it is told to leave; return the exit code.
 
@@ -52,7 +55,7 @@ def run_worker(
     ends; a second one ends it at once.
 
     Args:
-        join: the cluster's name or id, or the path of its connection file.
+        join: the cluster's name or id, or the path of its connection file; or the address of one on another host.
         slots: how many; None: one a core.
         name: for people; without it, the host's and the process's.
         resources: what it offers beside slots.
@@ -60,12 +63,19 @@ def run_worker(
         ready: called when the scheduler has taken it.
         patience_s: how long to look for a cluster that isn't there yet, or any more.
         memory_limit: bytes that each slot may use; 0: any.
+        log_format: "text" or "json".
+        token: to join a cluster on another host with, if it isn't joined yet.
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     exit_on_signals()
-    start_logging(level=log_level)
-    return _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s, memory_limit).run()
+    start_logging(level=log_level, form=log_format)
+    try:
+        made = _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s, memory_limit, token)
+    except (AccessDenied, ImportError, OSError, ValueError) as error:
+        log_event("error", f"the worker could not start: {error}", {})
+        return EXIT_FAILED
+    return made.run()
 
 
 class _Standalone:
@@ -81,6 +91,7 @@ class _Standalone:
         ready: Callable[[], None],
         patience_s: float,
         memory_limit: int,
+        token: Token | None,
     ) -> None:
         self._reactor = reactor
         self._join = join
@@ -89,7 +100,8 @@ class _Standalone:
         self._known = False
         self._linked = False
         self._leaves = False
-        self._socket = ""
+        self._scheduler = scheduler_at(reactor, join, token)
+        self._link: Link | None = None
         turn = Turn(reactor)
         self._node = WorkerNode(
             reactor,
@@ -104,27 +116,22 @@ class _Standalone:
             on_welcome=self._welcomed,
             memory_limit=memory_limit,
         )
-        self._joining = Joining(reactor, turn, self._node, self._find, self._joined, self._gave_up, patience_s)
+        link_to = functools.partial(self._scheduler.link_to, self._node, turn)
+        self._joining = Joining(reactor, link_to, self._joined, self._gave_up, patience_s)
 
     def run(self) -> int:
         """Until it ends."""
         try:
             run_until_ended(self._reactor, self._joining.now, self._end, self._leave)
         finally:
-            if self._socket:
-                shutil.rmtree(self._node.folder, ignore_errors=True)
+            self._scheduler.let_go()
         log_event("info", "worker has ended", {"worker": self._node.name})
         return self._code
 
-    def _find(self) -> str:
-        found = find(self._join)
-        self._socket = str(found["socket"])
-        self._node.store = usable(str(found.get("store", "")))
-        return self._socket
-
-    def _joined(self, link: Channel) -> None:
-        # In the cluster's folder, so that it goes with that at the latest, even if this process is killed.
-        self._node.folder = pathlib.Path(self._socket).parent / f"worker-{os.getpid()}"
+    def _joined(self, link: Link) -> None:
+        self._link = link
+        self._node.folder = self._scheduler.folder
+        self._node.store = self._scheduler.store
         self._node.start(link)
 
     def _welcomed(self) -> None:
@@ -139,6 +146,8 @@ class _Standalone:
         self._linked = False
         if self._leaves:
             stop_reactor(self._reactor)
+        elif self._link is not None and isinstance(self._link.fault, AccessDenied):
+            self._joining.give_up(reason)
         else:
             self._joining.again(reason)
 

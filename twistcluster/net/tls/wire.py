@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from OpenSSL.SSL import RECEIVED_SHUTDOWN, Connection
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -56,6 +57,8 @@ class TlsWire(Protocol):
         self.bufferSize = 0  # the link's names for what it sets on a transport: Twisted's
         self.doRead: Callable[[], Any] = _nothing
         self.doWrite: Callable[[], Any] = _nothing
+        self.heard = False
+        """Something came since somebody set this to False."""
         self._link = link
         self._reactor = reactor
         self._end = end
@@ -94,6 +97,7 @@ class TlsWire(Protocol):
         """Bytes came."""
         if self._through:
             return
+        self.heard = True
         self._came.append(memoryview(data))
         if len(self._came) == 1:
             self._read()
@@ -133,6 +137,10 @@ class TlsWire(Protocol):
     def getHandle(self) -> "TlsWire":  # noqa: N802
         """The socket that a link reads and writes: this."""
         return self
+
+    def fileno(self) -> int:
+        """Of the connection's socket."""
+        return int(self.transport.transport.fileno())
 
     def startReading(self) -> None:  # noqa: N802
         """The link reads."""
@@ -227,6 +235,13 @@ class TlsWire(Protocol):
             self._held = False
             self.transport.resumeProducing()
 
+    def _told(self) -> Failure:
+        """How the link hears of the end: with TLS's reason, unless the peer just closed it."""
+        ended = self._ended or connectionDone
+        if isinstance(ended.value, ConnectionDone):
+            return ended
+        return Failure(self._why(ended))  # type: ignore[no-untyped-call]
+
     def _why(self, reason: Failure) -> TwistclusterError:
         assert reason.value is not None
         return self._end.explain(self.transport.getHandle(), reason.value)
@@ -265,7 +280,7 @@ class TlsWire(Protocol):
             timer.cancel()
         if self._carried:
             self._carried = False
-            self._link.connectionLost(self._ended or connectionDone)
+            self._link.connectionLost(self._told())
 
 
 def _nothing() -> None:
