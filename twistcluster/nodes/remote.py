@@ -18,7 +18,7 @@ from twistcluster.storage.layout import ObjectDamaged, ObjectGone
 from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Drop, Freed, Message, Page, Report, Results, Values
+from twistcluster.wire.messages import Bulk, Drop, Freed, Message, Page, Report, Results, Values
 from twistcluster.wire.pages import Packed
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class RemotePeers:
             self._store.freed(each for each in message.ids if each.startswith(self._store.maker))
         elif isinstance(message, Page | Results | Values) and message.objects:
             page = unpacked(_packed(message, buffers), self._read)
+            if not isinstance(message, Results):
+                self._send_ahead(peer, page)
             peer.link.send(_renamed(message, page), page.buffers)
             if isinstance(message, Results):
                 # What it has in its hands it never asks for.
@@ -88,6 +90,20 @@ class RemotePeers:
                 self._turn.soon(lambda: self._node.on_message(peer, Drop(ids), []))
         else:
             peer.link.send(message, buffers)
+
+    def freed(self, ids: list[bytes]) -> None:
+        """Nobody can ask for these any more."""
+        for peer in self._peers.values():
+            if gone := [name for name in ids if name in peer.copies]:
+                peer.copies.difference_update(gone)
+                peer.link.send(Freed(gone))
+
+    def _send_ahead(self, peer: "_RemotePeer", page: Packed) -> None:
+        """What a page's values refer to, once to each peer."""
+        for each in page.objects:
+            if each.id not in peer.copies and (parts := self._read(each.id)) is not None:
+                peer.copies.add(each.id)
+                peer.link.send(Bulk(each.id), parts)
 
     def _came(self, message: Any, buffers: Sequence[Buffer]) -> tuple[Message, list[Buffer]]:
         page = packed_up(_packed(message, buffers), self._put)
@@ -115,6 +131,8 @@ class _RemotePeer:
 
     def __init__(self, peers: RemotePeers, link: Channel) -> None:
         self.link = link
+        self.copies: set[bytes] = set()
+        """Values that it was sent for what refers to them."""
         self._peers = peers
 
     @property

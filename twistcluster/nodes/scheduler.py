@@ -43,7 +43,7 @@ from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Declined, Hello, Join, Message, Refused, Stop, Stopping
+from twistcluster.wire.messages import Declined, Freed, Hello, Join, Message, Refused, Stop, Stopping
 
 if TYPE_CHECKING:
     from twistcluster.nodes.admission import Admission
@@ -227,6 +227,8 @@ class SchedulerNode:
                     if self._upkeep is not None:
                         self._upkeep.rename(made, name)
                 case Remove(ids):
+                    if self._remote is not None:
+                        self._remote.freed(ids)
                     if self._upkeep is not None:
                         self._upkeep.remove(ids)
                 case CopyOut(ids):
@@ -316,6 +318,8 @@ class SchedulerNode:
         self._apply(self.machine.journal_trouble("", self._ticker.now()))
 
     def _send(self, peer: int, message: Message, buffers: tuple[Buffer, ...]) -> None:
+        if self._remote is not None and isinstance(message, Freed):
+            self._remote.freed(message.ids)
         link = self._links.get(peer)
         if link is None:
             return

@@ -20,6 +20,7 @@ from twistcluster.net.places import Lock, Place, lock_name, runtime_folder
 from twistcluster.net.token import Token
 from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
+from twistcluster.nodes.fetched import Fetched
 from twistcluster.nodes.hosting import lost_after_s
 from twistcluster.storage.values import usable
 from twistcluster.wire.codec import Codec
@@ -40,7 +41,9 @@ class SchedulerThere(Protocol):
     folder: pathlib.Path
     """Of the worker; it is known once there was a link."""
     store: str
-    """The folder of a store that the worker shares with it; empty: there is none."""
+    """The folder of a store that the worker shares with it, or has for copies; empty: there is none."""
+    copies: Fetched | None
+    """Where values of its host go; None: they are in the store."""
 
     async def link_to(self, owner: LinkOwner, turn: Turn) -> Link:
         """A new link to it.
@@ -73,6 +76,7 @@ class _Here:
     def __init__(self, reactor: Any, target: str) -> None:
         self.folder = pathlib.Path()
         self.store = ""
+        self.copies: Fetched | None = None
         self._reactor = reactor
         self._target = target
         self._linked = False
@@ -92,7 +96,7 @@ class _Here:
 
 
 class _Elsewhere:
-    """On another host, over TLS. There is no store in common; the folder is this worker's own."""
+    """On another host, over TLS. There is no store in common; the folder is this worker's own, and so is its store."""
 
     def __init__(self, reactor: Any, address: Address, token: Token | None) -> None:
         from twistcluster.net.tls.joining import become_member
@@ -105,7 +109,8 @@ class _Elsewhere:
         self._token = token
         self._member: Membership | None = None
         self._lost_after_s = lost_after_s()
-        self.store = ""
+        self.copies = Fetched() if os.environ.get("TWISTCLUSTER_STORE") != "off" else None
+        self.store = "" if self.copies is None else self.copies.folder
         _clear_dead()
         self._place, self._lock = _own_place()
         self.folder = self._place.folder
@@ -119,6 +124,8 @@ class _Elsewhere:
         return await tether.connect()
 
     def let_go(self) -> None:
+        if self.copies is not None:
+            self.copies.close()
         self._lock.release()
         self._place.remove()
 

@@ -131,7 +131,7 @@ class _Standalone:
     def _joined(self, link: Link) -> None:
         self._link = link
         self._node.folder = self._scheduler.folder
-        self._node.store = self._scheduler.store
+        self._node.store, self._node.copies = self._scheduler.store, self._scheduler.copies
         self._node.start(link)
 
     def _welcomed(self) -> None:

@@ -31,6 +31,7 @@ from twistcluster.net.channel import Channel
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION
+from twistcluster.nodes.fetched import Fetched
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.in_flight import InFlight
 from twistcluster.nodes.logging import log_event
@@ -41,7 +42,7 @@ from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import PROTOCOL, Bite, BiteDone, Goodbye, Hello, Message, Welcome
+from twistcluster.wire.messages import PROTOCOL, Bite, BiteDone, Bulk, Freed, Goodbye, Hello, Message, Welcome
 
 __all__ = ["SAMPLE_S", "WorkerNode"]
 
@@ -117,6 +118,8 @@ class WorkerNode:
         self._memory_limit = memory_limit
         self._ooms = OomKills()
         self._in_flight = in_flight
+        self.copies: Fetched | None = None
+        """Where values of the scheduler's host go that has no store in common with this one."""
         self._sampler: Timer | None = None
         self._states_at = 0.0
         self._samples = 0
@@ -183,6 +186,15 @@ class WorkerNode:
         if link is self._link and self._stopped is None:
             if isinstance(message, Welcome):
                 self._on_welcome()
+            elif isinstance(message, Bulk):
+                if self.copies is not None:  # else what needs it says that it misses it
+                    self.copies.came(message.id, buffers)
+                return
+            elif self.copies is not None and isinstance(message, Freed):
+                rest = self.copies.freed(message)
+                if rest is None:
+                    return
+                message = rest
             self.machine.received(message, tuple(buffers), self._ticker.now(), more=True)
             self._end_turn_soon()
 
@@ -191,6 +203,8 @@ class WorkerNode:
         if link is not self._link:
             return
         self._link = None
+        if self.copies is not None:
+            self.copies.clear()
         if self._stopped is not None:
             self._finish_stop()
         else:

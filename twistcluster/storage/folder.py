@@ -21,10 +21,12 @@ from twistcluster.errors import AccessDenied
 from twistcluster.storage.copies import copies_beside
 from twistcluster.storage.copying import remove_file, try_exclusive
 
-__all__ = ["StoreFolder", "check", "clear_dead"]
+__all__ = ["READ_ONLY", "StoreFolder", "check", "clear_dead"]
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  (the folders made there are private)
 _LOCK: Final = "lock"
+READ_ONLY: Final = "read-only"
+"""A file that says: nobody puts values of their own here."""
 _DISK: Final = "disk"
 _JOURNAL: Final = "journal"
 """The link to the journal of a cluster that comes back."""
@@ -64,10 +66,11 @@ class StoreFolder:
         return None
 
     @classmethod
-    def create(cls, cluster_id: str, journal: str = "") -> "StoreFolder":
+    def create(cls, cluster_id: str, journal: str = "", *, writes: bool = True) -> "StoreFolder":
         """Make the folder, both parts of it, locked by this process.
 
-        With a `journal`, nobody but who has that removes it as long as that is there.
+        With a `journal`, nobody but who has that removes it as long as that is there. If nobody `writes` values there,
+        it is for copies of other hosts' only.
 
         Raises:
             ValueError: `cluster_id` can't stand in a file's name.
@@ -87,6 +90,8 @@ class StoreFolder:
             shutil.rmtree(disk, ignore_errors=True)
             os.close(disk_lock)
             raise
+        if not writes:
+            pathlib.Path(path, READ_ONLY).touch(0o600)
         return cls(path, [disk_lock, lock])
 
     def remove(self) -> None:

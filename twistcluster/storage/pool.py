@@ -95,14 +95,21 @@ class Pool:
 
     # ---- writing -------------------------------------------------------------------------------------------------------
 
-    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> tuple[bytes, int]:
+    def write(
+        self, parts: Sequence[bytes | bytearray | memoryview], object_id: bytes | None = None
+    ) -> tuple[bytes, int]:
         """Make an object of these parts: its id, and the bytes of the parts. They are copied once.
+
+        Args:
+            parts: a pickle and its buffers.
+            object_id: of a copy of another store's object, which isn't here yet; a new one if not given.
 
         Raises:
             StoreFull: neither shared memory nor the disk has room.
             ClusterUnreachable: the store's folder is gone.
         """
-        object_id = self._maker + next(self._numbers).to_bytes(8, "big")
+        if object_id is None:
+            object_id = self._maker + next(self._numbers).to_bytes(8, "big")
         layout = lay_out(object_id, parts)
         size = segment_bytes(layout.end)
         name = object_id.hex()
@@ -234,9 +241,9 @@ class Pool:
         recycled before, are passed over.
         """
         for object_id in ids:
-            if object_id[:8] == self._maker:
-                with self._lock:
-                    segment = self._used.pop(object_id, None)
+            with self._lock:
+                segment = self._used.pop(object_id, None)
+            if segment is not None or object_id[:8] == self._maker:
                 self._recycle(object_id.hex(), segment)
         self._trim()
 

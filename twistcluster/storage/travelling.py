@@ -6,6 +6,7 @@ counts.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
@@ -19,7 +20,7 @@ def unpacked(packed: Packed, read: Callable[[bytes], Sequence[Buffer] | None]) -
     """The page with its values inside that it names.
 
     Args:
-        packed: a page; one that names nothing is returned as it is.
+        packed: a page; one that names nothing is returned as it is. What its values refer to stays outside, and named.
         read: gives a value's parts, by its id; None: it is in no store, and stays a name.
 
     Raises:
@@ -28,14 +29,20 @@ def unpacked(packed: Packed, read: Callable[[bytes], Sequence[Buffer] | None]) -
     if not packed.objects:
         return packed
 
+    put_inside: set[bytes] = set()
+
     def inside(data: Buffer, buffers: list[Buffer]) -> tuple[Buffer, Sequence[Buffer], tuple[bytes, int] | None]:
         named = stored_in(data)
         if named is None:
             return data, buffers, None
         parts = read(named[0])
-        return (data, (), named) if parts is None else (parts[0], parts[1:], None)
+        if parts is None:
+            return data, (), named
+        put_inside.add(named[0])
+        return parts[0], parts[1:], None
 
-    return _again(packed, inside)
+    made = _again(packed, inside)
+    return replace(made, objects=tuple(each for each in packed.objects if each.id not in put_inside))
 
 
 def packed_up(packed: Packed, put: Callable[[Sequence[Buffer]], tuple[bytes, int] | None]) -> Packed:

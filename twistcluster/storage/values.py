@@ -3,11 +3,12 @@
 Owns: which values go there, and how one of them becomes a value again. Must not know: jobs, links, who counts.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from twistcluster.errors import AccessDenied
-from twistcluster.storage.folder import check
+from twistcluster.storage.folder import READ_ONLY, check
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.mappings import settle
 from twistcluster.storage.pool import Pool
@@ -47,6 +48,8 @@ class ValueStore:
         self.restore: Callable[[bytes, float | None], None] | None = None
         """Has a lost value made again and returns when it is there; a client has one. It is given the deadline of who
         asks, and raises `NotRestoredError` then; `ObjectLost` if it can't be made again."""
+        self.writes = not os.path.exists(f"{folder}/{READ_ONLY}")
+        """Whether values are put here; else they travel in their pages, and only copies of others' are here."""
         self._pool = Pool(folder)
         self._reader = Reader(folder)
 
@@ -83,6 +86,14 @@ class ValueStore:
         self.restore(name, deadline)
         return self._reader.read(name)
 
+    def copy(self, name: bytes, parts: Sequence[Buffer]) -> None:
+        """Store a value that another host's store has, under its id.
+
+        Raises:
+            StoreFull: There is no room.
+        """
+        self._pool.write(parts, name)
+
     def freed(self, ids: Iterable[bytes]) -> None:
         """Nobody can ask for these any more: their memory may be used again."""
         self._pool.recycle(ids)
@@ -118,7 +129,7 @@ def encode(
     """
     encoded = dumps(value, definitions, name=name, copy=False, references=references)
     data, buffers = encoded.data, encoded.buffers
-    if store is not None and len(data) + sum(map(_nbytes, buffers)) > STORED_BYTES:
+    if store is not None and store.writes and len(data) + sum(map(_nbytes, buffers)) > STORED_BYTES:
         named = store.put([data, *buffers])
         return Row(stored_row(*named), (), encoded.definitions, named)
     if copy and buffers:

@@ -19,6 +19,7 @@ __all__ = [
     "Bite",
     "BiteDone",
     "Blob",
+    "Bulk",
     "Cancel",
     "Cancelled",
     "ClientToScheduler",
@@ -242,6 +243,12 @@ class Freed(Message, tag=True):
     """Nobody can ask for these values any more: who made them may use their memory again."""
 
     ids: list[bytes]
+
+
+class Bulk(Message, tag=True):
+    """To a worker on another host: a value that later pages refer to. Buffers: its pickle, and the pickle's buffers."""
+
+    id: bytes
 
 
 class Values(Message, tag=True):
@@ -959,6 +966,7 @@ SchedulerToWorker = (
     | OpenJob
     | Page
     | DropPages
+    | Bulk
     | Values
     | DropValues
     | EndJob
