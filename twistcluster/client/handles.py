@@ -4,18 +4,21 @@ Owns: a handle for each time that the scheduler was told, or told us, of such a 
 is.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from twistcluster.errors import ClusterUnreachable, ObjectLost, StoreFull
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore, decode
+from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Stored
 from twistcluster.wire.pages import FramedPacker, Packed, framed_item, stored_row
 from twistcluster.wire.values import Definitions, dumps
 
-__all__ = ["ClientStore", "Handle", "singly"]
+__all__ = ["ClientStore", "Handle", "Put", "StoreElsewhere", "singly"]
 
 
 class Handle:
@@ -37,6 +40,16 @@ class Handle:
         self._drop(self.id)
 
 
+class Put(NamedTuple):
+    """A value that was put into a cluster's store."""
+
+    stored: Stored
+    definitions: tuple[bytes, ...]
+    """The digests of those that it needs."""
+    parts: Sequence[Buffer] = ()
+    """Its pickle and the buffers, where they are to be sent to the store."""
+
+
 class ClientStore:
     """The host's store, as one who passes references uses it.
 
@@ -51,11 +64,11 @@ class ClientStore:
         self._definitions = definitions
         self.drop = drop
 
-    def put(self, value: object) -> tuple[bytes, int, tuple[bytes, ...]]:
-        """Write a value; returns its id, its size in bytes, and the digests of the definitions that it needs."""
+    def put(self, value: object) -> Put:
+        """Write a value."""
         encoded = dumps(value, self._definitions, name="the value", copy=False)
         name, nbytes = self._there().put([encoded.data, *encoded.buffers])
-        return name, nbytes, encoded.definitions
+        return Put(Stored(0, name, nbytes), encoded.definitions)
 
     def get(self, id: bytes, nbytes: int) -> Any:  # noqa: A002 (the message's word)
         """Read it again.
@@ -77,6 +90,41 @@ class ClientStore:
         if self._values is None:
             raise StoreFull("this cluster has no store on this host (TWISTCLUSTER_STORE=off): pass the value itself")
         return self._values
+
+
+class StoreElsewhere(ClientStore):
+    """The store of a cluster on another host: what is put there travels, and a copy of it stays here as long as its
+    reference does.
+
+    Args:
+        definitions: This process's book.
+        drop: As a `Handle`'s.
+    """
+
+    def __init__(self, definitions: Definitions, drop: Callable[[bytes], None]) -> None:
+        super().__init__(None, definitions, self._dropped)
+        self._drop = drop
+        self._maker = os.urandom(8)
+        self._numbers = itertools.count()
+        self._copies: dict[bytes, tuple[bytes, list[Buffer]]] = {}
+
+    def put(self, value: object) -> Put:
+        """Make it ready to be sent."""
+        encoded = dumps(value, self._definitions, name="the value", copy=True)
+        name = self._maker + next(self._numbers).to_bytes(8, "big")
+        parts = [encoded.data, *encoded.buffers]
+        self._copies[name] = encoded.data, [*encoded.buffers]
+        nbytes = sum(memoryview(part).nbytes for part in parts)
+        return Put(Stored(0, name, nbytes), encoded.definitions, parts)
+
+    def get(self, id: bytes, nbytes: int) -> Any:  # noqa: A002 (the message's word)
+        """The value again, from the copy."""
+        data, buffers = self._copies[id]
+        return decode(data, buffers, self._definitions, None)
+
+    def _dropped(self, name: bytes) -> None:
+        self._copies.pop(name, None)
+        self._drop(name)
 
 
 def singly(packed: Packed, drop: Callable[[bytes], None]) -> Iterator[Packed]:

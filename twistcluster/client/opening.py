@@ -33,7 +33,7 @@ from twistcluster.client.shares import shares_of
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
 from twistcluster.wire.limits import KIB, PULL_AHEAD_BYTES
-from twistcluster.wire.messages import ListJobs, OpenJob, Status, Stored
+from twistcluster.wire.messages import ListJobs, OpenJob, Status
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
 __all__ = ["Opener", "function_name", "reject_options"]
@@ -156,9 +156,10 @@ class Opener:
         session.check()
         with self._lock:
             self._functions.begin()
-            id_, nbytes, definitions = session.store.put(value)
-        reference: Reference[T] = Reference(session, session.store, id_, nbytes, definitions)
-        session.told([Stored(0, id_, nbytes)])
+            put = session.store.put(value)
+        stored = put.stored
+        reference: Reference[T] = Reference(session, session.store, stored.id, stored.nbytes, put.definitions)
+        session.told([stored], put.parts)
         return reference
 
     def step(self, function: Callable[[], Any]) -> tuple[bytes, bytes]:

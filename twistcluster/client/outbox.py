@@ -73,9 +73,9 @@ class Outbox:
         """The link is gone."""
         self._link = None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Say what names nothing, and isn't worth saying later."""
-        self._say(message)
+        self._say(message, tuple(buffers))
 
     def parts(self, parts: Parts) -> None:
         """Send what the peer hasn't of these."""

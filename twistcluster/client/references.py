@@ -42,9 +42,6 @@ Call = tuple[Any, ...]
 class Store(Protocol):
     """The host's store, as a client uses it."""
 
-    def put(self, value: object) -> tuple[bytes, int, tuple[bytes, ...]]:
-        """Write a value; returns its id, its size in bytes, and the digests of the definitions that it needs."""
-
     def get(self, id: bytes, nbytes: int) -> Any:  # noqa: A002 (the message's word)
         """Read it again."""
 

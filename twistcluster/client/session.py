@@ -19,14 +19,14 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Reply
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, upkeep, views
-from twistcluster.client.handles import ClientStore
+from twistcluster.client.handles import ClientStore, StoreElsewhere
 from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
@@ -110,7 +110,11 @@ class Session:
         if self.values is not None:
             self.values.restore = Remade(self.ask).wait
             bridge.call(lambda: upkeep.begin(bridge.reactor()))
-        self.store = ClientStore(self.values, definitions, self.dropped_value)
+        self.store = (
+            StoreElsewhere(definitions, self.dropped_value)
+            if connection.address
+            else ClientStore(self.values, definitions, self.dropped_value)
+        )
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
@@ -199,12 +203,12 @@ class Session:
         """Do something on the reactor's thread, when what was sent before has left."""
         bridge.call(call)
 
-    def told(self, stored: list[Stored]) -> None:
-        """This program made these values, and may ask for them."""
+    def told(self, stored: list[Stored], parts: Sequence[Buffer] = ()) -> None:
+        """This program made these values, and may ask for them. `parts` of one that is to be sent."""
 
         def tell(outbox: Outbox) -> None:
             self._holdings.told(stored)
-            outbox.send(Keep(stored))
+            outbox.send(Keep(stored), parts)
 
         self.do(tell)
 

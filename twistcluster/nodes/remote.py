@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from twistcluster.errors import StoreFull
+from twistcluster.errors import ProtocolError, StoreFull
 from twistcluster.net.channel import Channel, LinkOwner
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
-from twistcluster.storage.layout import ObjectDamaged, ObjectGone
+from twistcluster.nodes.logging import log_event
+from twistcluster.storage.layout import ID_BYTES, ObjectDamaged, ObjectGone
 from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Bulk, Drop, Freed, Message, Page, Report, Results, Values
+from twistcluster.wire.messages import Bulk, Drop, Freed, Keep, Message, Page, Report, Results, Values
 from twistcluster.wire.pages import Packed
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class RemotePeers:
             peer = self._peers[link] = _RemotePeer(self, link)
         if buffers and self._store is not None and isinstance(message, Page | Report | Results | Values):
             message, buffers = self._came(message, buffers)
+        elif buffers and self._store is not None and isinstance(message, Keep):
+            self._keep(message, buffers)
+            buffers = []
         self._node.on_message(peer, message, buffers)
 
     def on_lost(self, link: Channel, reason: str) -> None:
@@ -78,7 +82,7 @@ class RemotePeers:
         if self._store is None:
             peer.link.send(message, buffers)
         elif isinstance(message, Freed):
-            self._store.freed(each for each in message.ids if each.startswith(self._store.maker))
+            self._store.freed(message.ids)
         elif isinstance(message, Page | Results | Values) and message.objects:
             page = unpacked(_packed(message, buffers), self._read)
             if not isinstance(message, Results):
@@ -108,6 +112,18 @@ class RemotePeers:
     def _came(self, message: Any, buffers: Sequence[Buffer]) -> tuple[Message, list[Buffer]]:
         page = packed_up(_packed(message, buffers), self._put)
         return _renamed(message, page), list(page.buffers)
+
+    def _keep(self, message: Keep, parts: list[Buffer]) -> None:
+        assert self._store is not None
+        if len(message.objects) != 1 or len(message.objects[0].id) != ID_BYTES:
+            raise ProtocolError(f"a value from another host comes alone, under an id of {ID_BYTES} bytes")
+        name = message.objects[0].id
+        if self._read(name) is not None:
+            raise ProtocolError(f"there is a value {name.hex()} in the store already")
+        try:
+            self._store.copy(name, parts)
+        except StoreFull as error:  # whoever needs it says that it misses it
+            log_event("warning", "a value from another host has no room in the store", {"error": error})
 
     def _read(self, name: bytes) -> Sequence[Buffer] | None:
         assert self._store is not None

@@ -228,7 +228,10 @@ class Edge(Message):
 
 
 class Keep(Message, tag=True):
-    """The client made these values and can name them in later jobs, until it drops them."""
+    """The client made these values and can name them in later jobs, until it drops them.
+
+    Buffers: none; from another host, the pickle and the pickle's buffers of the one value that it names.
+    """
 
     objects: list[Stored]
 

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError, TwistclusterError
 from twistcluster.net.channel import LinkOwner
@@ -142,7 +142,9 @@ class _CertifiedLink(GuardedLink):
 
 def _tls(end: Any, factory: Any, reactor: Any) -> Any:
     """Twisted's: its own types don't fit its interfaces."""
-    return TLSMemoryBIOFactory(end, not end.server, factory, reactor)
+    made = TLSMemoryBIOFactory(end, not end.server, factory, reactor)
+    made.protocol = TLSMemoryBIOProtocol  # the other one waits for another turn, to gather what a link has gathered
+    return made
 
 
 class _Caller(Factory):

@@ -82,6 +82,8 @@ class TlsWire(Protocol):
 
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
         """The connection is there; the handshake begins."""
+        self.transport.setTcpNoDelay(True)  # a link writes once in a turn already
+        self.transport.setTcpKeepAlive(True)
         self.transport.registerProducer(self, True)
         self._timers["handshake"] = self._reactor.callLater(limits.OPENING_SECONDS, self.abortConnection)
 
