@@ -3,12 +3,14 @@
 import pytest
 from twisted.internet.task import Clock
 
+from twistcluster.errors import ProtocolError
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.remote import RemotePeers
 from twistcluster.storage.folder import StoreFolder
+from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
-from twistcluster.wire.messages import Drop, Freed, Heartbeat, Hello, Page, Report, Results, Values
+from twistcluster.wire.messages import Bulk, Drop, Freed, Heartbeat, Hello, Keep, Page, Report, Results, Stored, Values
 from twistcluster.wire.pages import FramedPacker, Packed, framed_items
 
 ARRAY = bytes(range(256)) * 1000
@@ -114,6 +116,36 @@ def test_what_nobody_holds_leaves_the_store(scene, store):
     assert len(scene.wire.sent) == before, "it has nothing to free"
     said, _ = scene.tell(Page(1, 0, 2, 1, objects=[stored]), *buffers)
     assert said.objects == [stored], "the peer says that it misses it"
+
+
+def test_what_arguments_refer_to_goes_ahead_once_and_is_freed(scene, store):
+    name, nbytes = store.put([b"\x80array", ARRAY])
+    packer = FramedPacker()
+    packer.add(b"\x80refers")
+    page = Page(1, 0, 1, 1, objects=[Stored(0, name, nbytes)])
+    for _ in range(2):
+        said, sent = scene.tell(page, *packer.packed().buffers)
+        assert said == page and len(sent) == 2
+    assert [(type(said), len(sent)) for said, sent in scene.wire.sent] == [(Bulk, 2), (Page, 2), (Page, 2)]
+    assert scene.wire.sent[0] == (Bulk(name), [b"\x80array", ARRAY])
+    scene.peers.freed([b"o" * 16])
+    scene.peers.freed([name])
+    scene.peers.freed([name])
+    assert scene.wire.sent[3:] == [(Freed([name]), [])]
+
+
+def test_what_somebody_elsewhere_puts_lies_in_the_store_under_its_id(scene, store):
+    kept = Keep([Stored(0, b"n" * 16, 6 + len(ARRAY))])
+    assert scene.say(kept, b"\x80array", ARRAY) == (kept, [])
+    assert [bytes(part) for part in store.parts(b"n" * 16)] == [b"\x80array", ARRAY]
+    with pytest.raises(ProtocolError, match="in the store already"):
+        scene.say(kept, b"\x80other", ARRAY)
+    for objects in ([], [Stored(0, b"short", 5)], [Stored(0, b"a" * 16, 5), Stored(0, b"b" * 16, 5)]):
+        with pytest.raises(ProtocolError, match="comes alone"):
+            scene.say(Keep(objects), b"\x80")
+    scene.peer.send(Freed([b"n" * 16]))
+    with pytest.raises(ObjectGone):
+        store.parts(b"n" * 16)
 
 
 def test_a_full_store_leaves_values_inside(scene, store, monkeypatch):

@@ -103,7 +103,7 @@ __all__ = [
     "WorkerToSlot",
 ]
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised whenever a message changes so that an older peer would misread it."""
 
 

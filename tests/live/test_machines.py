@@ -1,0 +1,139 @@
+"""A cluster with a worker and a client on other machines, as far as they can see: values of every size, both ways.
+
+They have state folders of their own, and no store in common with the cluster's host.
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import twistcluster as tc
+from tests.tools import until
+
+pytestmark = pytest.mark.usefixtures("stores_gone")
+
+LARGE = 200_000
+"""Numbers of an array: 1.6 MB."""
+
+
+class Machines:
+    """The cluster's own, without slots, and two others."""
+
+    def __init__(self, clusters, tmp_path):
+        self.clusters = clusters
+        self.tmp_path = tmp_path
+        clusters.local("lab", 0, listen="tls:127.0.0.1:0")
+        self.cluster = tc.connect("lab")
+
+    def invited(self, role, machine):
+        """The environment of somebody on another machine who was given a token."""
+        invitation = self.cluster.invite(role=role)
+        folder = self.tmp_path / machine
+        folder.mkdir(exist_ok=True)
+        places = {name: str(folder) for name in ("XDG_STATE_HOME", "JUPYTER_RUNTIME_DIR")}
+        return {**os.environ, **places, "TWISTCLUSTER_TOKEN": invitation.token}, invitation.addresses[0]
+
+    def worker(self, machine="box", slots=2):
+        environment, address = self.invited("worker", machine)
+        before = len(self.cluster.workers())
+        worker = self.clusters.command("worker", "--join", address, "--slots", str(slots), env=environment)
+        until(lambda: len(self.cluster.workers()) > before, 30, "the worker")
+        return worker
+
+    def client(self, program, machine="laptop"):
+        """What a program prints there; `cluster` is the cluster."""
+        environment, address = self.invited("client", machine)
+        begin = f"import numpy as np, twistcluster as tc\ncluster = tc.connect('tls://{address}')\n"
+        ran = subprocess.run(
+            [sys.executable, "-c", begin + program], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.splitlines()
+
+
+@pytest.fixture
+def machines(clusters, tmp_path):
+    made = Machines(clusters, tmp_path)
+    yield made
+    made.cluster.stop(force=True)
+
+
+def made(n):
+    return np.full(LARGE, n, float)
+
+
+def test_large_values_travel_to_a_worker_elsewhere_and_back(machines):
+    machines.worker()
+    cluster = machines.cluster
+    assert cluster.map(np.sum, [made(n) for n in range(6)]).results() == [n * LARGE for n in range(6)]
+    back = cluster.map(made, range(6)).results()
+    assert [array.shape for array in back] == [(LARGE,)] * 6 and [array[-1] for array in back] == [*range(6)]
+    back[0][0] = 7  # it is the caller's own
+    chain = cluster.map(np.sum, cluster.map(made, range(6)))
+    assert chain.results() == [n * LARGE for n in range(6)]
+    future = cluster.submit(made, 3)
+    assert cluster.submit(np.sum, future).result() == 3 * LARGE
+
+
+def test_what_was_put_goes_once_to_each_worker_and_is_freed_there(machines, monkeypatch):
+    machines.worker()
+    cluster = machines.cluster
+
+    def stores():
+        import pathlib
+
+        folder = os.environ["TWISTCLUSTER_SHM"]
+        return sorted(path.name for path in pathlib.Path(folder).glob("*worker-*/*") if len(path.name) == 32)
+
+    table = cluster.put(made(1))
+    sums = cluster.map(lambda table, n: float(table[n]), [table] * 50, range(50)).results()
+    assert sums == [1.0] * 50
+    assert cluster.submit(stores).result() == [table.id]
+    del table
+    until(lambda: cluster.submit(stores).result() == [], 20, "its end")
+
+
+def test_a_worker_elsewhere_that_is_killed_takes_nothing_along(machines):
+    first = machines.worker("one", slots=1)
+    job = machines.cluster.map(made, range(20))
+    until(lambda: job.progress().done >= 3)
+    machines.worker("two", slots=1)
+    first.kill()
+    assert [array[0] for array in job.results()] == [*range(20)]
+    assert machines.cluster.map(np.sum, job).results() == [n * LARGE for n in range(20)]
+    machines.worker("three", slots=1)  # the next one clears away what the killed one left
+
+
+def test_a_client_elsewhere_has_all_that_one_here_has(machines):
+    machines.worker()
+    said = machines.client(
+        f"""
+made = lambda n: np.full({LARGE}, n, float)
+print(cluster.submit(abs, -3).result(), cluster.map(np.sum, [made(n) for n in range(3)]).results())
+print([array[-1] for array in cluster.map(made, range(3)).results()])
+future = cluster.submit(made, 2)
+table = cluster.put(made(5))
+print(cluster.submit(lambda a, b: float(a[0] + b[0]), future, table).result(), table.nbytes > {8 * LARGE}, table.result()[0])
+del table
+job = cluster.options(name="far").map(abs, range(-5, 0))
+print(job.results(), cluster.name)
+with np.errstate(all="ignore"):
+    try:
+        cluster.submit(lambda: 1 / 0).result()
+    except ZeroDivisionError as error:
+        print("raised", error)
+"""
+    )
+    assert said == [
+        f"3 [np.float64(0.0), np.float64({LARGE}.0), np.float64({2 * LARGE}.0)]",
+        "[np.float64(0.0), np.float64(1.0), np.float64(2.0)]",
+        "7.0 True 5.0",
+        "[5, 4, 3, 2, 1] lab",
+        "raised division by zero",
+    ]
+    assert machines.cluster.job("far").results() == [5, 4, 3, 2, 1]
+    again = machines.client("print(cluster.job('far').results())")
+    assert again == ["[5, 4, 3, 2, 1]"]
