@@ -162,6 +162,15 @@ def test_a_role_is_the_certificates(house, log, role):
     refused(house, log, owner.messages[0], f"the peer's certificate is a {role}'s, and it came as a {other}")
 
 
+@pytest.mark.parametrize("question", [Invite(digest_of(b"mine"), "client", 1, 60.0), Deny("af"), Status()])
+def test_a_worker_asks_nothing(house, question):
+    link, owner = house.member("worker")
+    house.say(link, Ask(1, question))
+    house.steps.until(lambda: owner.lost)
+    assert [each.code for each in owner.said(Refused)] == ["malformed"]
+    assert isinstance(house.join(b"mine"), Refused)
+
+
 def test_another_clusters_certificate(house, log, tmp_path):
     other = Authority.open(tmp_path / "other", "lab", house.now)
     stranger = house.identity(authority=other)
