@@ -293,3 +293,14 @@ def test_an_owner_that_fails_costs_that_link_only(server):
     server.steps.until(lambda: owner.lost)
     assert isinstance(owner.messages[-1], Refused)
     assert is_served(server)
+
+
+def test_a_peer_that_lost_its_power_is_noticed_by_the_system(steps, make_owner, tmp_path):
+    server = TlsServer(steps, make_owner, tmp_path)
+    link, _ = server.client()
+    for wire in (link._wire, server.owner.links[0]._wire):
+        sock = wire.transport.transport.getHandle()
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        asked = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)]
+        assert asked == [15, 5] and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -51,7 +51,8 @@ HEAD: Final = """\
 <!-- Made by `python -m twistcluster.testing.limits_page`; edit wire/limits.py, not this page. -->
 # Limits
 
-A cluster listens on a socket that only its user can open. Programs of that user make mistakes too: they send something
+A cluster listens on a socket that only its user can open, and for other machines only where it was told to
+([security](security.md)). Those who may connect make mistakes, too, and others try: they send something
 else, half of it, too much, or too often; they stop reading, or connect a thousand times. Each of these meets a limit.
 At a limit the peer that reached it is slowed down, or told why and cut off; nobody else's work ends or waits for it.
 

@@ -9,6 +9,7 @@ connection is asked for no more; and what is written is taken only until the con
 """
 
 import collections
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from twistcluster.wire.frames import Buffer
 
 __all__ = ["TlsWire"]
 
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of silence until the system asks, seconds between its questions, and how many stay without an answer."""
 TAKEN_BYTES: Final = 256 * limits.KIB
 """The most that is taken at once: the connection says that it is full only after what it was given."""
 
@@ -83,9 +86,17 @@ class TlsWire(Protocol):
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
         """The connection is there; the handshake begins."""
         self.transport.setTcpNoDelay(True)  # a link writes once in a turn already
-        self.transport.setTcpKeepAlive(True)
+        self._ask_for_life()
         self.transport.registerProducer(self, True)
         self._timers["handshake"] = self._reactor.callLater(limits.OPENING_SECONDS, self.abortConnection)
+
+    def _ask_for_life(self) -> None:
+        """Have the system ask a peer that says nothing whether it is there: a host that lost its power never says so."""
+        self.transport.setTcpKeepAlive(True)
+        sock = self.transport.transport.getHandle()
+        for option, value in KEEPALIVE.items():
+            if (number := getattr(socket, option, None)) is not None:  # not every system has them all
+                sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
     def handshakeCompleted(self) -> None:  # noqa: N802
         """Both sides know each other, as far as they are going to."""
