@@ -5,12 +5,13 @@ import itertools
 from tests.client.line import FakeLine
 from twistcluster.client.context import ContextBook
 from twistcluster.client.functions import FunctionBook
+from twistcluster.client.handles import Put
 from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.opening import Opener
 from twistcluster.client.options import JobOptions
 from twistcluster.client.outbox import Outbox
-from twistcluster.wire.messages import Keep, OpenJob, Page
+from twistcluster.wire.messages import Keep, OpenJob, Page, Stored
 
 
 class FakeStore:
@@ -21,7 +22,7 @@ class FakeStore:
     def put(self, value):
         name = len(self.values).to_bytes(16, "big")
         self.values[name] = value
-        return name, 1000, ()
+        return Put(Stored(0, name, 1000), ())
 
     def get(self, name, nbytes):
         return self.values[name]
@@ -59,8 +60,8 @@ class FakeSession(FakeLine):
         if self.lost is not None:
             raise self.lost
 
-    def told(self, stored):
-        self.do(lambda outbox: outbox.send(Keep(stored)))
+    def told(self, stored, parts=()):
+        self.do(lambda outbox: outbox.send(Keep(stored), parts))
 
     def do(self, action):
         self._later.append(action)
