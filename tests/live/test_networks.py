@@ -1,0 +1,58 @@
+"""A cluster whose hosts have addresses of their own, in network namespaces: cables that are pulled, addresses that change."""
+
+import json
+import time
+
+import pytest
+
+from tests.live.networks import Cluster, Network, said
+
+JOB = """
+def item(i):
+    time.sleep(0.05)
+    return i, uuid.uuid4().hex
+cluster.wait_for_workers(2, timeout=30)
+job = cluster.map(item, range(200))
+while job.progress().done < 20:
+    time.sleep(0.02)
+print("begun")
+results = job.results()
+print("all" if [i for i, _ in results] == list(range(200)) and results == job.results() else results)
+cluster.wait_for_workers(2, timeout=30)
+print(sorted(worker.name for worker in cluster.workers()))
+"""
+
+
+@pytest.fixture
+def network(tmp_path):
+    made = Network(tmp_path)
+    yield made
+    made.end()
+
+
+def finished(child):
+    assert said(child) == "all"
+    assert json.loads(said(child).replace("'", '"')) == ["w0", "w1"]
+    assert child.wait(30) == 0
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("who", ["worker", "client"])
+def test_a_cable_that_is_out_for_a_while(network, who):
+    cluster = Cluster(network)
+    host = cluster.workers[0] if who == "worker" else cluster.laptop
+    child = cluster.client(JOB)
+    assert said(child) == "begun"
+    host.cut()
+    time.sleep(5.0)  # longer than it takes to count as lost
+    host.heal()
+    finished(child)
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_changes_its_address(network):
+    cluster = Cluster(network)
+    child = cluster.client(JOB)
+    assert said(child) == "begun"
+    cluster.workers[0].move(77)
+    finished(child)
