@@ -55,16 +55,7 @@ class Clusters:
         return self.command("worker", "--join", name, "--slots", str(slots), *more, **options)
 
     def end(self) -> None:
-        for child in self.children:
-            if child.poll() is None:
-                child.terminate()
-        for child in self.children:
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-            child.stdout.close()
+        end_children(self.children)
         for pid in self.pids:
             try:
                 os.kill(pid, signal.SIGTERM)
@@ -72,6 +63,20 @@ class Clusters:
                 continue
         for pid in self.pids:
             until(lambda pid=pid: not runs(pid), 15, f"the end of {pid}")
+
+
+def end_children(children: list[subprocess.Popen]) -> None:
+    """Ask all to end, then see to it."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    for child in children:
+        try:
+            child.wait(15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
 
 
 def named(name: str) -> bool:

@@ -6,13 +6,13 @@ It takes root, and iproute2. Nothing of it touches the network of this machine.
 import contextlib
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.live.conftest import end_children
 from tests.tools import require, until
 
 _counter = itertools.count()
@@ -71,16 +71,7 @@ class Host:
         return child
 
     def end(self) -> None:
-        for child in self.children:
-            if child.poll() is None:
-                child.terminate()
-        for child in self.children:
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGKILL)
-                child.wait()
-            child.stdout.close()
+        end_children(self.children)
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("netns", "del", self.name)
 

@@ -2,15 +2,10 @@
 
 import pytest
 
-from tests.net.conftest import Steps
+from tests.net.conftest import steps
 from tests.nodes.house import House
 
-
-@pytest.fixture
-def steps():
-    made = Steps()
-    yield made
-    made.close()
+__all__ = ["steps"]
 
 
 @pytest.fixture

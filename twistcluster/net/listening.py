@@ -14,8 +14,9 @@ import struct
 from typing import Final, NamedTuple
 
 from twistcluster.errors import TwistclusterError
+from twistcluster.net.addresses import Address
 
-__all__ = ["Listen", "addresses_of", "joined", "parse_listen", "require_tls"]
+__all__ = ["Listen", "addresses_of", "parse_listen", "require_tls"]
 
 EXAMPLE: Final = "tls:0.0.0.0:8930"
 _SCHEME: Final = "tls:"
@@ -42,7 +43,7 @@ class Listen(NamedTuple):
     @property
     def text(self) -> str:
         """As it is written in `listen=`."""
-        return f"{_SCHEME}{joined(self.host, self.port)}"
+        return f"{_SCHEME}{Address(self.host, self.port)}"
 
     def allows(self, other: "Listen") -> bool:
         """Whether a cluster that listens there listens as this asks for."""
@@ -80,11 +81,6 @@ def require_tls() -> None:
         importlib.import_module("twistcluster.net.tls")
     except ImportError as error:
         raise TwistclusterError(str(error)) from error
-
-
-def joined(host: str, port: int) -> str:
-    """A host and a port as one text."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def addresses_of(listen: Listen) -> list[str]:

@@ -21,8 +21,9 @@ from twistcluster.core.denials import Denials, serial_of_text
 from twistcluster.core.rows import Change, TokenRow, TokensGone
 from twistcluster.core.tokens import Refusal, Tokens, TokenState
 from twistcluster.errors import AccessDenied, TwistclusterError
+from twistcluster.net.addresses import Address
 from twistcluster.net.channel import Channel, LinkOwner
-from twistcluster.net.listening import Listen, addresses_of, joined
+from twistcluster.net.listening import Listen, addresses_of
 from twistcluster.net.tls.authority import Authority
 from twistcluster.net.tls.certificates import canonical_public_key, make_key, peer_in, public_bytes, read_certificate
 from twistcluster.net.tls.ends import ServerEnd
@@ -136,7 +137,7 @@ class Admission:
 
     def addresses(self) -> list[str]:
         """Where others may reach it, with the port."""
-        return [joined(host, self.listen.port) for host in addresses_of(self.listen)]
+        return [str(Address(host, self.listen.port)) for host in addresses_of(self.listen)]
 
     # ---- joining ---------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from twistcluster.net.tls.certificates import (
     common_name,
     fingerprint_of,
     make_key,
+    private_pem,
     read_public_key,
     role_uri,
     seconds,
@@ -152,9 +153,7 @@ def _new(cluster: str, now: float) -> tuple[ec.EllipticCurvePrivateKey, x509.Cer
 
 
 def _written(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bytes:
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return secret + certificate.public_bytes(pem)
+    return private_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _begun(

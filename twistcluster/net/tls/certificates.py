@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint_of",
     "make_key",
     "peer_in",
+    "private_pem",
     "public_bytes",
     "read_certificate",
     "role_uri",
@@ -62,6 +63,13 @@ def public_bytes(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) ->
     """The public key as SubjectPublicKeyInfo (DER): what is sent to ask for a certificate."""
     public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
     return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The private key as it lies in a file: PKCS #8 in PEM, readable for whoever may read the file."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def read_public_key(data: bytes) -> ec.EllipticCurvePublicKey:

@@ -13,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from twistcluster.errors import AccessDenied
 from twistcluster.net.places import private_folder
-from twistcluster.net.tls.certificates import fingerprint_of, peer_in, public_bytes, read_certificate, seconds
+from twistcluster.net.tls.certificates import (
+    fingerprint_of,
+    peer_in,
+    private_pem,
+    public_bytes,
+    read_certificate,
+    seconds,
+)
 from twistcluster.net.tls.files import read_private, replace_private
 
 __all__ = ["Identity"]
@@ -88,8 +95,8 @@ class Identity:
             AccessDenied: the folder is somebody else's or open to others, or can't be written.
         """
         private_folder(folder, "name a folder of yours")
-        key = self.key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        replace_private(folder / FILE, key + self.certificate.public_bytes(_PEM) + self.authority.public_bytes(_PEM))
+        certificates = self.certificate.public_bytes(_PEM) + self.authority.public_bytes(_PEM)
+        replace_private(folder / FILE, private_pem(self.key) + certificates)
 
     @property
     def role(self) -> str:

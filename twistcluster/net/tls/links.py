@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError, TwistclusterError
+from twistcluster.net.addresses import Address
 from twistcluster.net.channel import LinkOwner
 from twistcluster.net.door import BACKLOG, Door, GuardedLink
 from twistcluster.net.link import Link
-from twistcluster.net.listening import joined
 from twistcluster.net.states import LinkState
 from twistcluster.net.tls.certificates import Peer
 from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
@@ -117,7 +117,7 @@ class _CertifiedLink(GuardedLink):
 
     def _address(self) -> str:
         address = self.wire.transport.getPeer()
-        return joined(address.host, address.port)
+        return str(Address(address.host, address.port))
 
     def _check(self, message: Message) -> bool:
         if isinstance(message, Join):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twistcluster.errors import AccessDenied
 from twistcluster.net.addresses import Address
 from twistcluster.net.members import NOTE, Note, make_private, member_folder, read_note
-from twistcluster.net.tls.certificates import Role, make_key
+from twistcluster.net.tls.certificates import Role, make_key, private_pem
 from twistcluster.net.tls.files import create_private, read_private, replace_private
 from twistcluster.net.tls.identity import FILE, Identity
 from twistcluster.net.token import VARIABLE, Token
@@ -96,7 +96,7 @@ class new_key(contextlib.AbstractContextManager[ec.EllipticCurvePrivateKey]):  #
         make_private(self._path.parent)
         made = make_key()
         # Of several processes that join at once with one token all have the same key, and so get the same certificate.
-        while not create_private(self._path, _written(made)):
+        while not create_private(self._path, private_pem(made)):
             data = read_private(self._path, _KEY_OF_OTHERS)
             if data is None:
                 continue
@@ -110,9 +110,3 @@ class new_key(contextlib.AbstractContextManager[ec.EllipticCurvePrivateKey]):  #
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None:
             self._path.unlink(missing_ok=True)
-
-
-def _written(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
