@@ -20,7 +20,7 @@ class FakeLine:
 
     def __init__(self):
         self.definitions = Definitions()
-        self.values = None
+        self.values = self.reads = None
         self.lost = None
         self.said = []
         self.soon = lambda call: call()

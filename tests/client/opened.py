@@ -60,8 +60,8 @@ class FakeSession(FakeLine):
         if self.lost is not None:
             raise self.lost
 
-    def told(self, stored, parts=()):
-        self.do(lambda outbox: outbox.send(Keep(stored), parts))
+    def told(self, outbox, stored, parts=()):
+        outbox.send(Keep(stored), parts)
 
     def do(self, action):
         self._later.append(action)

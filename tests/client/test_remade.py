@@ -43,7 +43,7 @@ def lost(tmp_path):
     """A job of two items: the first is small, the second's file is gone."""
     (tmp_path / "disk").mkdir()
     line, cluster = FakeLine(), Cluster()
-    values = line.values = ValueStore(str(tmp_path))
+    values = line.values = line.reads = ValueStore(str(tmp_path))
     values.restore = Remade(cluster.ask).wait
     record = JobRecord(line, 1, "id", "make-1", count=2)
     name, nbytes = Pool(str(tmp_path)).write([dumps("large").data])

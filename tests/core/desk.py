@@ -1,6 +1,6 @@
 """A scheduler on a desk: peers say things to it, and what it says to each is laid out beside it."""
 
-from twistcluster.core.effects import Close, EndCluster, ReadLog, Record, Send
+from twistcluster.core.effects import Bring, Close, EndCluster, ReadLog, Record, Send
 from twistcluster.core.restoring import restore
 from twistcluster.core.returning import WITHHELD_S
 from twistcluster.core.scheduler import Identity, Scheduler
@@ -81,6 +81,8 @@ class Desk:
         self.unwritten = []
         """What it was told and hasn't written down."""
         self.ended = ""
+        self.there = set()
+        """Values that can be brought, each once: then they are lost again."""
         self.peers = {}
         identity = Identity(epoch="e", cluster="c", python="3.11", version="1", pid=1, name=name, owner="secret")
         self.scheduler = Scheduler(identity, now=0.0, journal=paper is not None, **options)
@@ -102,6 +104,10 @@ class Desk:
                 self.write()
                 rows = self.paper.read_log(effect.job.key, effect.place)
                 self.carry_out(self.scheduler.read(effect.job, rows[: self.rows_at_once], self.now))
+            elif isinstance(effect, Bring):
+                there = effect.name in self.there
+                self.there.discard(effect.name)
+                self.carry_out(self.scheduler.brought(effect.name, self.now, there=there))
         check_scheduler(self.scheduler)
 
     rows_at_once = 3

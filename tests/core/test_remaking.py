@@ -16,7 +16,10 @@ class Keeper(Desk):
         super().__init__(*args, **options)
 
     def carry_out(self, effects):
-        self.renamed += [(effect.made, effect.name) for effect in effects if isinstance(effect, Rename)]
+        for effect in effects:
+            if isinstance(effect, Rename):
+                self.renamed.append((effect.made, effect.name))
+                self.there.add(effect.name)
         super().carry_out(effects)
 
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twistcluster.core.effects import Close, Send
+from twistcluster.core.effects import Bring, Close, Send
 from twistcluster.core.scheduler import Identity, Scheduler
 from twistcluster.core.vigil import AT_MOST_S
 from twistcluster.testing.invariants import check_scheduler
@@ -82,6 +82,7 @@ WORKER = st.one_of(
     st.builds(m.Report, LEASES, SMALL, SMALL, st.just(1), st.just(0.1), objects=STORED),
     st.builds(m.Failure, LEASES, SMALL, SECONDS, ERRORS),
     st.builds(m.Failure, LEASES, SMALL, st.just(0.1), ERRORS, missing=IDS),
+    st.builds(m.Bring, IDS),
     st.builds(m.Printed, LEASES, NUMBERS, st.just("text")),
     st.builds(m.Released, LEASES, NUMBERS, NUMBERS),
     st.builds(m.Released, LEASES, SMALL, SMALL),
@@ -131,6 +132,7 @@ class Table:
         self.wanted = {}
         self.closed = 0
         self.silent_s = dict.fromkeys(range(6), 0.0)
+        self.brings = 0
 
     def look(self, effects, said_by=None):
         for effect in effects:
@@ -138,6 +140,9 @@ class Table:
                 assert effect.peer in self.peers.values()
                 if isinstance(effect.message, m.Wanted):
                     self.wanted.setdefault(effect.peer, []).append(effect.message)
+            elif isinstance(effect, Bring):
+                self.brings += 1
+                self.look(self.scheduler.brought(effect.name, self.now, there=self.brings % 2 == 0))
             elif isinstance(effect, Close):
                 [seat] = [seat for seat, peer in self.peers.items() if peer == effect.peer]
                 if said_by is None:

@@ -1,5 +1,7 @@
 """Pages whose values are in a store, and pages that have them inside."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 from twistcluster.errors import ProtocolError
 from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.wire.messages import Edge, Stored
-from twistcluster.wire.pages import CALL, ONE, FramedPacker, Packed, framed_items, pack_plain
+from twistcluster.wire.pages import (
+    CALL,
+    ONE,
+    FramedPacker,
+    Packed,
+    framed_items,
+    pack_plain,
+    stored_in,
+    stored_row,
+)
 
 LARGE = 65_536
 BUFFERS = st.lists(st.sampled_from([b"", b"small", b"x" * LARGE, b"y" * (LARGE + 1)]), max_size=3)
@@ -79,8 +90,15 @@ def test_what_is_no_page_is_refused(buffers):
         unpacked(Packed(1, 1, buffers, objects=(Stored(0, bytes(16), 5),)), {}.get)
 
 
-def test_a_page_from_elsewhere_names_nothing():
-    packed = packed_up(page([(b"\x80", [b"x" * 100_000])]), Store().put)
-    large = Packed(1, 1, (*packed.buffers, b"x" * 100_000), objects=packed.objects)
-    with pytest.raises(ProtocolError, match="none in common"):
-        packed_up(large, Store().put)
+def test_what_is_named_already_stays_so():
+    """A value that lies on the other host, and one that an item refers to."""
+    store = Store()
+    mixed = FramedPacker()
+    mixed.add(stored_row(b"n" * 16, 5), (), (b"n" * 16, 5))
+    mixed.add(b"\x80", [b"x" * LARGE])
+    packed = mixed.packed()
+    referred = Stored(1, b"r" * 16, 7)
+    packed = packed_up(replace(packed, objects=(*packed.objects, referred)), store.put)
+    (made,) = store.parts
+    assert packed.objects == (Stored(0, b"n" * 16, 5), Stored(1, made, LARGE + 1), referred)
+    assert [stored_in(data) for data, _ in framed_items(packed)] == [(b"n" * 16, 5), (made, LARGE + 1)]

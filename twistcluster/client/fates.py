@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from twistcluster.client.results import ItemFailure, Segment, Segments
 from twistcluster.core.ranges import Range, RangeSet
-from twistcluster.storage.values import ValueStore
+from twistcluster.storage.values import Readable
 from twistcluster.wire.pages import Packed
 from twistcluster.wire.values import Definitions
 
@@ -23,11 +23,11 @@ class Fates:
 
     Args:
         definitions: For decoding results.
-        values: The host's store, for the large ones.
+        values: Where the large ones are read.
         keep: Whether to hold results; without it, whoever wants one takes it when it comes.
     """
 
-    def __init__(self, definitions: Definitions, values: ValueStore | None = None, *, keep: bool = True) -> None:
+    def __init__(self, definitions: Definitions, values: Readable | None = None, *, keep: bool = True) -> None:
         self.done = RangeSet()
         self.failures: dict[int, ItemFailure] = {}
         self.cancelled = RangeSet()

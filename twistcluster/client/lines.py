@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twistcluster.client.results import ItemFailure
 from twistcluster.errors import TwistclusterError
-from twistcluster.storage.values import ValueStore
+from twistcluster.storage.values import Readable, ValueStore
 from twistcluster.wire.values import Definitions
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Line(Protocol):
     definitions: Definitions
     values: ValueStore | None
     """The host's store."""
+    reads: Readable | None
+    """Where large results are read: that, or what comes from another host."""
     lost: TwistclusterError | None
     """Why it is gone."""
 

@@ -21,6 +21,7 @@ from twistcluster.client.context import ContextBook
 from twistcluster.client.feeding import Feed
 from twistcluster.client.functions import FunctionBook
 from twistcluster.client.futures import Future
+from twistcluster.client.handles import Put
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
@@ -59,6 +60,8 @@ class Opener:
         self._lock = threading.RLock()
         self._counters: dict[str, int] = {}
         self._batch: Batch | None = None
+        self._puts: list[Put] = []
+        """Put, and not told yet."""
         self._spare: Batch | None = None
         """The next one, made while nobody waits for it."""
         self._known: dict[bytes, Parts] = {}
@@ -157,10 +160,18 @@ class Opener:
         with self._lock:
             self._functions.begin()
             put = session.store.put(value)
-        stored = put.stored
-        reference: Reference[T] = Reference(session, session.store, stored.id, stored.nbytes, put.definitions)
-        session.told([stored], put.parts)
+            stored = put.stored
+            reference: Reference[T] = Reference(session, session.store, stored.id, stored.nbytes, put.definitions)
+            self._puts.append(put)
+        session.do(self._send_puts)
         return reference
+
+    def _send_puts(self, outbox: Outbox) -> None:
+        """On the reactor's thread, before anything that may name them: a batch that was open then, too."""
+        with self._lock:
+            puts, self._puts = self._puts, []
+        for put in puts:
+            self._session.told(outbox, [put.stored], put.parts)
 
     def step(self, function: Callable[[], Any]) -> tuple[bytes, bytes]:
         """Digest and blob of a function that every slot shall run; what it imports travels with the context."""
@@ -217,6 +228,7 @@ class Opener:
         """In a forked child: what was about to leave does so in the parent."""
         free(self._lock)
         self._batch = None
+        self._puts = []
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -238,6 +250,7 @@ class Opener:
 
     def _send_batch(self, outbox: Outbox) -> None:
         """On the reactor's thread, in the turn after the batch was opened."""
+        self._send_puts(outbox)
         with self._lock:
             batch, self._batch = self._batch, None
         if batch is None:

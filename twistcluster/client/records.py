@@ -58,7 +58,7 @@ class JobRecord(Flowing):
         shows_errors: bool = True,
         keep: bool = True,
     ) -> None:
-        super().__init__(line, Fates(line.definitions, line.values, keep=keep))
+        super().__init__(line, Fates(line.definitions, line.reads, keep=keep))
         self._over = threading.Condition(self._lock)
         """Notified of the end only: who waits for that isn't woken by every message."""
         self.number = number

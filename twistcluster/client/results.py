@@ -25,7 +25,7 @@ from twistcluster.errors import (
     WorkerLost,
 )
 from twistcluster.storage.layout import ObjectGone
-from twistcluster.storage.values import NotRestoredError, ValueStore, decode
+from twistcluster.storage.values import NotRestoredError, Readable, decode
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_item, pack_plain, stored_in, unpack_plain
@@ -61,7 +61,7 @@ class Segment:
         packed: Packed,
         offset: int,
         definitions: Definitions,
-        store: ValueStore | None = None,
+        store: Readable | None = None,
     ) -> None:
         self.start = start
         self.stop = stop

@@ -26,7 +26,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, upkeep, views
-from twistcluster.client.handles import ClientStore, StoreElsewhere
+from twistcluster.client.handles import BroughtValues, ClientStore, StoreElsewhere
 from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
@@ -51,13 +51,14 @@ from twistcluster.net.channel import Channel
 from twistcluster.net.turn import Turn
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.packages import packages
-from twistcluster.storage.values import ValueStore, usable
+from twistcluster.storage.values import Readable, ValueStore, usable
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     PROTOCOL,
     Adopt,
     Answer,
     Ask,
+    Bulk,
     Declined,
     Drop,
     ForgetJob,
@@ -115,6 +116,9 @@ class Session:
             if connection.address
             else ClientStore(self.values, definitions, self.dropped_value)
         )
+        self.reads: Readable | None = (
+            BroughtValues(Remade(self.ask).wait, self.dropped_value) if connection.address else self.values
+        )
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
@@ -144,10 +148,11 @@ class Session:
                 definitions,
                 self.do,
                 self.values,
-                self.dropped_value,
+                self.reads.dropped if isinstance(self.reads, BroughtValues) else self.dropped_value,
                 self._holdings,
                 self._outbox.unkept,
             ).handlers,
+            Bulk: self._brought,
             Answer: self._requests.answered,
             Declined: self._requests.declined,
             StepDone: self._requests.step_done,
@@ -203,14 +208,10 @@ class Session:
         """Do something on the reactor's thread, when what was sent before has left."""
         bridge.call(call)
 
-    def told(self, stored: list[Stored], parts: Sequence[Buffer] = ()) -> None:
+    def told(self, outbox: Outbox, stored: list[Stored], parts: Sequence[Buffer] = ()) -> None:
         """This program made these values, and may ask for them. `parts` of one that is to be sent."""
-
-        def tell(outbox: Outbox) -> None:
-            self._holdings.told(stored)
-            outbox.send(Keep(stored), parts)
-
-        self.do(tell)
+        self._holdings.told(stored)
+        outbox.send(Keep(stored), parts)
 
     def ask(self, question: Question, parts: Parts | None = None) -> Reply[Answered]:
         """Ask the scheduler."""
@@ -306,6 +307,11 @@ class Session:
         """Nobody here asks for a value in the store any more. Called by the garbage collector, as `dropped` is."""
         self._dropped_values.append(name)
         self._tell_soon()
+
+    def _brought(self, message: Bulk, buffers: list[Buffer]) -> None:
+        """A value that was asked for; the answer follows."""
+        if isinstance(self.reads, BroughtValues):
+            self.reads.came(message.id, buffers)
 
     def _tell_soon(self) -> None:
         # Seen as set, what was appended before is told too: it is unset before the queues are read.

@@ -404,7 +404,7 @@ class ClientSide:
             case Everywhere():
                 self._everywhere(client, message.request, question)
             case Restore():
-                scheduler.remaking.asked(client, message.request, question.id)
+                scheduler.bringing.asked(question.id, (client, message.request))
             case ForgetJob():
                 self._forget_job(peer, message.request, question)
             case KeepJob():

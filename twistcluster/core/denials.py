@@ -64,6 +64,10 @@ class Denials:
         """Whether this certificate is shut out."""
         return self._first(serial) in self._denied
 
+    def all(self) -> list[str]:
+        """All certificates that are shut out, with those that they were renewed with."""
+        return [*self._denied, *(row.serial for row in self._renewed.values() if row.first in self._denied)]
+
     def deny(self, serial: str, now: float) -> DenialRow:
         """Shut a certificate out, and those that it was renewed with; returns what is to be kept.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Admit",
+    "Bring",
     "Close",
     "CopyOut",
     "Effect",
@@ -69,6 +70,12 @@ class Rename(NamedTuple):
     name: bytes
 
 
+class Bring(NamedTuple):
+    """Bring this value to the host's store, from wherever it is, and say how that went (`Scheduler.brought`)."""
+
+    name: bytes
+
+
 class CopyOut(NamedTuple):
     """Copy these values from the host's store to the disk beside the journal, and say how that went
     (`Safekeeping.copied`).
@@ -113,4 +120,4 @@ class EndCluster(NamedTuple):
     reason: str
 
 
-Effect = Send | Close | Log | Remove | Rename | CopyOut | RemoveCopies | Record | ReadLog | Admit | EndCluster
+Effect = Send | Close | Log | Remove | Rename | Bring | CopyOut | RemoveCopies | Record | ReadLog | Admit | EndCluster

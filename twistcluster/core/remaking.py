@@ -17,7 +17,7 @@ from twistcluster.core.jobs import Job, PageRecord
 from twistcluster.core.links import Cause
 from twistcluster.core.objects import ObjectRecord, Sender
 from twistcluster.core.workers import Worker
-from twistcluster.wire.messages import Answer, Declined, ErrorInfo, Page, Report, Stored
+from twistcluster.wire.messages import Declined, ErrorInfo, Page, Report, Stored
 
 if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
@@ -187,9 +187,8 @@ class Remaking:
         for other, index in remake.items:
             other.spans.ready(index, index + 1)
             self._scheduler.leasing.pending(other)
-        for client, request in remake.clients:
-            if client.peer is not None:
-                self._scheduler.send(client.peer, Answer(request))
+        for waiting in remake.clients:  # it may have been made on another host
+            self._scheduler.bringing.asked(record.id, waiting)
         for parent in remake.parents:
             parent.unmet -= 1
             if not parent.unmet:

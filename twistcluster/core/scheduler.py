@@ -12,6 +12,7 @@ Rules:
 
 import math
 
+from twistcluster.core.bringing import Bringing
 from twistcluster.core.clients import Client
 from twistcluster.core.clientside import ClientSide
 from twistcluster.core.edges import Edges
@@ -133,6 +134,7 @@ class Scheduler:
         self.edges = Edges(self)
         self.sources = Sources(self)
         self.wanted = Fetching(self)
+        self.bringing = Bringing(self)
         self.remaking = Remaking(self)
         self.safekeeping = Safekeeping(self)
         self.retention = Retention(self)
@@ -262,6 +264,12 @@ class Scheduler:
                 self.telling.put_away(job)
                 self.leasing.look_again()
         self.safekeeping.settle()
+        return self._turn()
+
+    def brought(self, name: bytes, now: float, *, there: bool) -> list[Effect]:
+        """What `Bring` asked for was tried: whether the value is in the host's store."""
+        self.now = now
+        self.bringing.brought(name, there=there)
         return self._turn()
 
     def copied(

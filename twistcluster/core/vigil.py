@@ -47,13 +47,13 @@ class Vigil:
         lost_after_s: how much silence is a loss.
     """
 
-    __slots__ = ("_looked", "_lost_after_s", "_scheduler", "_suspect_after_s", "_worker_side")
+    __slots__ = ("_looked", "_scheduler", "_suspect_after_s", "_worker_side", "lost_after_s")
 
     def __init__(self, scheduler: "Scheduler", worker_side: "WorkerSide", lost_after_s: float) -> None:
         self._scheduler = scheduler
         self._looked = scheduler.now
         self._worker_side = worker_side
-        self._lost_after_s = lost_after_s
+        self.lost_after_s = lost_after_s
         self._suspect_after_s = min(SUSPECT_AFTER_S, lost_after_s / 2)
 
     def look(self) -> None:
@@ -63,7 +63,7 @@ class Vigil:
         quiet = [worker for worker in self._scheduler.leasing.workers.values() if not self._spoke(worker)]
         for worker in quiet:
             worker.silent_s += passed_s
-            if worker.silent_s >= self._lost_after_s:
+            if worker.silent_s >= self.lost_after_s:
                 self._lose(worker)
             elif worker.silent_s >= self._suspect_after_s:
                 self._suspect(worker, f"silent for {worker.silent_s:.0f} s")

@@ -17,6 +17,7 @@ from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
+    Bring,
     Crashed,
     ErrorInfo,
     Failure,
@@ -62,6 +63,7 @@ class WorkerSide:
             Running: self._running,
             SlotsChanged: self._slots_changed,
             StepDone: self._step_done,
+            Bring: self._bring,
             Heartbeat: self._heartbeat,
             Renew: self._renew,
             Goodbye: self._goodbye,
@@ -299,6 +301,9 @@ class WorkerSide:
 
     def _step_done(self, worker: Worker, message: StepDone, buffers: tuple[Buffer, ...]) -> None:
         self._scheduler.steps.done(worker, message, buffers)
+
+    def _bring(self, worker: Worker, message: Bring, _: tuple[Buffer, ...]) -> None:
+        self._scheduler.bringing.asked(message.id, worker)
 
     def _heartbeat(self, worker: Worker, message: Heartbeat, _: tuple[Buffer, ...]) -> None:
         self._scheduler.send(worker.peer, message)

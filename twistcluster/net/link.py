@@ -40,6 +40,7 @@ from twistcluster.wire.messages import (
     Joined,
     Message,
     Refused,
+    ValuesMessage,
     Welcome,
     WorkerToScheduler,
 )
@@ -61,7 +62,11 @@ READ_LEAST_BYTES: Final = 4 * limits.KIB
 
 _log = Logger()
 _OPEN: Final = LinkState.OPEN
-_UP: Final[dict[str, Codec]] = {"client": Codec(ClientToScheduler), "worker": Codec(WorkerToScheduler)}
+_UP: Final[dict[str, Codec]] = {
+    "client": Codec(ClientToScheduler),
+    "worker": Codec(WorkerToScheduler),
+    "values": Codec(ValuesMessage),
+}
 _HELLO: Final[Codec] = Codec(Hello | Join)
 _EVENTS: Final[dict[type[Message], LinkEvent]] = {Hello: LinkEvent.HELLO, Welcome: LinkEvent.WELCOME}
 
@@ -85,6 +90,8 @@ class Link(TwistedProtocol):
     local = False
     peer: "Peer | None" = None
     where = ""
+    here = ""
+    """The address that this end has; empty on one host."""
 
     def __init__(
         self,

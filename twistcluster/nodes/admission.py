@@ -131,6 +131,10 @@ class Admission:
         """Of the scheduler's own certificate now."""
         return self._identity.serial
 
+    def denied(self) -> list[str]:
+        """The serials of all certificates that are shut out."""
+        return self._denials.all()
+
     def is_denied(self, link: Channel) -> bool:
         """Whether this peer is shut out by now."""
         return link.peer is not None and self._denials.is_denied(link.peer.serial)

@@ -1,19 +1,24 @@
-"""Copies of other hosts' values, in a store that a worker on its own has for them.
+"""The store of a worker on another host: what its slots make, and copies of other hosts' values.
 
-A worker that has no store in common with its scheduler gets most values inside the pages that name them. What arguments
-refer to comes once, for all its slots, and lies here under its own id until nobody can ask for it. Owns: that store. Must
-not know: links, slots.
+A worker that has no store in common with its scheduler has one of its own. What its slots make stays here until somebody
+asks for it; what others made and its slots need is copied here once, under its own id. Owns: that store, what is in it
+and who made that. Must not know: links, where a value comes from.
 """
 
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from twistcluster.errors import StoreFull
+from twistcluster.nodes.keeper import Keeper
 from twistcluster.nodes.logging import log_event
 from twistcluster.storage.folder import StoreFolder, clear_dead
+from twistcluster.storage.layout import ObjectGone
+from twistcluster.storage.upkeep import Upkeep
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Freed
+from twistcluster.wire.messages import Freed, Stored
 
 __all__ = ["Fetched"]
 
@@ -21,46 +26,88 @@ __all__ = ["Fetched"]
 class Fetched:
     """Has a folder of its own until it is closed.
 
+    Args:
+        reactor: Twisted's.
+        clock: seconds that never go back.
+
     Raises:
         OSError: neither shared memory nor TMPDIR can be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any, clock: Callable[[], float] = time.monotonic) -> None:
         clear_dead()
         self._folder = StoreFolder.create(f"worker-{secrets.token_hex(4)}", writes=False)
         self._store = ValueStore(self._folder.path)
-        self._ids: set[bytes] = set()
+        self._made: set[bytes] = set()
+        self._copies: set[bytes] = set()
+        self._upkeep = Upkeep(self._folder.path, known=self._is_known)
+        self._keeper = Keeper(reactor, self._upkeep, clock)
+        self._keeper.start()
 
     @property
     def folder(self) -> str:
-        """What slots read it by."""
+        """What slots use it by."""
         return self._folder.path
 
-    def came(self, name: bytes, parts: Sequence[Buffer]) -> None:
-        """A value came. Without room for it, what needs it is told as missing it."""
-        if name in self._ids:
-            return
+    @property
+    def ids(self) -> list[bytes]:
+        """All that is here and was told to the scheduler, or came from there."""
+        return [*self._made, *self._copies]
+
+    def take_results(self, *, yes: bool) -> None:
+        """Whether what slots make is to stay here: not where the cluster's host has no store to fetch it to."""
+        self._folder.take_values(yes=yes)
+
+    def made(self, objects: Iterable[Stored]) -> None:
+        """The scheduler is told that slots made these."""
+        self._made.update(each.id for each in objects)
+
+    def has(self, name: bytes) -> bool:
+        """Whether it is here, as far as is known."""
+        return name in self._made or name in self._copies
+
+    def parts(self, name: bytes) -> list[memoryview] | None:
+        """Of a value; None: it isn't here."""
         try:
-            self._store.copy(name, parts)
+            return self._store.parts(name)
+        except ObjectGone:
+            self._made.discard(name)
+            self._copies.discard(name)
+            return None
+
+    def keep(self, name: bytes, pieces: Sequence[Buffer], sizes: Sequence[int] | None = None) -> bool:
+        """A value came. False: there is no room; what needs it is told as missing it."""
+        if name in self._copies:
+            return True
+        try:
+            self._store.copy(name, pieces, sizes)
         except StoreFull as error:
             log_event("warning", "a value of another host has no room here", {"error": error})
-        else:
-            self._ids.add(name)
+            return False
+        self._copies.add(name)
+        return True
+
+    def renamed(self, made: bytes, name: bytes) -> None:
+        """A value takes the name of one that was lost."""
+        if made in self._made:
+            self._upkeep.rename(made, name)
+            self._made.remove(made)
+            self._made.add(name)
 
     def freed(self, message: Freed) -> Freed | None:
-        """Nobody can ask for these any more. Returns what is said of others."""
-        gone = self._ids.intersection(message.ids)
+        """Nobody can ask for these any more. Returns what is said of those that slots made."""
+        gone = self._copies.intersection(message.ids)
         self._store.freed(gone)
-        self._ids -= gone
+        self._copies -= gone
         rest = [name for name in message.ids if name not in gone]
+        self._made.difference_update(rest)
         return Freed(rest) if rest else None
-
-    def clear(self) -> None:
-        """Nothing of it is needed: whoever comes next says it all anew."""
-        self._store.freed(self._ids)
-        self._ids.clear()
 
     def close(self) -> None:
         """The worker has ended."""
+        self._keeper.stop()
         self._store.close()
         self._folder.remove()
+
+    def _is_known(self, name: bytes) -> bool:
+        return name in self._made or name in self._copies

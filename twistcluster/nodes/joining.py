@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable, ProtocolError, VersionMismatch
 from twistcluster.net.link import Link
@@ -24,6 +25,9 @@ def pause_s(tries: int, chance: float) -> float:
     """How long to wait after so many tries that failed; `chance`, from 0 to 1, keeps many workers from coming at once."""
     doublings = min(tries, 16)  # 2.0**1024 is more than a float holds
     return float(min(FIRST_PAUSE_S * 2.0**doublings, LONGEST_PAUSE_S)) * (0.5 + chance / 2)
+
+
+_log = Logger()
 
 
 class Joining:
@@ -109,6 +113,9 @@ class Joining:
             self.give_up(str(error))
         except (ClusterUnreachable, ProtocolError, OSError) as error:
             self.again(str(error))
+        except Exception as error:  # a fault of ours must not leave a worker that does nothing, and says nothing
+            _log.failure("joining failed")
+            self.again(f"{type(error).__name__}: {error}")
 
     def give_up(self, reason: str) -> None:
         """Look no more: trying again would not help."""

@@ -1,25 +1,46 @@
 """Peers on other hosts, which have no store in common with this one.
 
-Owns: what stands between a scheduler's node and its links to them. What they are sent has its large values inside; what
-comes from them is put into this host's store, as if a process of this host had made it. So the scheduler need not know
-where its peers are. Must not know: what a scheduler decides, certificates.
+Owns: what stands between a scheduler's node and its links to them. A client elsewhere is sent results with their large
+values inside, and what it sends is put into this host's store as if a process of this host had made it; workers elsewhere
+have stores of their own, and fetch what they need (nodes/whereabouts.py). So the scheduler need not know where its peers
+are. Must not know: what a scheduler decides, certificates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from twistcluster.core.vigil import LOST_AFTER_S
 from twistcluster.errors import ProtocolError, StoreFull
 from twistcluster.net.channel import Channel, LinkOwner
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.logging import log_event
+from twistcluster.nodes.whereabouts import Holder, Whereabouts
 from twistcluster.storage.layout import ID_BYTES, ObjectDamaged, ObjectGone
 from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Bulk, Drop, Freed, Keep, Message, Page, Report, Results, Values
+from twistcluster.wire.messages import (
+    Answer,
+    Ask,
+    Bulk,
+    Declined,
+    Drop,
+    Freed,
+    Hello,
+    Holds,
+    Keep,
+    Message,
+    Page,
+    Report,
+    Restore,
+    Results,
+    ShutOut,
+    Values,
+    Welcome,
+)
 from twistcluster.wire.pages import Packed
 
 if TYPE_CHECKING:
@@ -32,82 +53,180 @@ class RemotePeers:
     """The owner of links to other hosts, for a node that is the owner of links on its own.
 
     Args:
+        reactor: Twisted's.
         node: hears of them.
         turn: shared with its links.
-        store: of this host; None: there is none.
+        store: of this host; None: there is none, and all values travel inside.
+        is_counted: whether somebody may ask for a value.
+        denied: gives the serials of certificates that are shut out.
+        lost_after_s: how much silence is a loss.
     """
 
-    def __init__(self, node: LinkOwner, turn: Turn, store: ValueStore | None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        node: LinkOwner,
+        turn: Turn,
+        store: ValueStore | None,
+        *,
+        is_counted: Callable[[bytes], bool] = lambda _name: True,
+        denied: Callable[[], list[str]] = list,
+        lost_after_s: float = LOST_AFTER_S,
+    ) -> None:
         self._node = node
         self._turn = turn
         self._store = store
+        self._is_counted = is_counted
+        self._denied = denied
         self._peers: dict[Channel, _RemotePeer] = {}
+        self._values = None if store is None else Whereabouts(reactor, store, lost_after_s)
 
     def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
         """A peer said something."""
         peer = self._peers.get(link)
         if peer is None:
-            peer = self._peers[link] = _RemotePeer(self, link)
-        if buffers and self._store is not None and isinstance(message, Page | Report | Results | Values):
-            message, buffers = self._came(message, buffers)
-        elif buffers and self._store is not None and isinstance(message, Keep):
-            self._keep(message, buffers)
-            buffers = []
+            if self._values is not None and (line := self._values.line(link)) is not None:
+                line.on_message(link, message, buffers)
+                return
+            if self._values is not None and isinstance(message, Hello) and message.role == "values":
+                self._values.connected(link, message)
+                return
+            peer = self._meet(link, message)
+        if self._values is not None:
+            match message:
+                case Report() if peer.holder is not None and message.objects:
+                    self._values.made(peer.holder, [each.id for each in message.objects])
+                case Holds() if peer.holder is not None:
+                    self._held(peer.holder, message.ids)
+                    return
+                case Ask(request, Restore(name)):
+                    peer.restoring[request] = name
+                case _:
+                    pass
+        if buffers and self._store is not None:
+            if isinstance(message, Page | Report | Results | Values):
+                message, buffers = self._came(message, buffers)
+            elif isinstance(message, Keep):
+                self._keep(message, buffers)
+                buffers = []
         self._node.on_message(peer, message, buffers)
 
     def on_lost(self, link: Channel, reason: str) -> None:
         """It is gone."""
         if (peer := self._peers.pop(link, None)) is not None:
+            if self._values is not None and peer.holder is not None:
+                self._values.left(peer.holder)
             self._node.on_lost(peer, reason)
+        elif self._values is not None:
+            self._values.lost(link, reason)
 
     def on_paused(self, link: Channel) -> None:
         """It reads slowly."""
         if (peer := self._peers.get(link)) is not None:
             self._node.on_paused(peer)
+        elif self._values is not None and (line := self._values.line(link)) is not None:
+            line.on_paused(link)
 
     def on_resumed(self, link: Channel) -> None:
         """It has caught up."""
         if (peer := self._peers.get(link)) is not None:
             self._node.on_resumed(peer)
+        elif self._values is not None and (line := self._values.line(link)) is not None:
+            line.on_resumed(link)
 
     def close(self) -> None:
         """The cluster ends."""
+        for link in self.value_links():
+            link.close("the cluster ends")
         if self._store is not None:
             self._store.close()
 
+    def value_links(self) -> list[Channel]:
+        """Of connections for values alone."""
+        return [] if self._values is None else self._values.links()
+
+    def shut_out(self) -> None:
+        """Somebody was denied: workers hand out nothing to that one any more."""
+        for peer in self._peers.values():
+            if peer.holder is not None:
+                peer.link.send(ShutOut(self._denied()))
+
+    def _meet(self, link: Channel, message: Message) -> "_RemotePeer":
+        peer = self._peers[link] = _RemotePeer(self, link)
+        if self._values is not None and isinstance(message, Hello) and message.role == "worker":
+            peer.holder = self._values.joined(link, message)
+        return peer
+
     # ---- values ----
+
+    def bring(self, name: bytes, done: Callable[[bool], None]) -> None:
+        """Have a value in this host's store, wherever it is; `done` says whether it is there."""
+        if self._values is not None:
+            self._values.bring(name, lambda there: self._turn.soon(lambda: done(there)))
+        else:
+            self._turn.soon(lambda: done(False))
+
+    def bring_all(self, ids: Sequence[bytes], done: Callable[[], None]) -> None:
+        """Have these here, as far as they can be had; then call `done`."""
+        if self._values is not None:
+            self._values.bring_all(ids, done)
+        else:
+            done()
+
+    def renamed(self, made: bytes, name: bytes) -> bool:
+        """A value takes another's name; False: it is on this host."""
+        return self._values is not None and self._values.renamed(made, name)
+
+    def freed(self, ids: list[bytes]) -> None:
+        """Nobody can ask for these any more."""
+        if self._values is not None:
+            self._values.freed(ids)
 
     def send(self, peer: "_RemotePeer", message: Message, buffers: Sequence[Buffer]) -> None:
         """Say something to a peer."""
         if self._store is None:
             peer.link.send(message, buffers)
-        elif isinstance(message, Freed):
-            self._store.freed(message.ids)
-        elif isinstance(message, Page | Results | Values) and message.objects:
-            page = unpacked(_packed(message, buffers), self._read)
-            if not isinstance(message, Results):
-                self._send_ahead(peer, page)
-            peer.link.send(_renamed(message, page), page.buffers)
-            if isinstance(message, Results):
-                # What it has in its hands it never asks for.
-                ids = [each.id for each in message.objects if each not in page.objects]
-                self._turn.soon(lambda: self._node.on_message(peer, Drop(ids), []))
-        else:
-            peer.link.send(message, buffers)
+            return
+        match message:
+            case Freed():
+                self._store.freed(message.ids)  # a worker was told already
+            case Page() | Values() if peer.holder is not None:
+                peer.holder.ids.update(each.id for each in message.objects)
+                peer.link.send(message, buffers)
+            case Results() if message.objects:
+                self._send_results(peer, message, buffers)
+            case Answer(request=request) if request in peer.restoring:
+                self._send_restored(peer, peer.restoring.pop(request))
+                peer.link.send(message, buffers)
+            case Declined(request=request):
+                peer.restoring.pop(request, None)
+                peer.link.send(message, buffers)
+            case Welcome() if peer.holder is not None:
+                peer.link.send(replace(message, store=True))
+                if denied := self._denied():
+                    peer.link.send(ShutOut(denied))
+            case _:
+                peer.link.send(message, buffers)
 
-    def freed(self, ids: list[bytes]) -> None:
-        """Nobody can ask for these any more."""
-        for peer in self._peers.values():
-            if gone := [name for name in ids if name in peer.copies]:
-                peer.copies.difference_update(gone)
-                peer.link.send(Freed(gone))
+    def _send_results(self, peer: "_RemotePeer", message: Results, buffers: Sequence[Buffer]) -> None:
+        """With the values inside that this host has; others are asked for when they are wanted."""
+        page = unpacked(_packed(message, buffers), self._read)
+        peer.link.send(_renamed(message, page), page.buffers)
+        # What it has in its hands it never asks for.
+        if ids := [each.id for each in message.objects if each not in page.objects]:
+            self._turn.soon(lambda: self._node.on_message(peer, Drop(ids), []))
 
-    def _send_ahead(self, peer: "_RemotePeer", page: Packed) -> None:
-        """What a page's values refer to, once to each peer."""
-        for each in page.objects:
-            if each.id not in peer.copies and (parts := self._read(each.id)) is not None:
-                peer.copies.add(each.id)
-                peer.link.send(Bulk(each.id), parts)
+    def _send_restored(self, peer: "_RemotePeer", name: bytes) -> None:
+        """What it asked for is here now."""
+        if (parts := self._read(name)) is not None:
+            peer.link.send(Bulk(name), parts)
+
+    def _held(self, holder: Holder, ids: list[bytes]) -> None:
+        """A worker that has joined anew has these still."""
+        assert self._values is not None
+        self._values.holds(holder, [name for name in ids if self._is_counted(name)])
+        if gone := [name for name in ids if not self._is_counted(name)]:
+            holder.link.send(Freed(gone))
 
     def _came(self, message: Any, buffers: Sequence[Buffer]) -> tuple[Message, list[Buffer]]:
         page = packed_up(_packed(message, buffers), self._put)
@@ -147,8 +266,10 @@ class _RemotePeer:
 
     def __init__(self, peers: RemotePeers, link: Channel) -> None:
         self.link = link
-        self.copies: set[bytes] = set()
-        """Values that it was sent for what refers to them."""
+        self.holder: Holder | None = None
+        """Of a worker: what it has."""
+        self.restoring: dict[int, bytes] = {}
+        """Of a client: values that it asked for, by the numbers of its questions."""
         self._peers = peers
 
     @property

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from twistcluster.core.effects import (
     Admit,
+    Bring,
     Close,
     CopyOut,
     Effect,
@@ -32,9 +32,10 @@ from twistcluster.core.rows import Change, EntryRow
 from twistcluster.core.scheduler import Scheduler
 from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
-from twistcluster.net.turn import Timer, Turn
+from twistcluster.net.turn import Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.copyist import Copyist
+from twistcluster.nodes.keeper import Keeper
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.remote import RemotePeers
 from twistcluster.nodes.ticker import Ticker
@@ -53,8 +54,6 @@ __all__ = ["SchedulerNode"]
 SHARE_SECONDS: Final = 0.5
 """How long the thread's own time is counted for one measure of how busy it is."""
 RETRY_SECONDS: Final = 1.0
-UPKEEP_SECONDS: Final = 1.0
-"""Between two looks at the store."""
 
 _log = Logger()
 
@@ -108,13 +107,14 @@ class SchedulerNode:
         self._admission = admission
         if admission is not None:
             admission.turn_out = self._turn_out
-        self._store = store
+        self._values = ValueStore(store) if store else None
         self._remote: RemotePeers | None = None
         self._upkeep = Upkeep(store, known=machine.objects.counted) if store else None
         self._copyist = Copyist(reactor, Copies(journal.path, store), self._copied) if journal and store else None
-        self._upkeep_timer: Timer | None = None
+        self._keeper = Keeper(reactor, self._upkeep, clock, self._is_short) if self._upkeep is not None else None
         self._arm()
-        self._arm_upkeep()
+        if self._keeper is not None:
+            self._keeper.start()
 
     def listen(self, path: str) -> None:
         """Take connections on a Unix socket, and from other machines if they may come.
@@ -124,7 +124,15 @@ class SchedulerNode:
         """
         self._port = listen(self._reactor, path, self, self._turn)
         if self._admission is not None:
-            self._remote = RemotePeers(self, self._turn, ValueStore(self._store) if self._store else None)
+            self._remote = RemotePeers(
+                self._reactor,
+                self,
+                self._turn,
+                self._values,
+                is_counted=self.machine.objects.counted,
+                denied=self._admission.denied,
+                lost_after_s=self.machine.vigil.lost_after_s,
+            )
             self._admission.open(self._remote, self._turn)
 
     @property
@@ -148,8 +156,8 @@ class SchedulerNode:
         self._ended = True
         log_event("info", "cluster ends", {"reason": reason})
         self._ticker.stop()
-        if self._upkeep_timer is not None and self._upkeep_timer.active():
-            self._upkeep_timer.cancel()
+        if self._keeper is not None:
+            self._keeper.stop()
         if self._port is not None:
             self._port.stopListening()
         if self._admission is not None:
@@ -200,6 +208,10 @@ class SchedulerNode:
     # ---- its own ----
 
     def _meet(self, link: Channel, hello: Hello) -> None:
+        if hello.role == "values":  # over TLS: its owner there is another one
+            link.send(Refused("malformed", "on one host values are read from the store"))
+            link.close("it came for values")
+            return
         if self._admission is not None and self._admission.is_denied(link):  # since its handshake
             self._turn_away(link)
             return
@@ -224,8 +236,10 @@ class SchedulerNode:
                     if (link := self._links.get(peer)) is not None:
                         link.close(reason)
                 case Rename(made, name):
-                    if self._upkeep is not None:
+                    if self._upkeep is not None and not (self._remote is not None and self._remote.renamed(made, name)):
                         self._upkeep.rename(made, name)
+                case Bring(name):
+                    self._bring(name)
                 case Remove(ids):
                     if self._remote is not None:
                         self._remote.freed(ids)
@@ -266,6 +280,11 @@ class SchedulerNode:
         denied = [link for link in self._peers if self._admission.is_denied(link)]
         for link in denied:
             self._turn_away(link)
+        if self._remote is not None:
+            for line in self._remote.value_links():
+                if self._admission.is_denied(line):
+                    line.close("its certificate was denied")
+            self._remote.shut_out()
         return len(denied)
 
     def _turn_away(self, link: Channel) -> None:
@@ -285,9 +304,22 @@ class SchedulerNode:
         elif not self._ended:
             self._apply(self.machine.recorded(marks, self._ticker.now()))
 
+    def _bring(self, name: bytes) -> None:
+        def done(there: bool) -> None:
+            if not self._ended:
+                self._apply(self.machine.brought(name, self._ticker.now(), there=there))
+
+        if self._remote is not None:
+            self._remote.bring(name, done)
+        else:
+            self._turn.soon(lambda: done(self._values is not None and self._values.has(name)))
+
     def _copy_out(self, ids: list[bytes]) -> None:
         if self._copyist is not None:
-            self._copyist.copy(ids)
+            if self._remote is None:
+                self._copyist.copy(ids)
+            else:
+                self._remote.bring_all(ids, lambda: self._copyist.copy(ids))  # type: ignore[union-attr]
         else:  # without a store there is nothing to copy
             self._turn.soon(lambda: self._copied(Copied([], ids, [])))
 
@@ -345,18 +377,9 @@ class SchedulerNode:
         if not self._ended:
             self._ticker.wake_at(self.machine.next_tick())
 
-    def _arm_upkeep(self) -> None:
-        if self._upkeep is not None and not self._ended:
-            self._upkeep_timer = self._reactor.callLater(UPKEEP_SECONDS, self._keep_up)
-
-    def _keep_up(self) -> None:
-        """Look after the store, in a thread: it may copy files."""
-        assert self._upkeep is not None
-        short = any(worker.short for worker in self.machine.leasing.workers.values())
-        threads = self._reactor.getThreadPool()
-        looked = deferToThreadPool(self._reactor, threads, self._upkeep.look, self._clock(), short=short)
-        looked.addErrback(lambda failure: _log.failure("the store's upkeep failed", failure))
-        looked.addCallback(lambda more: self._keep_up() if more and not self._ended else self._arm_upkeep())
+    def _is_short(self) -> bool:
+        """Whether a worker's host is short of memory."""
+        return any(worker.short for worker in self.machine.leasing.workers.values())
 
     def _tick(self) -> None:
         self._measure()

@@ -10,6 +10,7 @@ import pathlib
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twistcluster.net.addresses import Address, looks_like_address, parse_address
@@ -22,12 +23,15 @@ from twistcluster.net.turn import Turn
 from twistcluster.net.unix import connect_link
 from twistcluster.nodes.fetched import Fetched
 from twistcluster.nodes.hosting import lost_after_s
+from twistcluster.nodes.missing import Missing
 from twistcluster.storage.values import usable
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.messages import SchedulerToWorker
 
 if TYPE_CHECKING:
+    from twistcluster.net.tls.identity import Identity
     from twistcluster.net.tls.membership import Membership
+    from twistcluster.nodes.suppliers import Suppliers
 
 __all__ = ["SchedulerThere", "scheduler_at"]
 
@@ -41,9 +45,17 @@ class SchedulerThere(Protocol):
     folder: pathlib.Path
     """Of the worker; it is known once there was a link."""
     store: str
-    """The folder of a store that the worker shares with it, or has for copies; empty: there is none."""
-    copies: Fetched | None
-    """Where values of its host go; None: they are in the store."""
+    """The folder of a store that the worker shares with it, or has for itself; empty: there is none."""
+    port: int
+    """Where others fetch values that lie in that store; 0: nowhere."""
+
+    def missing(self, turn: Turn, ask: Callable[[bytes], None]) -> Missing:
+        """Where values come from that aren't in the store.
+
+        Args:
+            turn: shared with the links of this process.
+            ask: asks the scheduler for one.
+        """
 
     async def link_to(self, owner: LinkOwner, turn: Turn) -> Link:
         """A new link to it.
@@ -76,10 +88,13 @@ class _Here:
     def __init__(self, reactor: Any, target: str) -> None:
         self.folder = pathlib.Path()
         self.store = ""
-        self.copies: Fetched | None = None
+        self.port = 0
         self._reactor = reactor
         self._target = target
         self._linked = False
+
+    def missing(self, _turn: Turn, ask: Callable[[bytes], None]) -> Missing:
+        return Missing(ask)
 
     async def link_to(self, owner: LinkOwner, turn: Turn) -> Link:
         found = find(self._target)
@@ -104,16 +119,37 @@ class _Elsewhere:
 
         self._become_member = become_member
         self._tether = Tether
+        self._suppliers: Suppliers | None = None
+        self.port = 0
         self._reactor = reactor
         self._address = address
         self._token = token
         self._member: Membership | None = None
         self._lost_after_s = lost_after_s()
-        self.copies = Fetched() if os.environ.get("TWISTCLUSTER_STORE") != "off" else None
-        self.store = "" if self.copies is None else self.copies.folder
+        self._values = Fetched(reactor)
+        self.store = self._values.folder
         _clear_dead()
         self._place, self._lock = _own_place()
         self.folder = self._place.folder
+
+    def missing(self, turn: Turn, _ask: Callable[[bytes], None]) -> Missing:
+        from twistcluster.nodes.fetching import Fetching
+        from twistcluster.nodes.suppliers import Suppliers
+
+        self._suppliers = Suppliers(
+            self._reactor,
+            turn,
+            self._address,
+            self._identity,
+            read=self._values.parts,
+            keep=self._values.keep,
+            lost_after_s=self._lost_after_s,
+        )
+        return Fetching(self._values, self._suppliers)
+
+    def _identity(self) -> "Identity":
+        assert self._member is not None
+        return self._member.identity()
 
     async def link_to(self, owner: LinkOwner, turn: Turn) -> Link:
         if self._member is None:
@@ -121,11 +157,15 @@ class _Elsewhere:
         tether = self._tether(
             self._reactor, turn, owner, _incoming, self._member, beats=False, lost_after_s=self._lost_after_s
         )
-        return await tether.connect()
+        link = await tether.connect()
+        if self._suppliers is not None:
+            self.port = self._suppliers.listen(link.here)
+        return link
 
     def let_go(self) -> None:
-        if self.copies is not None:
-            self.copies.close()
+        if self._suppliers is not None:
+            self._suppliers.close()
+        self._values.close()
         self._lock.release()
         self._place.remove()
 

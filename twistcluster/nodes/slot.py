@@ -67,6 +67,8 @@ class Slot:
         words = self._words = new_words(page)
         self._forked = False
         self._store = Store(values)
+        if values is not None:
+            values.restore = self._restore
         self._capture = Capture(self._running, PrintedTail(page))
         self._results = Results(link, self._capture, self._encode)
         self._flusher = Flusher(self._results)
@@ -104,6 +106,10 @@ class Slot:
             if self._forked:
                 os.write(2, STRAY)
                 os._exit(1)
+
+    def _restore(self, name: bytes, _deadline: float | None) -> None:
+        """A value isn't here: it may lie on another host."""
+        self._link.bring(name)
 
     def _in_child(self) -> None:
         """In a child that an item forked: nothing that it does is the slot's any more."""

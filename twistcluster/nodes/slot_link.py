@@ -6,7 +6,7 @@ sends what is older than 20 ms while a long item runs, and gives back memory. Mu
 
 import os
 import time
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from twistcluster.storage.values import Row, is_large
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer, FrameDecoder
 from twistcluster.wire.limits import FRAME_BYTES, KIB, STORED_BYTES
-from twistcluster.wire.messages import ErrorInfo, Failure, Message, Printed, Report, WorkerToSlot
+from twistcluster.wire.messages import Bring, Brought, ErrorInfo, Failure, Message, Printed, Report, WorkerToSlot
 from twistcluster.wire.pages import FRAMED, ONE, FramedPacker, Packed, kind_of, pack_plain
 
 __all__ = ["Flusher", "Results", "SlotLink"]
@@ -46,10 +46,40 @@ class SlotLink:
         self._read_bytes = READ_BYTES[0]
         self._pieces: list[Buffer] = []
         self._oldest = 0.0
+        self._put_off: list[tuple[Message, list[Buffer]]] = []
+        """Messages that came while an answer was waited for."""
+        self._reader = get_ident()
         self.lock = allocate_lock()
 
     def read(self) -> list[tuple[Message, list[Buffer]]] | None:
         """Wait for the next messages; None at the end of the link."""
+        if self._put_off:
+            came, self._put_off = self._put_off, []
+            return came
+        return self._read()
+
+    def bring(self, name: bytes) -> bool:
+        """Have the worker bring a value that isn't in the store, and wait; False: it is nowhere to be had.
+
+        Only in the thread that reads: others may not wait here, and find it missing.
+        """
+        if get_ident() != self._reader:
+            return False
+        with self.lock:
+            self.put(Bring(name))
+            self.write()
+        there: bool | None = None
+        while there is None:
+            if (came := self._read()) is None:
+                return False
+            for message, buffers in came:
+                if type(message) is Brought:
+                    there = message.there
+                else:
+                    self._put_off.append((message, buffers))
+        return there
+
+    def _read(self) -> list[tuple[Message, list[Buffer]]] | None:
         try:
             data = os.read(self._fd, self._read_bytes)
         except ConnectionError:

@@ -116,6 +116,7 @@ class _Standalone:
             on_welcome=self._welcomed,
             memory_limit=memory_limit,
         )
+        self._node.missing = self._scheduler.missing(turn, self._node.ask_for)
         link_to = functools.partial(self._scheduler.link_to, self._node, turn)
         self._joining = Joining(reactor, link_to, self._joined, self._gave_up, patience_s)
 
@@ -131,8 +132,8 @@ class _Standalone:
     def _joined(self, link: Link) -> None:
         self._link = link
         self._node.folder = self._scheduler.folder
-        self._node.store, self._node.copies = self._scheduler.store, self._scheduler.copies
-        self._node.start(link)
+        self._node.store = self._scheduler.store
+        self._node.start(link, self._scheduler.port)
 
     def _welcomed(self) -> None:
         self._linked = True

@@ -31,18 +31,29 @@ from twistcluster.net.channel import Channel
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION
-from twistcluster.nodes.fetched import Fetched
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.in_flight import InFlight
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.memory import Memory, MemoryWatch, host_memory
+from twistcluster.nodes.missing import Missing
 from twistcluster.nodes.slot_memory import OomKills
 from twistcluster.nodes.slots import SlotProcess, surroundings
 from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import PROTOCOL, Bite, BiteDone, Bulk, Freed, Goodbye, Hello, Message, Welcome
+from twistcluster.wire.messages import (
+    PROTOCOL,
+    Bite,
+    BiteDone,
+    Bring,
+    Brought,
+    Goodbye,
+    Hello,
+    Message,
+    Report,
+    Welcome,
+)
 
 __all__ = ["SAMPLE_S", "WorkerNode"]
 
@@ -118,8 +129,8 @@ class WorkerNode:
         self._memory_limit = memory_limit
         self._ooms = OomKills()
         self._in_flight = in_flight
-        self.copies: Fetched | None = None
-        """Where values of the scheduler's host go that has no store in common with this one."""
+        self.missing: Missing = Missing(self.ask_for)
+        """Where values come from that aren't in the store."""
         self._sampler: Timer | None = None
         self._states_at = 0.0
         self._samples = 0
@@ -127,12 +138,17 @@ class WorkerNode:
         self._started = False
         self._ending_turn = False
 
-    def start(self, link: Channel) -> None:
-        """Start the slots, and say Hello on a link whose owner this node is. Again with each new link."""
+    def start(self, link: Channel, port: int = 0) -> None:
+        """Start the slots, and say Hello on a link whose owner this node is. Again with each new link.
+
+        Args:
+            link: to the scheduler.
+            port: where others fetch values that lie here; 0: nowhere.
+        """
         self._link = link
         self._links += 1
         self.machine.pulse.beats = not link.local
-        link.send(self._hello())
+        link.send(self._hello(port))
         if not self._started:
             self._started = True
             self._turn.run(lambda: self._apply(self.machine.start(self._ticker.now())))
@@ -163,7 +179,7 @@ class WorkerNode:
         if self._stopped is None:
             self._turn.run(lambda: self._apply(self.machine.leave_soon(self._ticker.now())))
 
-    def _hello(self) -> Hello:
+    def _hello(self, port: int) -> Hello:
         return Hello(
             protocol=PROTOCOL,
             role="worker",
@@ -177,6 +193,7 @@ class WorkerNode:
             slots=self.machine.crew.target,
             resources=self._resources,
             packages=self._packages,
+            port=port,
         )
 
     # ---- the link's owner ------------------------------------------------------------------------------------------
@@ -185,15 +202,11 @@ class WorkerNode:
         """The scheduler said something."""
         if link is self._link and self._stopped is None:
             if isinstance(message, Welcome):
+                self.missing.joined(link, message, self._process)
                 self._on_welcome()
-            elif isinstance(message, Bulk):
-                if self.copies is not None:  # else what needs it says that it misses it
-                    self.copies.came(message.id, buffers)
+            elif (rest := self.missing.heard(message)) is None:
                 return
-            elif self.copies is not None and isinstance(message, Freed):
-                rest = self.copies.freed(message)
-                if rest is None:
-                    return
+            else:
                 message = rest
             self.machine.received(message, tuple(buffers), self._ticker.now(), more=True)
             self._end_turn_soon()
@@ -203,8 +216,7 @@ class WorkerNode:
         if link is not self._link:
             return
         self._link = None
-        if self.copies is not None:
-            self.copies.clear()
+        self.missing.left()
         if self._stopped is not None:
             self._finish_stop()
         else:
@@ -222,7 +234,9 @@ class WorkerNode:
 
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """A slot said something."""
-        if self._stopped is None:
+        if type(message) is Bring:
+            self.missing.wanted(message.id, lambda there: self._brought(number, message.id, there=there))
+        elif self._stopped is None:
             if self._in_flight is not None and type(message) is BiteDone:
                 self._in_flight.done(number, message.bite)
             self.machine.slot_received(number, message, tuple(buffers), self._ticker.now(), more=True)
@@ -247,6 +261,18 @@ class WorkerNode:
         self._slots.pop(number, None)
         self._finish_stop()
 
+    def ask_for(self, name: bytes) -> None:
+        """The scheduler shall have a value brought."""
+        if self._link is not None and self._link.state is LinkState.OPEN:
+            self._link.send(Bring(name))
+        else:
+            self.missing.heard(Brought(name, there=False))
+
+    def _brought(self, number: int, name: bytes, *, there: bool) -> None:
+        """What a slot waited for is in the store, or nowhere to be had."""
+        if (slot := self._slots.get(number)) is not None:
+            slot.say(Brought(name, there), ())
+
     # ---- effects ---------------------------------------------------------------------------------------------------
 
     def _apply(self, effects: list[WorkerEffect]) -> None:
@@ -260,6 +286,8 @@ class WorkerNode:
                 continue
             if type(effect) is Up:
                 if self._link is not None and self._link.state is LinkState.OPEN:
+                    if type(effect.message) is Report and effect.message.objects:
+                        self.missing.made(effect.message.objects)
                     self._link.send(effect.message, effect.buffers)
                 continue
             match effect:

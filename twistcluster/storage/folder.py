@@ -90,9 +90,17 @@ class StoreFolder:
             shutil.rmtree(disk, ignore_errors=True)
             os.close(disk_lock)
             raise
-        if not writes:
-            pathlib.Path(path, READ_ONLY).touch(0o600)
-        return cls(path, [disk_lock, lock])
+        made = cls(path, [disk_lock, lock])
+        made.take_values(yes=writes)
+        return made
+
+    def take_values(self, *, yes: bool) -> None:
+        """Whether others than its owner may put values here, from now on."""
+        mark = pathlib.Path(self.path, READ_ONLY)
+        if yes:
+            mark.unlink(missing_ok=True)
+        else:
+            mark.touch(0o600)
 
     def remove(self) -> None:
         """Remove both folders with all that is in them. What somebody maps stays readable there until it is let go."""

@@ -19,6 +19,7 @@ __all__ = [
     "ObjectGone",
     "is_object",
     "lay_out",
+    "lay_out_stream",
     "parts_in",
     "segment_bytes",
 ]
@@ -83,6 +84,31 @@ def lay_out(object_id: bytes, parts: Sequence[bytes | bytearray | memoryview]) -
             pieces.append((offset, view.cast("B")))
             end = offset + length
     return Layout(pieces, end, sum(lengths))
+
+
+def lay_out_stream(object_id: bytes, sizes: Sequence[int], stream: Sequence[bytes | bytearray | memoryview]) -> Layout:
+    """The same for parts that came one after the other, in pieces cut anywhere.
+
+    Args:
+        object_id: as above.
+        sizes: of the parts.
+        stream: pieces that together have just the bytes of the parts.
+    """
+    header = _HEAD.pack(_MAGIC, object_id, len(sizes)) + struct.pack(f"<{len(sizes)}Q", *sizes)
+    pieces = [(0, memoryview(header))]
+    end = len(header)
+    left = iter(stream)
+    piece = memoryview(b"")
+    for size in sizes:
+        at = _aligned(end) if size else end
+        end = at + size
+        while at < end:
+            while not piece:
+                piece = memoryview(next(left)).cast("B")
+            taken, piece = piece[: end - at], piece[end - at :]
+            pieces.append((at, taken))
+            at += taken.nbytes
+    return Layout(pieces, end, sum(sizes))
 
 
 def parts_in(object_id: bytes, memory: memoryview) -> list[memoryview]:

@@ -21,7 +21,7 @@ from typing import Final
 
 from twistcluster.errors import ClusterUnreachable, StoreFull
 from twistcluster.storage.copying import Window, is_full, remove_file, try_exclusive, unlock_and_close, write_out
-from twistcluster.storage.layout import FREE, NEW, Layout, lay_out, segment_bytes
+from twistcluster.storage.layout import FREE, NEW, Layout, lay_out, lay_out_stream, segment_bytes
 from twistcluster.storage.makers import begin_making
 
 __all__ = ["Pool"]
@@ -96,13 +96,17 @@ class Pool:
     # ---- writing -------------------------------------------------------------------------------------------------------
 
     def write(
-        self, parts: Sequence[bytes | bytearray | memoryview], object_id: bytes | None = None
+        self,
+        parts: Sequence[bytes | bytearray | memoryview],
+        object_id: bytes | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> tuple[bytes, int]:
         """Make an object of these parts: its id, and the bytes of the parts. They are copied once.
 
         Args:
             parts: a pickle and its buffers.
             object_id: of a copy of another store's object, which isn't here yet; a new one if not given.
+            sizes: of the parts, where `parts` are pieces of them, cut anywhere.
 
         Raises:
             StoreFull: neither shared memory nor the disk has room.
@@ -110,7 +114,7 @@ class Pool:
         """
         if object_id is None:
             object_id = self._maker + next(self._numbers).to_bytes(8, "big")
-        layout = lay_out(object_id, parts)
+        layout = lay_out(object_id, parts) if sizes is None else lay_out_stream(object_id, sizes, parts)
         size = segment_bytes(layout.end)
         name = object_id.hex()
         try:

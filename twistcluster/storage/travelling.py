@@ -8,7 +8,6 @@ counts.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from twistcluster.errors import ProtocolError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import STORED_BYTES
 from twistcluster.wire.pages import FRAMED, FramedPacker, Packed, framed_items, stored_in, stored_row
@@ -49,7 +48,8 @@ def packed_up(packed: Packed, put: Callable[[Sequence[Buffer]], tuple[bytes, int
     """The page with its large values put into a store, and named.
 
     Args:
-        packed: a page; one without large values is returned as it is, and so is a plain one.
+        packed: a page; one without large values is returned as it is, and so is a plain one. What it names already
+            stays named.
         put: stores a value's parts and gives its id and size; None: there is no room, so it stays inside.
 
     Raises:
@@ -57,15 +57,17 @@ def packed_up(packed: Packed, put: Callable[[Sequence[Buffer]], tuple[bytes, int
     """
     if packed.packing != FRAMED or packed.nbytes <= STORED_BYTES:
         return packed
-    if packed.objects:
-        raise ProtocolError("a page from another host names values in a store, and has none in common with this one")
 
     def outside(data: Buffer, buffers: list[Buffer]) -> tuple[Buffer, Sequence[Buffer], tuple[bytes, int] | None]:
+        if (there := stored_in(data)) is not None:
+            return data, (), there
         if len(data) + sum(map(len, buffers)) <= STORED_BYTES or (named := put([data, *buffers])) is None:
             return data, buffers, None
         return stored_row(*named), (), named
 
-    return _again(packed, outside)
+    made = _again(packed, outside)
+    rows = {each.id for each in made.objects}
+    return replace(made, objects=(*made.objects, *(each for each in packed.objects if each.id not in rows)))
 
 
 _Row = tuple[Buffer, Sequence[Buffer], tuple[bytes, int] | None]

@@ -5,7 +5,7 @@ Owns: which values go there, and how one of them becomes a value again. Must not
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twistcluster.errors import AccessDenied
 from twistcluster.storage.folder import READ_ONLY, check
@@ -19,7 +19,7 @@ from twistcluster.wire.pages import stored_in, stored_row
 from twistcluster.wire.references import References, Resolver
 from twistcluster.wire.values import Definitions, cannot_change, dumps, loads
 
-__all__ = ["NotRestoredError", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
+__all__ = ["NotRestoredError", "Readable", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
 
 
 class Row(NamedTuple):
@@ -36,6 +36,18 @@ class NotRestoredError(TimeoutError):
     """A lost value isn't made again by the time until which somebody wanted to wait. It goes on."""
 
 
+class Readable(Protocol):
+    """Where values are read that a page only names."""
+
+    def parts(self, name: bytes, deadline: float | None = None) -> list[memoryview]:
+        """A value's pickle and its buffers: private memory, writable.
+
+        Raises:
+            ObjectGone: It isn't there.
+            NotRestoredError: It isn't there again at this time.
+        """
+
+
 class ValueStore:
     """The store of this host, as one process uses it.
 
@@ -48,8 +60,6 @@ class ValueStore:
         self.restore: Callable[[bytes, float | None], None] | None = None
         """Has a lost value made again and returns when it is there; a client has one. It is given the deadline of who
         asks, and raises `NotRestoredError` then; `ObjectLost` if it can't be made again."""
-        self.writes = not os.path.exists(f"{folder}/{READ_ONLY}")
-        """Whether values are put here; else they travel in their pages, and only copies of others' are here."""
         self._pool = Pool(folder)
         self._reader = Reader(folder)
 
@@ -57,6 +67,11 @@ class ValueStore:
     def capacity(self) -> int:
         """Bytes of the file system in which values lie first, used or not; 0 where that has no limit."""
         return self._pool.capacity
+
+    @property
+    def writes(self) -> bool:
+        """Whether values are put here; else they travel in their pages, and only copies of others' are here."""
+        return not os.path.exists(f"{self.folder}/{READ_ONLY}")
 
     @property
     def maker(self) -> bytes:
@@ -86,13 +101,26 @@ class ValueStore:
         self.restore(name, deadline)
         return self._reader.read(name)
 
-    def copy(self, name: bytes, parts: Sequence[Buffer]) -> None:
+    def copy(self, name: bytes, parts: Sequence[Buffer], sizes: Sequence[int] | None = None) -> None:
         """Store a value that another host's store has, under its id.
+
+        Args:
+            name: its id.
+            parts: its pickle and the buffers.
+            sizes: of the parts, where `parts` are pieces of them, cut anywhere.
 
         Raises:
             StoreFull: There is no room.
         """
-        self._pool.write(parts, name)
+        self._pool.write(parts, name, sizes)
+
+    def has(self, name: bytes) -> bool:
+        """Whether this value can be read here, now."""
+        try:
+            self._reader.read(name)
+        except ObjectGone:
+            return False
+        return True
 
     def freed(self, ids: Iterable[bytes]) -> None:
         """Nobody can ask for these any more: their memory may be used again."""
@@ -129,7 +157,7 @@ def encode(
     """
     encoded = dumps(value, definitions, name=name, copy=False, references=references)
     data, buffers = encoded.data, encoded.buffers
-    if store is not None and store.writes and len(data) + sum(map(_nbytes, buffers)) > STORED_BYTES:
+    if store is not None and len(data) + sum(map(_nbytes, buffers)) > STORED_BYTES and store.writes:
         named = store.put([data, *buffers])
         return Row(stored_row(*named), (), encoded.definitions, named)
     if copy and buffers:
@@ -141,7 +169,7 @@ def decode(
     data: Buffer,
     buffers: Sequence[Buffer],
     definitions: Definitions,
-    store: ValueStore | None,
+    store: Readable | None,
     *,
     copy: bool = True,
     resolve: Resolver | None = None,

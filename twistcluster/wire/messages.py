@@ -13,12 +13,16 @@ import msgspec
 
 __all__ = [
     "PROTOCOL",
+    "Absent",
     "Adopt",
     "Answer",
     "Ask",
+    "At",
     "Bite",
     "BiteDone",
     "Blob",
+    "Bring",
+    "Brought",
     "Bulk",
     "Cancel",
     "Cancelled",
@@ -42,10 +46,12 @@ __all__ = [
     "Forget",
     "ForgetJob",
     "Freed",
+    "Give",
     "Goodbye",
     "Heartbeat",
     "HeldJob",
     "Hello",
+    "Holds",
     "Invite",
     "Invited",
     "JobProgress",
@@ -65,12 +71,14 @@ __all__ = [
     "OpenJob",
     "Output",
     "Page",
+    "Part",
     "Printed",
     "Question",
     "Ready",
     "Refused",
     "Release",
     "Released",
+    "Renamed",
     "Renew",
     "Renewed",
     "Report",
@@ -85,6 +93,7 @@ __all__ = [
     "Scale",
     "SchedulerToClient",
     "SchedulerToWorker",
+    "ShutOut",
     "SlotToWorker",
     "SlotsChanged",
     "Status",
@@ -96,6 +105,7 @@ __all__ = [
     "Stopping",
     "Stored",
     "Values",
+    "ValuesMessage",
     "Wanted",
     "Welcome",
     "WorkerStatus",
@@ -103,7 +113,7 @@ __all__ = [
     "WorkerToSlot",
 ]
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
@@ -119,7 +129,8 @@ class Hello(Message, tag=True):
     """The first message of whoever connects."""
 
     protocol: int
-    role: Literal["client", "worker"]
+    role: Literal["client", "worker", "values"]
+    """`values`: a second connection of a member, for values alone (`ValuesMessage`)."""
     python: str
     """Minor version, as in "3.11": pickles of code don't cross it."""
     version: str
@@ -136,6 +147,8 @@ class Hello(Message, tag=True):
     packages: dict[str, str] = {}
     owner: str = ""
     """The secret of an owned cluster, from the process that started it: the cluster lives as long as this link."""
+    port: int = 0
+    """Of a worker on another host: where it hands out the values that lie there; 0: nowhere."""
 
 
 class Join(Message, tag=True):
@@ -184,6 +197,8 @@ class Welcome(Message, tag=True):
     packages: dict[str, str] = {}
     journal: bool = False
     """What it accepts outlives it: a client whose link is lost holds what wasn't `Kept`, and comes back."""
+    store: bool = False
+    """The cluster's host has a store: results of workers elsewhere may stay where they were made."""
 
 
 class Refused(Message, tag=True):
@@ -249,7 +264,72 @@ class Freed(Message, tag=True):
 
 
 class Bulk(Message, tag=True):
-    """To a worker on another host: a value that later pages refer to. Buffers: its pickle, and the pickle's buffers."""
+    """To a client on another host that asked for it (`Restore`). Buffers: the value's pickle, and the pickle's buffers."""
+
+    id: bytes
+
+
+class Bring(Message, tag=True):
+    """A slot, or its worker, can't read this value: it may lie on another host. Answered by `Brought`."""
+
+    id: bytes
+
+
+class Brought(Message, tag=True):
+    """The answer to `Bring`: whether the value is in the store now."""
+
+    id: bytes
+    there: bool
+
+
+class Holds(Message, tag=True):
+    """A worker on another host has joined anew, and has these values still. Those that nobody needs are `Freed`."""
+
+    ids: list[bytes]
+
+
+class Renamed(Message, tag=True):
+    """To a worker on another host: the value `made` that lies there takes the place of one that was lost, and its name."""
+
+    made: bytes
+    id: bytes
+
+
+class ShutOut(Message, tag=True):
+    """To a worker on another host: the serials (hex) of all certificates that are denied. It hands them out nothing."""
+
+    serials: list[str]
+
+
+class Give(Message, tag=True):
+    """Send this value, from a byte on. Answered by `Part`s, `At` or `Absent`."""
+
+    id: bytes
+    offset: int = 0
+    """Of the bytes of its parts, one after the other."""
+    through: bool = False
+    """Who has it can't be reached: the scheduler shall fetch it first."""
+
+
+class Part(Message, tag=True):
+    """Bytes of a value that was asked for, from `offset` on. Buffers: these bytes."""
+
+    id: bytes
+    offset: int
+    sizes: list[int]
+    """Bytes of its pickle, and of each of the pickle's buffers."""
+
+
+class At(Message, tag=True):
+    """The value lies with the worker at this address: ask there."""
+
+    id: bytes
+    where: str
+    """"host:port"."""
+
+
+class Absent(Message, tag=True):
+    """The value isn't here, nor is it known to be anywhere."""
 
     id: bytes
 
@@ -951,6 +1031,7 @@ SchedulerToClient = (
     | JobProgress
     | Wanted
     | Freed
+    | Bulk
     | Answer
     | Declined
     | StepDone
@@ -969,11 +1050,13 @@ SchedulerToWorker = (
     | OpenJob
     | Page
     | DropPages
-    | Bulk
     | Values
     | DropValues
     | EndJob
     | Freed
+    | Brought
+    | Renamed
+    | ShutOut
     | Lease
     | Revoke
     | StopItems
@@ -985,7 +1068,23 @@ SchedulerToWorker = (
     | Stop
 )
 WorkerToScheduler = (
-    Report | Failure | Printed | Released | Crashed | Running | SlotsChanged | StepDone | Heartbeat | Renew | Goodbye
+    Report
+    | Failure
+    | Printed
+    | Released
+    | Crashed
+    | Running
+    | SlotsChanged
+    | StepDone
+    | Bring
+    | Holds
+    | Heartbeat
+    | Renew
+    | Goodbye
 )
-WorkerToSlot = Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Bite | Step
-SlotToWorker = Ready | Report | Failure | Printed | BiteDone | StepDone
+WorkerToSlot = (
+    Blob | Forget | Context | OpenJob | Page | DropPages | Values | DropValues | EndJob | Freed | Brought | Bite | Step
+)
+SlotToWorker = Ready | Report | Failure | Printed | Bring | BiteDone | StepDone
+ValuesMessage = Welcome | Refused | Give | Part | At | Absent
+"""On a connection for values: either end asks, and answers."""

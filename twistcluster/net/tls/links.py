@@ -72,6 +72,7 @@ async def connect_tls(
         await caller.ready
     except (AccessDenied, ClusterUnreachable) as error:
         raise type(error)(f"{host}:{port}: {error}") from None
+    link.here = caller.here
     return link
 
 
@@ -135,7 +136,7 @@ class _CertifiedLink(GuardedLink):
             return (
                 "the peer showed no certificate of this cluster; it can join it with a token of `twistcluster invite`"
             )
-        if self.peer.role != hello.role:
+        if hello.role not in {"values", self.peer.role}:
             return f"the peer's certificate is a {self.peer.role}'s, and it came as a {hello.role}"
         return ""
 
@@ -155,6 +156,11 @@ class _Caller(Factory):
     def __init__(self, reactor: Timers, link: Link, end: ClientEnd | JoiningEnd) -> None:
         self.ready: Deferred[None] = Deferred()
         self._wire = TlsWire(link, reactor, end, lambda _: self.ready.callback(None), self.ready.errback)
+
+    @property
+    def here(self) -> str:
+        """The address that this end has."""
+        return self._wire.local_host
 
     def buildProtocol(self, addr: IAddress | None) -> TlsWire:  # noqa: N802
         return self._wire

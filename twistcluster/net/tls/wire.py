@@ -155,6 +155,11 @@ class TlsWire(Protocol):
         """Of the connection's socket."""
         return int(self.transport.transport.fileno())
 
+    @property
+    def local_host(self) -> str:
+        """The address that this end of the connection has."""
+        return str(self.transport.getHost().host)
+
     def startReading(self) -> None:  # noqa: N802
         """The link reads."""
         self._stopped = False

@@ -1,0 +1,53 @@
+"""Values that a worker's slots can't read in their store: who waits for which.
+
+On the scheduler's host such a value lies with a worker elsewhere, and the scheduler is asked to bring it. Owns: who waits.
+A worker elsewhere has another way (`nodes/fetching.py`). Must not know: where values lie, slots.
+"""
+
+from collections.abc import Callable, Sequence
+
+from twistcluster.net.channel import Channel
+from twistcluster.wire.messages import Brought, Message, Stored, Welcome
+
+__all__ = ["Missing"]
+
+
+class Missing:
+    """Of a worker that shares its store with the scheduler.
+
+    Args:
+        ask: asks the scheduler for a value.
+    """
+
+    def __init__(self, ask: Callable[[bytes], None]) -> None:
+        self._ask = ask
+        self._waiting: dict[bytes, list[Callable[[bool], None]]] = {}
+
+    def joined(self, link: Channel, welcome: Welcome, process: str) -> None:
+        """The scheduler has taken the worker."""
+
+    def left(self) -> None:
+        """The link to the scheduler is lost: nothing that was asked for comes."""
+        for name in [*self._waiting]:
+            self._answer(name, there=False)
+
+    def wanted(self, name: bytes, done: Callable[[bool], None]) -> None:
+        """A slot can't read a value; `done` says whether it can now."""
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(done)
+        if len(waiting) == 1:
+            self._ask(name)
+
+    def made(self, objects: Sequence[Stored]) -> None:
+        """The scheduler is told that slots made these."""
+
+    def heard(self, message: Message) -> Message | None:
+        """The scheduler said something; returns what is left of it for others."""
+        if type(message) is not Brought:
+            return message
+        self._answer(message.id, there=message.there)
+        return None
+
+    def _answer(self, name: bytes, *, there: bool) -> None:
+        for done in self._waiting.pop(name, ()):
+            done(there)
