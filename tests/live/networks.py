@@ -61,7 +61,7 @@ class Host:
             child = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, sys.executable, *arguments],
                 env={**os.environ, **places, "TWISTCLUSTER_LOST_AFTER": "4", **variables},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -131,9 +131,20 @@ class Cluster:
         host = self.network.host(name)
         host.start(
             "-m", "twistcluster", "worker", "--join", self.address, "--slots", "1", "--name", name,
+            "--resources", f"{name}=1",
             TWISTCLUSTER_TOKEN=self.token("worker"),
         )  # fmt: skip
         return host
+
+    def part(self, one: str, other: str) -> None:
+        """Two workers can't reach each other any more: the way back is said to be closed."""
+        hosts = {host.name.rpartition("-")[2]: host for host in self.workers}
+        ip("-n", hosts[one].name, "route", "add", "unreachable", f"{hosts[other].address}/32")
+        ip("-n", hosts[other].name, "route", "add", "unreachable", f"{hosts[one].address}/32")
+
+    def log(self, name: str) -> str:
+        """What programs of that host said."""
+        return (self.network.folder / name / "log").read_text()
 
     def client(self, program: str) -> subprocess.Popen:
         """A program with `cluster` there."""

@@ -4,6 +4,7 @@ They have state folders of their own, and no store in common with the cluster's 
 """
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 import twistcluster as tc
 from tests.tools import until
+from twistcluster.net import connections
 
 pytestmark = pytest.mark.usefixtures("stores_gone")
 
@@ -36,10 +38,12 @@ class Machines:
         places = {name: str(folder) for name in ("XDG_STATE_HOME", "JUPYTER_RUNTIME_DIR")}
         return {**os.environ, **places, "TWISTCLUSTER_TOKEN": invitation.token}, invitation.addresses[0]
 
-    def worker(self, machine="box", slots=2):
+    def worker(self, machine="box", slots=2, resources="any=1"):
         environment, address = self.invited("worker", machine)
         before = len(self.cluster.workers())
-        worker = self.clusters.command("worker", "--join", address, "--slots", str(slots), env=environment)
+        worker = self.clusters.command(
+            "worker", "--join", address, "--slots", str(slots), "--resources", resources, env=environment
+        )
         until(lambda: len(self.cluster.workers()) > before, 30, "the worker")
         return worker
 
@@ -76,6 +80,37 @@ def test_large_values_travel_to_a_worker_elsewhere_and_back(machines):
     assert chain.results() == [n * LARGE for n in range(6)]
     future = cluster.submit(made, 3)
     assert cluster.submit(np.sum, future).result() == 3 * LARGE
+
+
+def objects(pattern):
+    folder = pathlib.Path(os.environ["TWISTCLUSTER_SHM"])
+    return sorted(path.name for path in folder.glob(f"{pattern}/*") if len(path.name) == 32)
+
+
+def test_values_go_from_worker_to_worker_and_nowhere_else(machines):
+    machines.worker("one", 1, "a=1")
+    machines.worker("two", 1, "b=1")
+    cluster = machines.cluster
+    here = pathlib.Path(connections.find(cluster.id)["store"]).name
+    first = cluster.options(resources={"a": 1}).map(made, range(3))
+    sums = cluster.options(resources={"b": 1}).submit(lambda arrays: float(sum(a.sum() for a in arrays)), first)
+    assert sums.result() == 3 * LARGE
+    assert objects(here) == [] and len(objects("*worker-*")) == 6, "three, and copies of them"
+    assert [array[0] for array in first.results()] == [0.0, 1.0, 2.0]
+    assert len(objects(here)) == 3
+    del first, sums
+    until(lambda: not objects("*"), 20, "their end")
+
+
+def test_kept_results_outlive_the_worker_that_made_them(machines):
+    worker = machines.worker("one", 1)
+    job = machines.cluster.options(name="kept").map(made, range(3))
+    job.wait()
+    job.keep()
+    worker.kill()
+    worker.wait()
+    assert [array[0] for array in job.results()] == [0.0, 1.0, 2.0]
+    machines.worker("two", 0)  # clears away what the killed one left
 
 
 def test_what_was_put_goes_once_to_each_worker_and_is_freed_there(machines, monkeypatch):

@@ -7,11 +7,14 @@ import struct
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 
 from tests.net.serving import DOWN, HELLO, Server, TlsServer, serve
 from twistcluster.errors import AccessDenied, ClusterUnreachable
 from twistcluster.net.link import Link
 from twistcluster.net.states import LinkState
+from twistcluster.net.tls.ends import ClientEnd
+from twistcluster.net.tls.links import connect_tls
 from twistcluster.net.unix import adopt, connect, connect_link
 from twistcluster.wire import limits
 from twistcluster.wire.codec import Codec
@@ -304,3 +307,38 @@ def test_a_peer_that_lost_its_power_is_noticed_by_the_system(steps, make_owner, 
         asked = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)]
         assert asked == [15, 5] and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_who_connects_and_says_nothing_of_tls_is_cut_off_in_time_and_leaves_its_place(
+    steps, make_owner, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "CONNECTIONS", 2)
+    server = TlsServer(steps, make_owner, tmp_path)
+    silent = [socket.create_connection(("127.0.0.1", server.port.getHost().port)) for _ in range(2)]
+    for each in silent:
+        each.setblocking(False)
+        steps.until(lambda each=each: ended(each))
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 5.0)
+    assert is_served(server) and is_served(server)
+
+
+def ended(sock):
+    try:
+        found = sock.recv(1)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        found = b""
+    sock.close()
+    return not found
+
+
+def test_what_listens_and_says_nothing_of_tls_cannot_be_reached(steps, make_owner, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.2)
+    server = TlsServer(steps, make_owner, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        link = Link(make_owner(), steps.turn, steps.reactor, DOWN)
+        calling = connect_tls(steps.reactor, *silent.getsockname(), link, ClientEnd(server.member("client")))
+        with pytest.raises(ClusterUnreachable):
+            steps.result(ensureDeferred(calling))

@@ -1,12 +1,13 @@
-"""Copies of other hosts' values, in a store of a worker's own."""
+"""The store of a worker on another host: what its slots make, and copies of other hosts' values."""
 
 import pytest
+from twisted.internet.task import Clock
 
 from twistcluster.errors import StoreFull
 from twistcluster.nodes.fetched import Fetched
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore, encode
-from twistcluster.wire.messages import Freed
+from twistcluster.wire.messages import Freed, Stored
 from twistcluster.wire.values import Definitions
 
 NAME, OTHER = b"n" * 16, b"o" * 16
@@ -15,7 +16,7 @@ PARTS = [b"\x80pickle", b"x" * 100_000]
 
 @pytest.fixture
 def fetched():
-    made = Fetched()
+    made = Fetched(Clock())
     yield made
     made.close()
 
@@ -27,35 +28,67 @@ def there(fetched, name=NAME):
         return None
 
 
+def made_by_a_slot(fetched):
+    slot = ValueStore(fetched.folder)
+    name, nbytes = slot.put(PARTS)
+    fetched.made([Stored(0, name, nbytes)])
+    return slot, name
+
+
 def test_what_came_is_read_under_its_own_id_until_it_is_freed(fetched):
-    fetched.came(NAME, PARTS)
-    fetched.came(NAME, PARTS)  # after a link was lost, perhaps
-    assert there(fetched) == PARTS
+    assert fetched.keep(NAME, PARTS) and fetched.keep(NAME, PARTS)
+    assert there(fetched) == PARTS and fetched.has(NAME) and fetched.ids == [NAME]
     assert fetched.freed(Freed([OTHER, NAME])) == Freed([OTHER])
-    assert there(fetched) is None
+    assert there(fetched) is None and not fetched.has(NAME) and not fetched.ids
     assert fetched.freed(Freed([NAME])) == Freed([NAME]), "it is none of these"
-    fetched.came(NAME, PARTS)
+    stream = b"".join(PARTS)
+    assert fetched.keep(NAME, [stream[:50_000], stream[50_000:]], [len(part) for part in PARTS])
+    assert there(fetched) == PARTS
     assert fetched.freed(Freed([NAME])) is None
 
 
-def test_whoever_comes_next_says_it_anew(fetched):
-    fetched.came(NAME, PARTS)
-    fetched.clear()
-    assert there(fetched) is None
-    fetched.came(NAME, PARTS)
-    assert there(fetched) == PARTS
+def test_what_slots_made_is_known_until_it_is_freed_which_is_theirs_to_do(fetched):
+    slot, name = made_by_a_slot(fetched)
+    assert fetched.has(name) and fetched.ids == [name]
+    assert [bytes(part) for part in fetched.parts(name)] == PARTS
+    assert fetched.freed(Freed([name])) == Freed([name])
+    assert not fetched.has(name) and there(fetched, name) == PARTS
+    slot.freed([name])
+    assert fetched.parts(name) is None
+    slot.close()
+
+
+def test_what_was_made_again_takes_the_name_of_what_was_lost(fetched):
+    slot, name = made_by_a_slot(fetched)
+    fetched.renamed(OTHER, NAME)  # it isn't here
+    assert not fetched.has(NAME)
+    fetched.renamed(name, NAME)
+    assert [bytes(part) for part in fetched.parts(NAME)] == PARTS and not fetched.has(name)
+    slot.close()
 
 
 def test_without_room_it_is_missing_and_nothing_else_happens(fetched, monkeypatch):
-    def full(self, name, parts):
+    def full(*_):
         raise StoreFull("no room")
 
     monkeypatch.setattr(ValueStore, "copy", full)
-    fetched.came(NAME, PARTS)
-    assert there(fetched) is None
+    assert not fetched.keep(NAME, PARTS)
+    assert there(fetched) is None and not fetched.has(NAME)
 
 
-def test_nobody_puts_values_of_their_own_there(fetched):
+def test_a_file_that_somebody_removed_is_not_here(fetched):
+    slot, name = made_by_a_slot(fetched)
+    slot.freed([name])
+    assert fetched.has(name) and fetched.parts(name) is None and not fetched.has(name)
+    slot.close()
+
+
+def test_slots_put_values_there_where_the_cluster_can_have_them(fetched):
+    """Where its host has no store, results travel inside their pages."""
     store = ValueStore(fetched.folder)
-    row = encode(b"x" * 100_000, Definitions(), store)
-    assert row.stored is None and not store.writes
+    for yes in (False, True, True, False):
+        if yes or store.writes:
+            fetched.take_results(yes=yes)
+        row = encode(b"x" * 100_000, Definitions(), store)
+        assert (row.stored is not None) == store.writes == yes
+    store.close()

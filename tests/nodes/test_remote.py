@@ -10,8 +10,27 @@ from twistcluster.nodes.remote import RemotePeers
 from twistcluster.storage.folder import StoreFolder
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
-from twistcluster.wire.messages import Bulk, Drop, Freed, Heartbeat, Hello, Keep, Page, Report, Results, Stored, Values
-from twistcluster.wire.pages import FramedPacker, Packed, framed_items
+from twistcluster.wire.messages import (
+    Answer,
+    Ask,
+    Bulk,
+    Declined,
+    Drop,
+    Freed,
+    Heartbeat,
+    Hello,
+    Holds,
+    Keep,
+    Page,
+    Report,
+    Restore,
+    Results,
+    ShutOut,
+    Stored,
+    Values,
+    Welcome,
+)
+from twistcluster.wire.pages import FramedPacker, Packed, framed_items, stored_row
 
 ARRAY = bytes(range(256)) * 1000
 
@@ -59,10 +78,18 @@ def store():
 
 
 class Scene:
-    def __init__(self, store):
+    def __init__(self, store, role="worker"):
         self.clock, self.node, self.wire = Clock(), Node(), Wire()
-        self.peers = RemotePeers(self.node, Turn(self.clock), store)
-        self.say(Hello(1, "worker", "3.11", "0", "p", 1, "h", 1))
+        self.counted = {b"c" * 16}
+        self.peers = RemotePeers(
+            self.clock,
+            self.node,
+            Turn(self.clock),
+            store,
+            is_counted=self.counted.__contains__,
+            denied=lambda: ["ab12"],
+        )
+        self.say(Hello(1, role, "3.11", "0", "p", 1, "h", 1))
         self.peer = self.node.heard[0][0]
 
     def say(self, message, *buffers):
@@ -88,50 +115,88 @@ def inside():
     return packer.packed().buffers
 
 
-def test_large_results_are_put_into_the_store_and_given_away_inside(scene, store):
-    report, buffers = scene.say(Report(1, 0, 2, 1, 0.5), *inside())
-    (stored,) = report.objects
+@pytest.fixture
+def client(store):
+    return Scene(store, "client")
+
+
+def test_large_values_of_a_client_are_put_into_the_store_and_given_to_it_inside(client, store):
+    page, buffers = client.say(Page(1, 0, 2, 1), *inside())
+    (stored,) = page.objects
     assert stored.item == 1 and sum(map(len, buffers)) < 200
     assert [bytes(part) for part in store.parts(stored.id)] == [b"\x80array", ARRAY]
-    for message in (Page(1, 0, 2, 1, objects=[stored]), Values(1, 0, 2, 1, objects=[stored])):
-        said, sent = scene.tell(message, *buffers)
-        assert not said.objects and type(said) is type(message)
-        values = [(bytes(data), *map(bytes, more)) for data, more in framed_items(Packed(1, 2, tuple(sent)))]
-        assert values == [(b"\x80small",), (b"\x80array", ARRAY)]
-
-
-def test_who_was_told_results_inside_never_holds_them(scene):
-    report, buffers = scene.say(Report(1, 0, 2, 1, 0.5), *inside())
-    said, _ = scene.tell(Results(1, 0, 2, 1, objects=report.objects), *buffers)
+    said, sent = client.tell(Results(1, 0, 2, 1, objects=[stored]), *buffers)
     assert not said.objects
-    scene.clock.advance(0)
-    assert scene.node.heard[-1] == (scene.peer, Drop([report.objects[0].id]), [])
+    values = [(bytes(data), *map(bytes, more)) for data, more in framed_items(Packed(1, 2, tuple(sent)))]
+    assert values == [(b"\x80small",), (b"\x80array", ARRAY)]
+    client.clock.advance(0)
+    assert client.node.heard[-1] == (client.peer, Drop([stored.id]), []), "what it has it never asks for"
 
 
-def test_what_nobody_holds_leaves_the_store(scene, store):
-    report, buffers = scene.say(Report(1, 0, 2, 1, 0.5), *inside())
-    (stored,) = report.objects
-    before = len(scene.wire.sent)
-    scene.peer.send(Freed([stored.id]))
-    assert len(scene.wire.sent) == before, "it has nothing to free"
-    said, _ = scene.tell(Page(1, 0, 2, 1, objects=[stored]), *buffers)
-    assert said.objects == [stored], "the peer says that it misses it"
-
-
-def test_what_arguments_refer_to_goes_ahead_once_and_is_freed(scene, store):
+def test_a_worker_fetches_what_a_page_names(scene, store):
     name, nbytes = store.put([b"\x80array", ARRAY])
-    packer = FramedPacker()
-    packer.add(b"\x80refers")
     page = Page(1, 0, 1, 1, objects=[Stored(0, name, nbytes)])
-    for _ in range(2):
-        said, sent = scene.tell(page, *packer.packed().buffers)
-        assert said == page and len(sent) == 2
-    assert [(type(said), len(sent)) for said, sent in scene.wire.sent] == [(Bulk, 2), (Page, 2), (Page, 2)]
-    assert scene.wire.sent[0] == (Bulk(name), [b"\x80array", ARRAY])
+    for message in (page, Values(1, 0, 1, 1, objects=page.objects)):
+        assert scene.tell(message, b"as it is") == (message, [b"as it is"])
     scene.peers.freed([b"o" * 16])
     scene.peers.freed([name])
     scene.peers.freed([name])
-    assert scene.wire.sent[3:] == [(Freed([name]), [])]
+    assert scene.wire.sent[2:] == [(Freed([name]), [])]
+
+
+def test_results_stay_on_their_host_and_a_client_elsewhere_gets_them_when_it_asks(scene, client, store):
+    report = Report(1, 0, 1, 1, 0.5, objects=[Stored(0, b"m" * 16, 99)])
+    assert scene.say(report, b"as it is") == (report, [b"as it is"])
+    packer = FramedPacker()
+    packer.add(stored_row(b"m" * 16, 99), (), (b"m" * 16, 99))
+    results = Results(1, 0, 1, 1, objects=report.objects)
+    said, _ = client.tell(results, *packer.packed().buffers)
+    assert said.objects == report.objects
+    client.clock.advance(0)
+    assert not isinstance(client.node.heard[-1][1], Drop), "it will"
+    client.say(Ask(7, Restore(b"m" * 16)))
+    client.say(Ask(8, Restore(b"n" * 16)))
+    store.copy(b"m" * 16, [b"\x80array", ARRAY])  # it was brought
+    client.tell(Answer(7))
+    client.tell(Declined(8, "lost", "nowhere"))
+    client.tell(Answer(8))
+    client.tell(Answer(7))
+    assert client.wire.sent[1:] == [
+        (Bulk(b"m" * 16), [b"\x80array", ARRAY]),
+        (Answer(7), []),
+        (Declined(8, "lost", "nowhere"), []),
+        (Answer(8), []),
+        (Answer(7), []),
+    ]
+
+
+def test_a_worker_is_told_whether_results_can_stay_and_who_is_shut_out(scene, client):
+    welcome = Welcome("e", "c", "n", "3.11", "0")
+    scene.tell(welcome)
+    client.tell(welcome)
+    assert scene.wire.sent == [(Welcome("e", "c", "n", "3.11", "0", store=True), []), (ShutOut(["ab12"]), [])]
+    assert client.wire.sent == [(welcome, [])]
+    scene.peers.shut_out()
+    assert scene.wire.sent[2:] == [(ShutOut(["ab12"]), [])]
+
+
+def test_of_what_a_worker_holds_that_nobody_needs_is_freed(scene):
+    heard = len(scene.node.heard)
+    told = []
+    scene.peers.bring(b"d" * 16, told.append)
+    scene.say(Holds([], more=True))
+    scene.clock.advance(0)
+    assert not told, "it may say that it has it"
+    scene.say(Holds([b"c" * 16, b"d" * 16]))
+    scene.clock.advance(0)
+    assert scene.wire.sent == [(Freed([b"d" * 16]), [])] and len(scene.node.heard) == heard
+    assert told == [False]
+    scene.peers.bring(b"c" * 16, told.append)
+    scene.clock.advance(29)
+    assert told == [False], "its worker may make its connection yet"
+    scene.clock.advance(1)
+    scene.clock.advance(0)
+    assert told == [False, False]
 
 
 def test_what_somebody_elsewhere_puts_lies_in_the_store_under_its_id(scene, store):
@@ -155,7 +220,7 @@ def test_a_full_store_leaves_values_inside(scene, store, monkeypatch):
         raise StoreFull("no room")
 
     monkeypatch.setattr(store, "put", full)
-    report, buffers = scene.say(Report(1, 0, 2, 1, 0.5), *inside())
+    report, buffers = scene.say(Report(1, 0, 2, 1, 0.5), *inside())  # so it was there
     assert not report.objects and ARRAY in [bytes(each) for each in buffers]
 
 
@@ -178,3 +243,9 @@ def test_without_a_store_nothing_changes():
     buffers = inside()
     assert scene.say(Report(1, 0, 2, 1, 0.5), *buffers) == (Report(1, 0, 2, 1, 0.5), list(buffers))
     assert scene.tell(Page(1, 0, 2, 1), *buffers) == (Page(1, 0, 2, 1), [bytes(each) for each in buffers])
+    told = []
+    scene.peers.bring(b"c" * 16, told.append)
+    scene.peers.bring_all([b"c" * 16], lambda: told.append("all"))
+    scene.clock.advance(0)
+    assert told == ["all", False] and not scene.peers.renamed(b"c" * 16, b"d" * 16)
+    scene.peers.freed([b"c" * 16])

@@ -30,8 +30,10 @@ class Fetching(Missing):
         """The scheduler has taken the worker: it is told what is here."""
         self._store.take_results(yes=welcome.store)
         ids = self._store.ids
-        for first in range(0, len(ids), AT_ONCE):
-            link.send(Holds(ids[first : first + AT_ONCE]))
+        while len(ids) > AT_ONCE:
+            link.send(Holds(ids[:AT_ONCE], more=True))
+            ids = ids[AT_ONCE:]
+        link.send(Holds(ids))
         self._suppliers.joined(process)
 
     def left(self) -> None:

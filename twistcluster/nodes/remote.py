@@ -97,7 +97,7 @@ class RemotePeers:
                 case Report() if peer.holder is not None and message.objects:
                     self._values.made(peer.holder, [each.id for each in message.objects])
                 case Holds() if peer.holder is not None:
-                    self._held(peer.holder, message.ids)
+                    self._held(peer.holder, message)
                     return
                 case Ask(request, Restore(name)):
                     peer.restoring[request] = name
@@ -221,10 +221,11 @@ class RemotePeers:
         if (parts := self._read(name)) is not None:
             peer.link.send(Bulk(name), parts)
 
-    def _held(self, holder: Holder, ids: list[bytes]) -> None:
-        """A worker that has joined anew has these still."""
+    def _held(self, holder: Holder, message: Holds) -> None:
+        """A worker that has joined has these still."""
         assert self._values is not None
-        self._values.holds(holder, [name for name in ids if self._is_counted(name)])
+        ids = message.ids
+        self._values.holds(holder, [name for name in ids if self._is_counted(name)], more=message.more)
         if gone := [name for name in ids if not self._is_counted(name)]:
             holder.link.send(Freed(gone))
 

@@ -160,6 +160,11 @@ class Suppliers:
         for line in [*self._open, *self._guests.values()]:
             line.close("the worker ends")
 
+    @property
+    def busy(self) -> bool:
+        """A connection for values is open."""
+        return bool(self._open or self._guests)
+
     def shut_out(self, serials: Sequence[str]) -> None:
         """These certificates are denied."""
         self._denied = frozenset(serials)

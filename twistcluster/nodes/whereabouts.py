@@ -38,6 +38,8 @@ class Holder:
     port: int
     ids: set[bytes] = field(default_factory=set)
     """Values that it may have: it made them, or was told of them."""
+    told: bool = False
+    """It has said what it has from before it joined."""
 
     @property
     def address(self) -> str:
@@ -73,6 +75,8 @@ class Whereabouts:
         self._lines: dict[Channel, tuple[str, ValuesLine]] = {}
         self._by_process: dict[str, ValuesLine] = {}
         self._wanted: dict[bytes, _Wanted] = {}
+        self._unsure: list[tuple[bytes, Callable[[bool], None]]] = []
+        """Values that are asked for, and that a worker which has just joined may say to have."""
 
     # ---- workers ----
 
@@ -89,6 +93,7 @@ class Whereabouts:
             del self._at[name]
         for wanted in [each for each in self._wanted.values() if each.holder is holder]:
             self._settle(wanted, there=False)
+        self._look_again()
 
     def made(self, holder: Holder, ids: Iterable[bytes]) -> None:
         """A worker has these."""
@@ -96,13 +101,20 @@ class Whereabouts:
             holder.ids.add(name)
             self._at.setdefault(name, holder)
 
-    def holds(self, holder: Holder, ids: Iterable[bytes]) -> None:
-        """A worker that has joined anew has these, among them copies of what is here."""
+    def holds(self, holder: Holder, ids: Iterable[bytes], *, more: bool) -> None:
+        """A worker that has joined has these, among them copies of what is here; `more`: it says more."""
         for name in ids:
             if self._store.has(name):
                 holder.ids.add(name)
             else:
                 self.made(holder, [name])
+        holder.told = not more
+        self._look_again()
+
+    def _look_again(self) -> None:
+        unsure, self._unsure = self._unsure, []
+        for name, done in unsure:
+            self.bring(name, done)
 
     def renamed(self, made: bytes, name: bytes) -> bool:
         """A value takes another's name; False: it is on this host."""
@@ -133,7 +145,11 @@ class Whereabouts:
     def bring(self, name: bytes, done: Callable[[bool], None]) -> None:
         """Have a value in this host's store; `done` says whether it is there."""
         if name not in self._at:
-            done(self._store.has(name))
+            there = self._store.has(name)
+            if there or all(holder.told for holder in self._holders.values()):
+                done(there)
+            else:
+                self._unsure.append((name, done))
             return
         self._fetch(name).done.append(done)
         number = int.from_bytes(name[MAKER_BYTES:], "big")

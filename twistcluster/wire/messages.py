@@ -283,9 +283,11 @@ class Brought(Message, tag=True):
 
 
 class Holds(Message, tag=True):
-    """A worker on another host has joined anew, and has these values still. Those that nobody needs are `Freed`."""
+    """A worker on another host has joined, and has these values still. Those that nobody needs are `Freed`."""
 
     ids: list[bytes]
+    more: bool = False
+    """More of them are said next."""
 
 
 class Renamed(Message, tag=True):

@@ -119,10 +119,9 @@ class TlsWire(Protocol):
         """The connection is gone. The link first gets what came before."""
         self._ended = reason
         self._writes = False
-        if (timer := self._timers.pop("handshake", None)) is not None:
-            timer.cancel()
-        if (timer := self._timers.pop("write", None)) is not None:
-            timer.cancel()
+        for what in ("handshake", "write"):
+            if (timer := self._timers.pop(what, None)) is not None and timer.active():
+                timer.cancel()
         if not self._carried:
             self._failed(self._why(reason))
         elif not self._came or self._stopped or self._through:

@@ -1,0 +1,211 @@
+"""Values that lie on other hosts: who fetches them from whom, over real TLS, with connections that are lost."""
+
+import pytest
+
+from tests.nodes.hosts import Hosts, Wire
+from twistcluster.wire.limits import MIB
+from twistcluster.wire.messages import Freed, Page, Renamed, ShutOut, Stored
+
+LARGE = [b"\x80pickle", bytes(range(256)) * 40 * 1024, b"", b"end"]
+"""Of 10 MiB."""
+
+
+@pytest.fixture
+def hosts(steps, tmp_path):
+    made = Hosts(steps, tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def wires(steps):
+    made = []
+
+    def make(port, **how):
+        made.append(Wire(steps, port, **how))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.stop()
+
+
+def test_a_value_stays_where_it_was_made_until_somebody_needs_it(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    name = one.makes(*LARGE)
+    assert hosts.parts(name) is None and two.parts(name) is None
+    assert two.fetches(name)
+    assert two.parts(name) == LARGE
+    assert hosts.parts(name) is None, "it went from one to the other"
+    assert hosts.brings(name) and hosts.parts(name) == LARGE
+
+
+def test_what_a_page_names_is_fetched_ahead_and_what_nobody_needs_goes_everywhere(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    name = one.makes(*LARGE)
+    (peer,) = [link for link, message, _ in hosts.heard[:2] if message.process == two.process]
+    peer.send(Page(1, 0, 1, 1, objects=[Stored(0, name, 5)]), [b"as it is"])
+    peer.flush()
+    hosts.steps.until(lambda: two.parts(name) is not None)
+    assert hosts.brings(name)
+    hosts.peers.freed([name])
+    hosts.steps.until(lambda: one.parts(name) is None and two.parts(name) is None)
+    assert hosts.parts(name) is None
+    assert [type(each) for each in one.heard].count(Freed) == 1
+    assert not two.fetches(name) and not hosts.brings(name)
+
+
+def test_what_the_scheduler_s_host_has_comes_from_there(hosts):
+    name, _ = hosts.store.put(LARGE)
+    one = hosts.worker()
+    assert one.fetches(name) and one.parts(name) == LARGE
+
+
+def test_where_workers_cannot_meet_it_comes_through_the_scheduler(hosts, wires):
+    nowhere = wires(1)
+    nowhere.stop()
+    one, two = hosts.worker(at=lambda _port: nowhere.number), hosts.worker()
+    name = one.makes(*LARGE)
+    assert two.fetches(name)
+    assert two.parts(name) == LARGE and hosts.parts(name) == LARGE
+    silent = hosts.worker(at=lambda _port: 0)  # it could have no port
+    other = silent.makes(*LARGE)
+    assert two.fetches(other) and two.parts(other) == LARGE
+
+
+@pytest.mark.parametrize("cuts", [1, 9])
+def test_a_value_goes_on_where_it_was_when_its_connection_is_lost(hosts, wires, cuts):
+    """After too many losses it comes through the scheduler; what came until then needn't come again either."""
+    made = []
+
+    def at(port):
+        made.append(wires(port, cut_after=3 * MIB))
+        return made[0].number
+
+    one, two = hosts.worker(at=at), hosts.worker()
+    name = one.makes(*LARGE)
+    told = []
+    two.fetching.wanted(name, told.append)
+    for _ in range(cuts - 1):
+        hosts.steps.until(lambda: told or made[0].cut_after is None)
+        made[0].cut_after = made[0].carried + 100_000
+    hosts.steps.until(lambda: told)
+    assert told == [True] and two.parts(name) == LARGE
+    assert made[0].carried < 12.5 * MIB
+    assert (hosts.parts(name) is None) == (cuts == 1)
+
+
+def test_the_scheduler_s_host_gets_the_rest_when_a_worker_has_connected_again(hosts, wires):
+    wire = wires(hosts.address.port)
+    one = hosts.worker(scheduler=hosts.address._replace(port=wire.number))
+    name = one.makes(*LARGE)
+    hosts.steps.until(lambda: wire.ends)
+    cut = wire.cut_far = []
+    told = []
+    hosts.peers.bring(name, told.append)
+    hosts.steps.until(lambda: told or hosts.peers.value_links())
+    wire.cut()
+    hosts.steps.until(lambda: told)
+    assert told == [True] and hosts.parts(name) == LARGE and not cut
+
+
+def test_silence_is_a_loss(hosts, wires):
+    made = []
+
+    def at(port):
+        made.append(wires(port))
+        return made[0].number
+
+    one, two = hosts.worker(at=at), hosts.worker()
+    first, second = one.makes(*LARGE), one.makes(*LARGE)
+    assert two.fetches(first)
+    made[0].silent = True
+    assert two.fetches(second), "through the scheduler, in the end"
+    assert hosts.parts(second) == LARGE
+
+
+def test_a_worker_that_is_gone_has_nothing_and_one_that_comes_back_has_it_all(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    name, other = one.makes(*LARGE), one.makes(b"\x80", b"x" * 100_000)
+    assert two.fetches(other)
+    one.leave()
+    hosts.steps.until(lambda: not hosts.brings(name))
+    assert not two.fetches(name)
+    one.join()
+    hosts.steps.until(lambda: hosts.brings(name))
+    assert two.fetches(name) and two.parts(name) == LARGE
+    one.leave()
+    hosts.peers._is_counted = lambda each: each != name
+    one.join()
+    hosts.steps.until(lambda: one.parts(name) is None)
+    assert one.parts(other) is not None
+
+
+def test_who_asks_is_told_when_the_worker_goes(hosts, wires):
+    wire = wires(hosts.address.port)
+    one = hosts.worker(scheduler=hosts.address._replace(port=wire.number))
+    name = one.makes(*LARGE)
+    hosts.steps.until(hosts.peers.value_links)
+    wire.silent = True
+    told, all_told = [], []
+    hosts.peers.bring(name, told.append)
+    hosts.peers.bring_all([name, b"n" * 16], lambda: all_told.append("told"))
+    one.leave()
+    hosts.steps.until(lambda: told and all_told)
+    assert told == [False]
+
+
+def test_a_worker_whose_file_is_gone_says_so(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    name = one.makes(*LARGE)
+    one.slot.freed([name])
+    assert not two.fetches(name) and not hosts.brings(name)
+    assert not one.fetches(name)
+
+
+def test_what_was_made_again_takes_the_name_of_what_was_lost(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    made, name = one.makes(*LARGE), b"lost" * 4
+    assert hosts.peers.renamed(made, name)
+    hosts.steps.until(lambda: Renamed(made, name) in one.heard)
+    assert two.fetches(name) and two.parts(name) == LARGE and one.parts(made) is None
+    here, _ = hosts.store.put(LARGE)
+    assert not hosts.peers.renamed(here, name)
+
+
+def test_what_is_freed_on_its_way_is_not_kept(hosts, wires):
+    made = []
+
+    def at(port):
+        made.append(wires(port))
+        return made[0].number
+
+    one, two = hosts.worker(at=at), hosts.worker()
+    name = one.makes(*LARGE)
+    told = []
+    two.fetching.wanted(name, told.append)
+    hosts.steps.until(lambda: made[0].carried > MIB)
+    two.fetching.heard(Freed([name]))
+    assert told == [False]
+    hosts.steps.until(lambda: made[0].carried > 10 * MIB)
+    assert two.parts(name) is None
+
+
+def test_who_is_denied_fetches_nothing(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    first, second = one.makes(*LARGE), one.makes(*LARGE)
+    assert two.fetches(first)
+    one.fetching.heard(ShutOut([two.identity.serial]))
+    assert two.fetches(second), "through the scheduler, which would have turned it out"
+    assert hosts.parts(second) == LARGE
+    hosts.denied.append("ab12")
+    hosts.peers.shut_out()
+    hosts.steps.until(lambda: ShutOut(["ab12"]) in one.heard)
+    three = hosts.worker()
+    hosts.steps.until(lambda: ShutOut(["ab12"]) in three.heard)
+
+
+def test_a_cluster_without_a_store_gets_results_inside(hosts):
+    hosts.peers._store = hosts.peers._values = None
+    one = hosts.worker()
+    assert not one.slot.writes
