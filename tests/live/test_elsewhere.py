@@ -261,6 +261,7 @@ def test_every_option_of_a_worker_is_also_a_variable(lab, tmp_path):
         "TWISTCLUSTER_RESOURCES": "gpu=1,disk=2",
         "TWISTCLUSTER_MEMORY_LIMIT": "2GiB",
         "TWISTCLUSTER_WAIT": "20s",
+        "TWISTCLUSTER_PORT": "0",
         "TWISTCLUSTER_LOG_LEVEL": "info",
         "TWISTCLUSTER_LOG_FORMAT": "json",
     }

@@ -1,10 +1,29 @@
 """Values that lie on other hosts: who fetches them from whom, over real TLS, with connections that are lost."""
 
-import pytest
+import socket
+import ssl
 
+import pytest
+from twisted.internet.defer import ensureDeferred
+
+from tests.net.serving import Raw, goes
 from tests.nodes.hosts import Hosts, Wire
+from twistcluster.net.link import Link
+from twistcluster.net.tls.ends import ClientEnd
+from twistcluster.net.tls.links import connect_tls
+from twistcluster.wire.codec import Codec
 from twistcluster.wire.limits import MIB
-from twistcluster.wire.messages import Freed, Page, Renamed, ShutOut, Stored
+from twistcluster.wire.messages import (
+    Freed,
+    Hello,
+    Join,
+    Page,
+    Renamed,
+    ShutOut,
+    Stored,
+    ValuesMessage,
+    Welcome,
+)
 
 LARGE = [b"\x80pickle", bytes(range(256)) * 40 * 1024, b"", b"end"]
 """Of 10 MiB."""
@@ -209,3 +228,66 @@ def test_a_cluster_without_a_store_gets_results_inside(hosts):
     hosts.peers._store = hosts.peers._values = None
     one = hosts.worker()
     assert not one.slot.writes
+
+
+def call(hosts, worker, says, identity):
+    """Say something at a worker's port; what comes back."""
+    told = Hearer()
+    link = Link(told, hosts.steps.turn, hosts.steps.reactor, Codec(ValuesMessage))
+    end = ClientEnd(identity, "worker")
+    hosts.steps.result(ensureDeferred(connect_tls(hosts.steps.reactor, "127.0.0.1", worker.port, link, end)))
+    link.send(says)
+    hosts.steps.until(lambda: told.lost or told.heard)
+    link.close()
+    hosts.steps.until(lambda: told.lost)
+    return told.heard
+
+
+def call_without_a_certificate(hosts, worker, says):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    sock = socket.create_connection(("127.0.0.1", worker.port))
+    sock.setblocking(False)
+    sock = context.wrap_socket(sock, do_handshake_on_connect=False)
+    hosts.steps.until(lambda: goes(sock.do_handshake))
+    return Raw(sock, hosts.steps).say(b"".join(Codec(Hello | Join).encode(says, ()))).heard()
+
+
+class Hearer:
+    def __init__(self):
+        self.heard, self.lost = [], []
+
+    def on_message(self, link, message, buffers):
+        self.heard.append(message)
+
+    def on_lost(self, link, reason):
+        self.lost.append(reason)
+
+    on_paused = on_resumed = lambda self, link: None
+
+
+def hello(role):
+    return Hello(1, role, "3.11", "0", "p", 1, "h", 1)
+
+
+def test_only_members_come_to_a_worker_and_only_for_values(hosts):
+    worker = hosts.worker()
+    client = hosts.member("client")
+    assert [type(each) for each in call(hosts, worker, hello("values"), client)] == [Welcome]
+    (refused,) = call(hosts, worker, hello("worker"), client)
+    assert refused.code == "access"
+    assert not call(hosts, worker, hello("client"), client)
+    (refused,) = call_without_a_certificate(hosts, worker, hello("values"))
+    assert "no certificate of this cluster" in refused.message
+    assert not call_without_a_certificate(hosts, worker, Join(1, "ab" * 16, b"key")), "it hands out no certificates"
+    worker.fetching.heard(ShutOut([client.serial]))
+    assert not call(hosts, worker, hello("values"), client)
+
+
+def test_without_a_port_values_go_through_the_scheduler(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    assert one.suppliers.listen("127.0.0.1") == one.port, "it has one already"
+    one.suppliers._stop_listening()
+    assert one.suppliers.listen("127.0.0.1", two.port) == 0
+    name = one.makes(*LARGE)
+    assert two.fetches(name) and hosts.parts(name) == LARGE

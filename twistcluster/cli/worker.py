@@ -66,6 +66,12 @@ def _option(*names: str, **how: Any) -> Callable[[FunctionT], FunctionT]:
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
+@_option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where other workers fetch values from this one, if its cluster is on another machine; any free one if not given.",
+)
 @_option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
 @_option(
     "--wait",
@@ -93,6 +99,7 @@ def command(
     slots: int | None,
     name: str,
     resources: tuple[list[tuple[str, float]], ...],
+    port: int,
     memory_limit: int | None,
     wait: float,
     log_level: str,
@@ -123,7 +130,7 @@ def command(
         sys.exit(EXIT_FAILED)
     offered = dict(pair for pairs in resources for pair in pairs)
     limit = memory_limit or 0
-    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, limit, log_format, token))
+    sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, limit, log_format, token, port))
 
 
 def main() -> None:

@@ -69,8 +69,14 @@ class SchedulerThere(Protocol):
         """The worker has ended: its folder goes."""
 
 
-def scheduler_at(reactor: Any, target: str, token: Token | None = None) -> SchedulerThere:
+def scheduler_at(reactor: Any, target: str, token: Token | None = None, port: int = 0) -> SchedulerThere:
     """The one that this names: a cluster's name, id or connection file, or the address of one on another host.
+
+    Args:
+        reactor: Twisted's.
+        target: what names it.
+        token: to join one on another host with.
+        port: where others fetch values from a worker of one on another host; 0: any that is free.
 
     Raises:
         ValueError: it looks like an address, and is none.
@@ -78,7 +84,7 @@ def scheduler_at(reactor: Any, target: str, token: Token | None = None) -> Sched
         AccessDenied, OSError: the worker can have no folder on this host.
     """
     if looks_like_address(target):
-        return _Elsewhere(reactor, parse_address(target), token)
+        return _Elsewhere(reactor, parse_address(target), token, port)
     return _Here(reactor, target)
 
 
@@ -113,13 +119,14 @@ class _Here:
 class _Elsewhere:
     """On another host, over TLS. There is no store in common; the folder is this worker's own, and so is its store."""
 
-    def __init__(self, reactor: Any, address: Address, token: Token | None) -> None:
+    def __init__(self, reactor: Any, address: Address, token: Token | None, port: int) -> None:
         from twistcluster.net.tls.joining import become_member
         from twistcluster.net.tls.tether import Tether
 
         self._become_member = become_member
         self._tether = Tether
         self._suppliers: Suppliers | None = None
+        self._asked_port = port
         self.port = 0
         self._reactor = reactor
         self._address = address
@@ -159,7 +166,7 @@ class _Elsewhere:
         )
         link = await tether.connect()
         if self._suppliers is not None:
-            self.port = self._suppliers.listen(link.here)
+            self.port = self._suppliers.listen(link.here, self._asked_port)
         return link
 
     def let_go(self) -> None:

@@ -27,7 +27,7 @@ from twistcluster.nodes.life import (
 )
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.packages import packages
-from twistcluster.nodes.schedulers import scheduler_at
+from twistcluster.nodes.schedulers import SchedulerThere, scheduler_at
 from twistcluster.nodes.slots import default_slots
 from twistcluster.nodes.worker import WorkerNode
 
@@ -48,6 +48,7 @@ def run_worker(
     memory_limit: int = 0,
     log_format: str = "text",
     token: Token | None = None,
+    port: int = 0,
 ) -> int:
     """Run a standalone worker until its cluster ends or it is told to leave; return the exit code.
 
@@ -65,13 +66,17 @@ def run_worker(
         memory_limit: bytes that each slot may use; 0: any.
         log_format: "text" or "json".
         token: to join a cluster on another host with, if it isn't joined yet.
+        port: where others fetch values then; 0: any that is free.
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     exit_on_signals()
     start_logging(level=log_level, form=log_format)
     try:
-        made = _Standalone(reactor, join, slots, name, dict(resources or {}), ready, patience_s, memory_limit, token)
+        scheduler = scheduler_at(reactor, join, token, port)
+        made = _Standalone(
+            reactor, join, scheduler, slots, name, dict(resources or {}), ready, patience_s, memory_limit
+        )
     except (AccessDenied, ImportError, OSError, ValueError) as error:
         log_event("error", f"the worker could not start: {error}", {})
         return EXIT_FAILED
@@ -85,13 +90,13 @@ class _Standalone:
         self,
         reactor: Any,
         join: str,
+        scheduler: SchedulerThere,
         slots: int | None,
         name: str,
         resources: dict[str, float],
         ready: Callable[[], None],
         patience_s: float,
         memory_limit: int,
-        token: Token | None,
     ) -> None:
         self._reactor = reactor
         self._join = join
@@ -100,7 +105,7 @@ class _Standalone:
         self._known = False
         self._linked = False
         self._leaves = False
-        self._scheduler = scheduler_at(reactor, join, token)
+        self._scheduler = scheduler
         self._link: Link | None = None
         turn = Turn(reactor)
         self._node = WorkerNode(

@@ -115,16 +115,20 @@ class Suppliers:
 
     # ---- with the link to the scheduler ----
 
-    def listen(self, host: str) -> int:
-        """Let others fetch here, at this address of this host; returns the port, or 0 where that can't be."""
+    def listen(self, host: str, port: int = 0) -> int:
+        """Let others fetch here, at this address of this host and this port, or any.
+
+        Returns:
+            The port; 0 where that can't be.
+        """
         if self._port is not None and self._port.getHost().host == host:
             return int(self._port.getHost().port)
         self._stop_listening()
         self._end = ServerEnd(self._identity(), lambda serial: serial in self._denied)
         try:
-            self._port = listen_tls(self._reactor, host, 0, self, self._turn, self._end)
+            self._port = listen_tls(self._reactor, host, port, self, self._turn, self._end)
         except (CannotListenError, OSError) as error:
-            log_event("warning", "no port for others to fetch values at", {"host": host, "error": error})
+            log_event("warning", "others can't fetch values here: they go through the scheduler", {"error": error})
             return 0
         return int(self._port.getHost().port)
 
