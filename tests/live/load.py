@@ -1,8 +1,8 @@
 """A client with many jobs of many kinds, which notes the first value that it saw of each item, and that it stays.
 
-`python -m tests.live.load ADDRESS FOLDER SEED JOBS SECONDS` opens them, a few at a time, until it has had so many and there
-is a file `enough` in FOLDER; says "all" and what it had, as JSON; and leaves in FOLDER what it saw of the jobs with a name.
-What isn't done after so many seconds it names, and exits with 1. `later ADDRESS FOLDER SECONDS` is another program, later,
+`python -m tests.live.load ADDRESS FOLDER SEED JOBS SECONDS` makes a file `begun` in FOLDER once there are workers; opens jobs,
+a few at a time, until it has had so many and there is a file `enough`; says "all" and what it had, as JSON; and leaves in
+FOLDER what it saw of the jobs with a name. What isn't done after so many seconds it names, and exits with 1. `later ADDRESS FOLDER SECONDS` is another program, later,
 which must find the same.
 """
 
@@ -113,9 +113,17 @@ class Load:
         self.pick = random.Random(seed)
         self.works = []
         self.retried = 0
-        self._shared = self.pick.randbytes(2 * LARGE)
-        self._reference = cluster.put(self._shared)
-        self._kinds = [self.map, self.map, self.submits, self.named, self.kept, self.large, self.given, self.shared, self.chain]
+        self._kinds = [
+            self.map,
+            self.map,
+            self.submits,
+            self.named,
+            self.kept,
+            self.large,
+            self.given,
+            self.shared,
+            self.chain,
+        ]
 
     def open(self):
         kind = self._kinds[len(self.works) % len(self._kinds)]
@@ -157,8 +165,9 @@ class Load:
         self._add("given", self.cluster.options(**CRASHES).map(taking, range(4), values), right.__getitem__)
 
     def shared(self):
-        right = hashlib.sha256(self._shared).hexdigest()
-        job = self.cluster.options(**CRASHES).map(taking, range(6), [self._reference] * 6)
+        value = self.pick.randbytes(2 * LARGE)
+        right = hashlib.sha256(value).hexdigest()
+        job = self.cluster.options(**CRASHES).map(taking, range(6), [self.cluster.put(value)] * 6)
         self._add("shared", job, lambda i: right)
 
     def chain(self):
@@ -223,6 +232,8 @@ def connect(address, seconds):
 def main(address, folder, seed, jobs, seconds):
     deadline, folder = time.monotonic() + float(seconds), pathlib.Path(folder)
     cluster = connect(address, float(seconds))
+    cluster.wait_for_workers(3, timeout=30.0)
+    (folder / "begun").touch()
     load = Load(cluster, int(seed))
     began = time.monotonic()
     if not load.run(int(jobs), (folder / "enough").exists, deadline):

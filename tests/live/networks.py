@@ -8,15 +8,13 @@ import contextlib
 import itertools
 import os
 import select
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import end_children
+from tests.live.conftest import end_children, stores_folder
 from tests.tools import missing, require, until
 
 DELAYING = Path(__file__).with_name("delaying.py")
@@ -47,13 +45,26 @@ class Host:
         self.network = network
         self.folder = network.folder / name
         self.folder.mkdir(mode=0o700)
-        self.store = tempfile.mkdtemp(dir="/dev/shm")
+        self.stores = network.folders.enter_context(stores_folder())
         self.children: list[subprocess.Popen] = []
         ip("netns", "add", self.name)
         if delay_ms:
             self._line(delay_ms)
         else:
-            ip("link", "add", self.port, "netns", network.switch, "type", "veth", "peer", "name", "e0", "netns", self.name)
+            ip(
+                "link",
+                "add",
+                self.port,
+                "netns",
+                network.switch,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "e0",
+                "netns",
+                self.name,
+            )
         ip("-n", network.switch, "link", "set", self.port, "master", "br0", "up")
         ip("-n", self.name, "link", "set", "lo", "up")
         ip("-n", self.name, "link", "set", "e0", "up")
@@ -105,8 +116,10 @@ class Host:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
         """A Python program there."""
-        places = {each: str(self.folder) for each in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "JUPYTER_RUNTIME_DIR", "TMPDIR")}
-        others = {"TWISTCLUSTER_SHM": self.store, "TWISTCLUSTER_LOST_AFTER": self.network.lost_after}
+        places = {
+            each: str(self.folder) for each in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "JUPYTER_RUNTIME_DIR", "TMPDIR")
+        }
+        others = {"TWISTCLUSTER_SHM": str(self.stores), "TWISTCLUSTER_LOST_AFTER": self.network.lost_after}
         with (self.folder / "log").open("ab") as log:
             child = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, sys.executable, *arguments],
@@ -132,7 +145,6 @@ class Host:
         end_children(self.children)
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("netns", "del", self.name)
-        shutil.rmtree(self.store, ignore_errors=True)
 
 
 class Network:
@@ -144,6 +156,7 @@ class Network:
             pytest.skip("network namespaces take root")
         self.folder = folder
         self.lost_after = lost_after
+        self.folders = contextlib.ExitStack()
         self.name = f"tct{os.getpid():x}-{next(_counter)}"
         self.switch = f"{self.name}-switch"
         self.hosts: list[Host] = []
@@ -166,6 +179,7 @@ class Network:
         for host in self.hosts:
             host.end()
         ip("netns", "del", self.switch)
+        self.folders.close()
 
 
 class Cluster:

@@ -39,6 +39,7 @@ class Round:
         self.cluster = Cluster(self.network, workers=3, delay_ms=DELAY_MS)
         self.troubles = Troubles(self.cluster, self._seed)
         client = self._client(str(self._seed), str(JOBS), TWISTCLUSTER_TOKEN=self.cluster.token("client"))
+        until(lambda: (self._folder / "begun").exists() or client.poll() is not None, 60.0, "the client")
         while client.poll() is None:
             if not self.troubles.go_on():
                 (self._folder / "enough").touch()

@@ -1,23 +1,28 @@
 """A cluster whose hosts have addresses of their own, in network namespaces: cables that are pulled, addresses that change."""
 
 import json
+import os
 import time
 
 import pytest
 
 from tests.live.networks import Cluster, Network, said
 
+SOAK = "TWISTCLUSTER_SOAK_SECONDS" in os.environ
+LOST_AFTER_S = 30.0
+"""What it is for users."""
+
 JOB = """
 def item(i):
     time.sleep(0.05)
     return i, uuid.uuid4().hex
 cluster.wait_for_workers(2, timeout=30)
-job = cluster.map(item, range(200))
+job = cluster.map(item, range(COUNT))
 while job.progress().done < 20:
     time.sleep(0.02)
 print("begun")
 results = job.results()
-print("all" if [i for i, _ in results] == list(range(200)) and results == job.results() else results)
+print("all" if [i for i, _ in results] == list(range(COUNT)) and results == job.results() else results)
 cluster.wait_for_workers(2, timeout=30)
 print(sorted(worker.name for worker in cluster.workers()))
 """
@@ -28,6 +33,12 @@ def network(tmp_path):
     made = Network(tmp_path)
     yield made
     made.end()
+
+
+def begun(cluster, count=200):
+    child = cluster.client(f"COUNT = {count}\n{JOB}")
+    assert said(child) == "begun"
+    return child
 
 
 def finished(child):
@@ -41,8 +52,7 @@ def finished(child):
 def test_a_cable_that_is_out_for_a_while(network, who):
     cluster = Cluster(network)
     host = cluster.workers[0] if who == "worker" else cluster.laptop
-    child = cluster.client(JOB)
-    assert said(child) == "begun"
+    child = begun(cluster)
     host.cut()
     time.sleep(5.0)  # longer than it takes to count as lost
     host.heal()
@@ -52,7 +62,25 @@ def test_a_cable_that_is_out_for_a_while(network, who):
 @pytest.mark.timeout(180)
 def test_a_worker_that_changes_its_address(network):
     cluster = Cluster(network)
-    child = cluster.client(JOB)
-    assert said(child) == "begun"
+    child = begun(cluster)
     cluster.workers[0].move(77)
     finished(child)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not SOAK, reason="it takes two minutes: `make soak` runs it")
+def test_cables_that_are_out_for_a_minute(tmp_path):
+    network = Network(tmp_path, lost_after=f"{LOST_AFTER_S:g}")
+    try:
+        cluster = Cluster(network)
+        child = begun(cluster, 2000)
+        out = [cluster.workers[0], cluster.laptop]
+        for host in out:
+            host.cut()
+        time.sleep(2 * LOST_AFTER_S)
+        for host in out:
+            host.heal()
+        finished(child)
+    finally:
+        network.end()

@@ -84,9 +84,11 @@ class Troubles:
         if what == "worker":
             killed(process)
             self._cluster.start_worker(host)
-        else:  # one that just started may have none yet
-            slot = until(lambda: slots_of(process.pid), 30, f"a slot of {host.name}")[0]
-            send(slot, signal.SIGKILL)
+        elif slots := slots_of(process.pid):
+            send(slots[0], signal.SIGKILL)
+        else:  # a worker has none while it looks for its scheduler
+            self._plan.insert(0, "kill slot")
+            self.had["kill slot"] -= 1
 
 
 def killed(process):
