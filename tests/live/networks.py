@@ -73,10 +73,10 @@ class Host:
     def _line(self, delay_ms: float) -> None:
         """A cable that is long."""
         far = f"{self.port}-far"
+        line = [sys.executable, str(DELAYING), self.port, far, f"{delay_ms:g}"]
         with (self.folder / "line").open("wb") as log:
             child = subprocess.Popen(
-                ["ip", "netns", "exec", self.network.switch]
-                + [sys.executable, str(DELAYING), self.port, far, f"{delay_ms:g}"],
+                ["ip", "netns", "exec", self.network.switch, *line],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -233,7 +233,7 @@ class Cluster:
 def said(child: subprocess.Popen) -> str:
     """Its next line."""
     line = child.stdout.readline().strip()
-    assert line or until(lambda: child.poll() is None), "it ended"
+    assert line, f"it ended, with {child.wait(15)}"
     return line
 
 

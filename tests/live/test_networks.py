@@ -27,6 +27,25 @@ cluster.wait_for_workers(2, timeout=30)
 print(sorted(worker.name for worker in cluster.workers()))
 """
 
+SENDING = """
+def slowly():
+    for i in range(50):
+        time.sleep(0.1)
+        yield i
+cluster.wait_for_workers(2, timeout=30)
+job = cluster.map(abs, slowly())
+while job.progress().done < 10:
+    time.sleep(0.02)
+print("begun")
+while "looking for it" not in repr(cluster):
+    time.sleep(0.02)
+values = [cluster.put(bytes(200_000 + i)) for i in range(3)]
+lengths = cluster.map(len, values)
+futures = [cluster.submit(abs, -i) for i in range(3)]
+print("away")
+print([future.result(60) for future in futures], lengths.results(), sum(job.results()))
+"""
+
 
 @pytest.fixture
 def network(tmp_path):
@@ -57,6 +76,18 @@ def test_a_cable_that_is_out_for_a_while(network, who):
     time.sleep(5.0)  # longer than it takes to count as lost
     host.heal()
     finished(child)
+
+
+@pytest.mark.timeout(180)
+def test_what_a_client_sends_while_its_cable_is_out(network):
+    cluster = Cluster(network)
+    child = cluster.client(SENDING)
+    assert said(child) == "begun"
+    cluster.laptop.cut()
+    assert said(child) == "away"
+    cluster.laptop.heal()
+    assert said(child) == f"[0, 1, 2] [200000, 200001, 200002] {sum(range(50))}"
+    assert child.wait(30) == 0
 
 
 @pytest.mark.timeout(180)

@@ -10,7 +10,21 @@ from twistcluster.nodes.remote import RemotePeers
 from twistcluster.storage.folder import StoreFolder
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
-from twistcluster.wire.messages import Bulk, Drop, Freed, Heartbeat, Hello, Keep, Page, Report, Results, Stored, Values
+from twistcluster.wire.messages import (
+    Bulk,
+    Drop,
+    Freed,
+    Heartbeat,
+    Hello,
+    Keep,
+    Page,
+    Report,
+    Results,
+    Resume,
+    Resumed,
+    Stored,
+    Values,
+)
 from twistcluster.wire.pages import FramedPacker, Packed, framed_items
 
 ARRAY = bytes(range(256)) * 1000
@@ -146,6 +160,15 @@ def test_what_somebody_elsewhere_puts_lies_in_the_store_under_its_id(scene, stor
     scene.peer.send(Freed([b"n" * 16]))
     with pytest.raises(ObjectGone):
         store.parts(b"n" * 16)
+
+
+def test_who_comes_back_hears_what_of_it_is_not_here(scene, store):
+    scene.say(Keep([Stored(0, b"n" * 16, 10)]), b"\x80here", ARRAY)
+    scene.say(Resume([], [b"n" * 16, b"m" * 16]))
+    said, _ = scene.tell(Resumed(3, []))
+    assert said == Resumed(3, [], [b"m" * 16])
+    scene.say(Keep([Stored(0, b"m" * 16, 10)]), b"\x80sent again", ARRAY)
+    assert bytes(store.parts(b"m" * 16)[0]) == b"\x80sent again"
 
 
 def test_a_full_store_leaves_values_inside(scene, store, monkeypatch):

@@ -66,7 +66,6 @@ from twistcluster.wire.messages import (
     Keep,
     KeepJob,
     Message,
-    Offered,
     Question,
     Refused,
     Resumed,
@@ -207,7 +206,7 @@ class Session:
         """This program made these values, and may ask for them. `parts` of one that is to be sent."""
 
         def tell(outbox: Outbox) -> None:
-            self._holdings.told(stored)
+            self._holdings.told(stored, parts)
             outbox.send(Keep(stored), parts)
 
         self.do(tell)
@@ -379,7 +378,7 @@ class Session:
             self._outbox.attach(self._link)
         else:
             self._returning = [record for record in self.shelf.held() if record.number and record.id]
-            self._link.send(held(self._returning))
+            self._link.send(held(self._returning, self._holdings.sent()))
         self._welcome.callback(None)
 
     def _refused(self, message: Refused, _: list[Buffer]) -> None:
@@ -437,8 +436,7 @@ class Session:
         records, self._returning = self._returning, []
         outbox = self._outbox
         outbox.attach(self._link)
-        offer(records, message, outbox)
-        outbox.send(Offered(self._holdings.all()))
+        offer(records, message, outbox, self._holdings)
         self._say_released()
         self._requests.resume()
         count = len(self.shelf.open())

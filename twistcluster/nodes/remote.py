@@ -19,7 +19,19 @@ from twistcluster.storage.layout import ID_BYTES, ObjectDamaged, ObjectGone
 from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Bulk, Drop, Freed, Keep, Message, Page, Report, Results, Values
+from twistcluster.wire.messages import (
+    Bulk,
+    Drop,
+    Freed,
+    Keep,
+    Message,
+    Page,
+    Report,
+    Results,
+    Resume,
+    Resumed,
+    Values,
+)
 from twistcluster.wire.pages import Packed
 
 if TYPE_CHECKING:
@@ -53,6 +65,8 @@ class RemotePeers:
         elif buffers and self._store is not None and isinstance(message, Keep):
             self._keep(message, buffers)
             buffers = []
+        elif isinstance(message, Resume) and self._store is not None:
+            peer.missing = [name for name in message.put if self._read(name) is None]
         self._node.on_message(peer, message, buffers)
 
     def on_lost(self, link: Channel, reason: str) -> None:
@@ -83,6 +97,8 @@ class RemotePeers:
             peer.link.send(message, buffers)
         elif isinstance(message, Freed):
             self._store.freed(message.ids)
+        elif isinstance(message, Resumed):
+            peer.link.send(replace(message, missing=peer.missing))
         elif isinstance(message, Page | Results | Values) and message.objects:
             page = unpacked(_packed(message, buffers), self._read)
             if not isinstance(message, Results):
@@ -149,6 +165,8 @@ class _RemotePeer:
         self.link = link
         self.copies: set[bytes] = set()
         """Values that it was sent for what refers to them."""
+        self.missing: list[bytes] = []
+        """Values that it sent, before its link was lost, and that aren't here."""
         self._peers = peers
 
     @property
