@@ -29,16 +29,9 @@ def ip(*words: str) -> None:
 
 
 class Host:
-    """A namespace with one address, and folders of its own for what programs leave.
+    """A namespace with one address, and folders of its own for what programs leave."""
 
-    Args:
-        network: where it is.
-        name: of it.
-        number: the last one of its address.
-        delay_ms: how late packets come, either way.
-    """
-
-    def __init__(self, network: "Network", name: str, number: int, delay_ms: float = 0.0) -> None:
+    def __init__(self, network: "Network", name: str, number: int) -> None:
         self.name = f"{network.name}-{name}"
         self.port = f"p{number}"
         self.address = f"10.77.0.{number}"
@@ -47,25 +40,16 @@ class Host:
         self.folder.mkdir(mode=0o700)
         self.stores = network.folders.enter_context(stores_folder())
         self.children: list[subprocess.Popen] = []
+
+    def plug_in(self, delay_ms: float) -> None:
+        """Make it, at the network's switch; packets come so much later, either way."""
+        switch = self.network.switch
         ip("netns", "add", self.name)
         if delay_ms:
             self._line(delay_ms)
         else:
-            ip(
-                "link",
-                "add",
-                self.port,
-                "netns",
-                network.switch,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "e0",
-                "netns",
-                self.name,
-            )
-        ip("-n", network.switch, "link", "set", self.port, "master", "br0", "up")
+            ip("link", "add", self.port, "netns", switch, "type", "veth", "peer", "name", "e0", "netns", self.name)
+        ip("-n", switch, "link", "set", self.port, "master", "br0", "up")
         ip("-n", self.name, "link", "set", "lo", "up")
         ip("-n", self.name, "link", "set", "e0", "up")
         ip("-n", self.name, "addr", "add", f"{self.address}/24", "dev", "e0")
@@ -105,7 +89,10 @@ class Host:
     def lose(self, share: float) -> None:
         """Of the packets that come to it, so many are lost from now on; which ones is the kernel's choice."""
         rule = ["-A", "INPUT", "-m", "statistic", "--mode", "random", "--probability", f"{share:.3f}", "-j", "DROP"]
-        self._iptables(*rule)
+        try:
+            self._iptables(*rule)
+        except subprocess.CalledProcessError as error:
+            missing(f"no packet can be lost here: {error.stderr.strip()}")
 
     def lose_none(self) -> None:
         """All arrive again."""
@@ -168,8 +155,9 @@ class Network:
         ip("-n", self.switch, "link", "set", "br0", "up")
 
     def host(self, name: str, delay_ms: float = 0.0) -> Host:
-        host = Host(self, name, len(self.hosts) + 1, delay_ms)
+        host = Host(self, name, len(self.hosts) + 1)
         self.hosts.append(host)
+        host.plug_in(delay_ms)
         return host
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.live.networks import Cluster, Network
 from tests.live.troubles import Troubles, killed
-from tests.tools import until
+from tests.tools import require, until
 
 SECONDS = float(os.environ.get("TWISTCLUSTER_SOAK_SECONDS", "0"))
 SEED = int(os.environ.get("TWISTCLUSTER_SOAK_SEED") or (random.SystemRandom().randrange(10**6) if SECONDS else 7))
@@ -22,6 +22,8 @@ TALLY = os.environ.get("TWISTCLUSTER_SOAK_TALLY")
 JOBS = 50
 DEADLINE_S = 150.0
 """Of a round's jobs; a round takes a third of it."""
+LONGEST_S = [6.0, 20.0]
+"""For how long a cable is out at most, round by round."""
 DELAY_MS = 30.0
 """Between one worker and all others, either way."""
 
@@ -29,15 +31,17 @@ DELAY_MS = 30.0
 class Round:
     """A network, a cluster and its jobs, and what goes wrong."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, longest_s):
+        require("iptables")
         folder.mkdir()
         self.network = Network(folder, lost_after="3")
         self._seed = seed
+        self._longest_s = longest_s
         self._folder = folder
 
     def run(self):
         self.cluster = Cluster(self.network, workers=3, delay_ms=DELAY_MS)
-        self.troubles = Troubles(self.cluster, self._seed)
+        self.troubles = Troubles(self.cluster, self._seed, self._longest_s)
         client = self._client(str(self._seed), str(JOBS), TWISTCLUSTER_TOKEN=self.cluster.token("client"))
         until(lambda: (self._folder / "begun").exists() or client.poll() is not None, 60.0, "the client")
         while client.poll() is None:
@@ -68,7 +72,7 @@ class Round:
 def test_every_result_is_right_and_once_whatever_happens_to_the_network_and_the_processes(tmp_path):
     began, number = time.monotonic(), 0
     while number == 0 or time.monotonic() - began < SECONDS:
-        one = Round(tmp_path / str(number), SEED + number)
+        one = Round(tmp_path / str(number), SEED + number, LONGEST_S[number % len(LONGEST_S)])
         print(f"seed {SEED + number}")
         try:
             one.run()

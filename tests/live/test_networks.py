@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.live.networks import Cluster, Network, said
+from tests.live.networks import Cluster, Network, first_line, said
+from tests.tools import require, until
 
 SOAK = "TWISTCLUSTER_SOAK_SECONDS" in os.environ
 LOST_AFTER_S = 30.0
@@ -96,6 +97,47 @@ def test_a_worker_that_changes_its_address(network):
     child = begun(cluster)
     cluster.workers[0].move(77)
     finished(child)
+
+
+LISTENING = """
+import socket
+with socket.create_server(("", 7000)) as server:
+    print("listens", flush=True)
+    while True:
+        server.accept()[0].close()
+"""
+CONNECTING = """
+import socket, sys, time
+began = time.monotonic()
+try:
+    socket.create_connection((sys.argv[1], 7000), 1.5).close()
+except OSError:
+    print("nobody")
+else:
+    print(time.monotonic() - began)
+"""
+
+
+def test_what_these_tests_do_to_a_network_happens(network):
+    require("iptables")
+    near, far = network.host("near"), network.host("far", delay_ms=100.0)
+    assert first_line(near.start("-c", LISTENING)) == "listens"
+
+    def connects():
+        return first_line(far.start("-c", CONNECTING, near.address))
+
+    assert 0.2 <= float(connects()) < 1.4, "there and back"
+    for host in (near, far):
+        host.cut()
+        assert connects() == "nobody"
+        host.heal()
+        until(lambda: connects() != "nobody", 30)
+        host.lose(1.0)
+        assert connects() == "nobody"
+        host.lose_none()
+        until(lambda: connects() != "nobody", 30)
+    near.move(99)
+    assert near.address == "10.77.0.99" and float(connects()) < 1.4
 
 
 @pytest.mark.slow

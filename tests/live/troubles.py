@@ -16,6 +16,7 @@ PLAN = {
     "kill slot": 5,
     "kill worker": 3,
     "kill scheduler": 2,
+    "move worker": 1,
 }
 """How often each happens."""
 
@@ -26,12 +27,14 @@ class Troubles:
     Args:
         cluster: whose.
         seed: of their order, hosts and lengths. (What is killed at which moment of its life is the machine's choice.)
+        longest_s: for how long a cable is out, at most.
     """
 
-    def __init__(self, cluster, seed):
+    def __init__(self, cluster, seed, longest_s=6.0):
         self.had = Counter()
         self._cluster = cluster
         self._pick = random.Random(seed)
+        self._longest_s = longest_s
         self._plan = list(Counter(PLAN).elements())
         self._pick.shuffle(self._plan)
         self._ends = {}
@@ -63,7 +66,10 @@ class Troubles:
     def _cut(self, of):
         host = self._host(of)
         host.cut()
-        self._until(f"cut {host.name}", self._pick.uniform(0.5, 6.0), host.heal)
+        self._until(f"cut {host.name}", self._pick.uniform(0.5, self._longest_s), host.heal)
+
+    def _move(self, of):
+        self._host(of).move(self._pick.randrange(100, 250))
 
     def _loss(self, _of):
         host = self._host(self._pick.choice(["client", "scheduler", "worker"]))
