@@ -269,6 +269,7 @@ def test_every_option_of_a_worker_is_also_a_variable(lab, tmp_path):
         worker = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)
     try:
         lab.says("worker='by variable' slots=2 resources=\"{'gpu': 1.0, 'disk': 2.0}\"")
+        until(lambda: "worker joined" in (tmp_path / "log").read_text(), 20, "the answer")
     finally:
         worker.terminate()
         assert worker.wait(20) == 0
