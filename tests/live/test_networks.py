@@ -17,13 +17,18 @@ JOB = """
 def item(i):
     time.sleep(0.05)
     return i, uuid.uuid4().hex
+def slowly():
+    for i in range(COUNT // 10):
+        time.sleep(0.1)
+        yield i
 cluster.wait_for_workers(2, timeout=30)
-job = cluster.map(item, range(COUNT))
+job, fed = cluster.map(item, range(COUNT)), cluster.map(abs, slowly())
 while job.progress().done < 20:
     time.sleep(0.02)
 print("begun")
 results = job.results()
 print("all" if [i for i, _ in results] == list(range(COUNT)) and results == job.results() else results)
+print(fed.results() == list(range(COUNT // 10)))
 cluster.wait_for_workers(2, timeout=30)
 print(sorted(worker.name for worker in cluster.workers()))
 """
@@ -63,6 +68,7 @@ def begun(cluster, count=200):
 
 def finished(child):
     assert said(child) == "all"
+    assert said(child) == "True"
     assert json.loads(said(child).replace("'", '"')) == ["w0", "w1"]
     assert child.wait(30) == 0
 
