@@ -1,4 +1,4 @@
-"""`make soak`: faults by the thousand, on simulated clusters and, at the same time, on real processes.
+"""`make soak`: faults by the thousand, on simulated clusters and, at the same time, on real processes and networks.
 
 Every run has seeds of its own. The first failure ends it, with the seed.
 """
@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = "tests/live/test_kills.py"
+NETWORKS = ["tests/live/test_network_load.py", "tests/live/test_networks.py::test_cables_that_are_out_for_a_minute"]
+"""They take root, and iproute2."""
 GRACE_S = 300.0
 """What runs when the time is over is finished within this."""
 
@@ -41,17 +44,26 @@ def main() -> int:
             "TWISTCLUSTER_SOAK_TALLY": str(tally),
         }
         simulated = ["twistcluster.testing.soak", "--seconds", f"{options.seconds:g}"]
-        live = ["pytest", "-q", "-x", "--no-header", LIVE]
+        live = [LIVE, *(NETWORKS if networks() else ())]
+        pytest = ["pytest", "-q", "-x", "--no-header"]
         print(f"Simulated clusters and live ones (seed {seed}) for {options.seconds:g} s ...", flush=True)
         children = [
             subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=surroundings)
-            for command in (simulated, live)
+            for command in (simulated, *([*pytest, tests] for tests in live))
         ]
         failed = wait(children, time.monotonic() + options.seconds + GRACE_S)
         told(tally)
     if failed:
         print(f"make soak failed (see above). The kills once more: {Path(sys.argv[0]).name} --seed {seed}")
     return 1 if failed else 0
+
+
+def networks() -> bool:
+    """Whether hosts in network namespaces can be had; says so if not."""
+    if os.geteuid() == 0 and shutil.which("ip"):
+        return True
+    print("Left out: hosts in network namespaces, which take root and the program `ip` (iproute2).")
+    return False
 
 
 def wait(children: list["subprocess.Popen[bytes]"], deadline: float) -> bool:
@@ -77,7 +89,8 @@ def end(child: "subprocess.Popen[bytes]") -> None:
 
 def told(tally: Path) -> None:
     """What the live rounds wrote down."""
-    rounds = [json.loads(line) for line in tally.read_text().splitlines()]
+    lines = [json.loads(line) for line in tally.read_text().splitlines()]
+    rounds = [each for each in lines if "kills" in each]
     kills: Counter[str] = Counter()
     stops: Counter[str] = Counter()
     for each in rounds:
@@ -85,6 +98,12 @@ def told(tally: Path) -> None:
         stops += Counter(each["stops"])
     listed = ", ".join(f"{count} of a {kind}" for kind, count in kills.most_common())
     print(f"{kills.total()} kills and {stops.total()} stops of live processes in {len(rounds)} rounds: {listed}")
+    if nets := [each for each in lines if "troubles" in each]:
+        troubles = sum((Counter(each["troubles"]) for each in nets), Counter[str]())
+        listed = ", ".join(f"{count} x {what}" for what, count in troubles.most_common())
+        print(
+            f"{sum(each['jobs'] for each in nets)} jobs on hosts in network namespaces in {len(nets)} rounds: {listed}"
+        )
 
 
 if __name__ == "__main__":

@@ -333,3 +333,13 @@ def test_what_was_cancelled_before_the_link_was_lost_is_cancelled_not_lost(line,
     record.was_lost(errors.ClusterUnreachable("gone"))
     assert record.is_over and record.lost is None and record.count == (count or 3) and future.cancelled()
     assert all_results(record, None, "skip") == [0] and line.of("over") == [("over", 1)]
+
+
+def test_what_was_cut_while_this_program_was_away_is_told_though_all_was_sent(line):
+    record = record_of(line, 2)
+    future = record.future(1)
+    record.succeeded(0, plain("a"))
+    record.input_ended(1, "input ended after 1 items: its client went away")
+    assert record.state == "failed" and record.is_over
+    with pytest.raises(errors.InputEnded, match="its client went away"):
+        future.result(5)

@@ -126,7 +126,7 @@ class Desk:
             desk.wait(WITHHELD_S)
         return desk
 
-    def connect(self, role, *, local=False, **fields):
+    def connect(self, role, *, local=False, serial="", **fields):
         number = len(self.peers) + 1
         peer = self.peers[number] = Peer(self, number)
         said = {
@@ -137,7 +137,7 @@ class Desk:
             "link": 1,
         }
         hello = m.Hello(**{**said, "role": role, "host": "host", "pid": number, **fields})
-        self.carry_out(self.scheduler.connected(number, hello, self.now, local=local))
+        self.carry_out(self.scheduler.connected(number, hello, self.now, local=local, serial=serial))
         return peer
 
     def client(self, **fields):

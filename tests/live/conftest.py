@@ -1,5 +1,7 @@
 """Clusters of real processes, in both forms: local (one process), and a scheduler with a worker that joined it."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -182,15 +184,26 @@ def lab(request, clusters) -> Local:
     return request.param(clusters)
 
 
+@contextlib.contextmanager
+def stores_folder() -> Iterator[Path]:
+    """A folder for stores of the test's own; other runs of tests see by its lock that somebody has it."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
 @pytest.fixture
 def stores_apart(monkeypatch, tmp_path) -> Iterator[Path]:
     """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""
-    shared = tempfile.mkdtemp(dir="/dev/shm")
-    monkeypatch.setenv("TWISTCLUSTER_SHM", shared)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield Path(shared)
-    shutil.rmtree(shared)
+    with stores_folder() as shared:
+        monkeypatch.setenv("TWISTCLUSTER_SHM", str(shared))
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield shared
 
 
 @pytest.fixture

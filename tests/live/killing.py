@@ -263,7 +263,7 @@ class Round:
             )
             errors = job.errors()
             if errors:  # What was on a worker five times when that was killed is suspected, with good reason.
-                assert {type(each.exception) for each in errors.values()} == {tc.WorkerLost}, errors
+                assert {type(each.error) for each in errors.values()} == {tc.WorkerLost}, errors
                 job.retry()
                 assert job.wait(DEADLINE_S), f"{name}: {job.progress()}"
         self._witness.look(self._jobs)

@@ -25,6 +25,8 @@ from twistcluster.wire.messages import (
     Report,
     Restore,
     Results,
+    Resume,
+    Resumed,
     ShutOut,
     Stored,
     Values,
@@ -211,6 +213,15 @@ def test_what_somebody_elsewhere_puts_lies_in_the_store_under_its_id(scene, stor
     scene.peer.send(Freed([b"n" * 16]))
     with pytest.raises(ObjectGone):
         store.parts(b"n" * 16)
+
+
+def test_who_comes_back_hears_what_of_it_is_not_here(scene, store):
+    scene.say(Keep([Stored(0, b"n" * 16, 10)]), b"\x80here", ARRAY)
+    scene.say(Resume([], [b"n" * 16, b"m" * 16]))
+    said, _ = scene.tell(Resumed(3, []))
+    assert said == Resumed(3, [], [b"m" * 16])
+    scene.say(Keep([Stored(0, b"m" * 16, 10)]), b"\x80sent again", ARRAY)
+    assert bytes(store.parts(b"m" * 16)[0]) == b"\x80sent again"
 
 
 def test_a_full_store_leaves_values_inside(scene, store, monkeypatch):

@@ -41,3 +41,18 @@ def test_kills_are_added_up(tmp_path, capsys):
     soak.told(tally)
     out = capsys.readouterr().out
     assert out == "6 kills and 1 stops of live processes in 2 rounds: 5 of a slot, 1 of a worker\n"
+
+
+def test_what_happened_to_networks_is_added_up(tmp_path, capsys):
+    rounds = [{"jobs": 50, "troubles": {"loss": 4, "cut worker": 5}}, {"jobs": 52, "troubles": {"cut worker": 5}}]
+    tally = tmp_path / "tally"
+    tally.write_text("".join(json.dumps(each) + "\n" for each in rounds))
+    soak.told(tally)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "102 jobs on hosts in network namespaces in 2 rounds: 10 x cut worker, 4 x loss"
+
+
+def test_without_root_networks_are_left_out_and_that_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(soak.os, "geteuid", lambda: 1000)
+    assert not soak.networks()
+    assert capsys.readouterr().out.startswith("Left out: hosts in network namespaces, which take root")

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from twistcluster.client.holdings import Holdings
 from twistcluster.client.launch import named
 from twistcluster.client.outbox import Outbox
 from twistcluster.client.patience import answer_of
@@ -21,7 +22,7 @@ from twistcluster.client.results import ItemFailure
 from twistcluster.client.ways import longest_pause, look_for
 from twistcluster.core.ranges import RangeSet
 from twistcluster.errors import ClusterUnreachable, ResultsGone, TwistclusterError
-from twistcluster.wire.messages import HeldJob, Resume, Resumed
+from twistcluster.wire.messages import HeldJob, Keep, Offered, Resume, Resumed
 
 if TYPE_CHECKING:
     from twistcluster.client.session import Session
@@ -112,9 +113,9 @@ class Search:
             pause = min(pause * 2, longest_pause(session.connection))
 
 
-def held(records: list[JobRecord]) -> Resume:
-    """What this program holds of its jobs."""
-    return Resume([*map(_held, records)])
+def held(records: list[JobRecord], put: list[bytes]) -> Resume:
+    """What this program holds of its jobs, and the values that it can send again."""
+    return Resume([*map(_held, records)], put)
 
 
 def _held(record: JobRecord) -> HeldJob:
@@ -125,8 +126,11 @@ def _held(record: JobRecord) -> HeldJob:
         return HeldJob(record.number, record.id, known, list(printed), record.count is not None, failed)
 
 
-def offer(records: list[JobRecord], message: Resumed, outbox: Outbox) -> None:
-    """Say what the scheduler doesn't know: jobs, items, and what became of items. Who can't go on is told why."""
+def offer(records: list[JobRecord], message: Resumed, outbox: Outbox, holdings: Holdings) -> None:
+    """Say what the scheduler doesn't know: values, jobs, items, and what became of items. Who can't go on is told why."""
+    lost = holdings.lost(message.missing)
+    for stored, parts in lost:
+        outbox.send(Keep([stored]), parts)
     known = {each.job: each for each in message.jobs}
     gone = outbox.offer({number: each.items for number, each in known.items()}, message.highest)
     for record in records:
@@ -137,6 +141,7 @@ def offer(records: list[JobRecord], message: Resumed, outbox: Outbox) -> None:
             record.was_lost(ResultsGone(f"{record.label} isn't known to the cluster any more: it was forgotten there"))
         else:
             _offer_fates(record, RangeSet(), outbox, 0)
+    outbox.send(Offered(holdings.all(but_once=[stored.id for stored, _ in lost])))
 
 
 def _offer_fates(record: JobRecord, untold: RangeSet, outbox: Outbox, items: int) -> None:

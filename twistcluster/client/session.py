@@ -67,7 +67,6 @@ from twistcluster.wire.messages import (
     Keep,
     KeepJob,
     Message,
-    Offered,
     Question,
     Refused,
     Resumed,
@@ -210,7 +209,7 @@ class Session:
 
     def told(self, outbox: Outbox, stored: list[Stored], parts: Sequence[Buffer] = ()) -> None:
         """This program made these values, and may ask for them. `parts` of one that is to be sent."""
-        self._holdings.told(stored)
+        self._holdings.told(stored, parts)
         outbox.send(Keep(stored), parts)
 
     def ask(self, question: Question, parts: Parts | None = None) -> Reply[Answered]:
@@ -385,7 +384,7 @@ class Session:
             self._outbox.attach(self._link)
         else:
             self._returning = [record for record in self.shelf.held() if record.number and record.id]
-            self._link.send(held(self._returning))
+            self._link.send(held(self._returning, self._holdings.sent()))
         self._welcome.callback(None)
 
     def _refused(self, message: Refused, _: list[Buffer]) -> None:
@@ -443,8 +442,7 @@ class Session:
         records, self._returning = self._returning, []
         outbox = self._outbox
         outbox.attach(self._link)
-        offer(records, message, outbox)
-        outbox.send(Offered(self._holdings.all()))
+        offer(records, message, outbox, self._holdings)
         self._say_released()
         self._requests.resume()
         count = len(self.shelf.open())

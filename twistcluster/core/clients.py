@@ -49,6 +49,8 @@ class Client:
     blocked: bool = False
     """Too many: no new leases for its jobs."""
     left_at: float | None = None
+    said_goodbye: bool = False
+    """It won't come back."""
     returning: bool = False
     """It came back, and hasn't said yet all that it holds."""
 

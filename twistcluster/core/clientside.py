@@ -117,8 +117,7 @@ class ClientSide:
         scheduler.objects.gone(_peer(client))
         client.peer = None
         client.returning = False
-        client.left_at = scheduler.now
-        scheduler.idle_since = scheduler.now
+        client.left_at = scheduler.idle_since = scheduler.now
         scheduler.log("info", "client left", client=client.name)
         scheduler.supply.leave(client.blobs)
         client.blobs.clear()
@@ -129,8 +128,8 @@ class ClientSide:
         watched = list(client.jobs.values())
         for job in watched:
             scheduler.telling.unwatch(client, job)
-        for job in list(client.sending.values()):
-            self._input_ended(job, job.arrived, "its client went away")
+        if client.said_goodbye or not scheduler.keeping.on:
+            self.stays_away(client)
         scheduler.wanted.left(client)
         for job in watched:
             scheduler.release_if_unwanted(job)
@@ -140,7 +139,7 @@ class ClientSide:
             scheduler.end("its owner is gone")
 
     def stays_away(self, client: Client) -> None:
-        """A client that the journal knows didn't come back."""
+        """A client doesn't come back: what it was sending ends here."""
         for job in list(client.sending.values()):
             self._input_ended(job, job.arrived, "its client went away")
 
@@ -469,6 +468,7 @@ class ClientSide:
         self._scheduler.effects.append(Admit(_peer(client), message))
 
     def _goodbye(self, client: Client, _message: Goodbye, _: tuple[Buffer, ...]) -> None:
+        client.said_goodbye = True
         if client.hello.owner and client.hello.owner == self._scheduler.identity.owner:
             self._scheduler.end("closed by its owner")
 

@@ -41,6 +41,8 @@ __all__ = ["AWAY_S", "WITHHELD_S", "Returning", "client_id"]
 
 AWAY_S: Final = 30.0
 """How long a client that was sending has to come back."""
+AWAY_ELSEWHERE_S: Final = 180.0
+"""The same of one on another host: it looks for its cluster for two minutes from when it misses it."""
 WITHHELD_S: Final = 1.0
 """How long the jobs of clients that may come back aren't leased. Those that live look for the scheduler twice a second."""
 
@@ -82,7 +84,7 @@ class Returning:
             for job in list(self._withheld):
                 if not job.owner.returning or waited >= AWAY_S:
                     self._lease(job)
-        for client in [each for each in self._expected if now - (each.left_at or 0.0) > AWAY_S]:
+        for client in [each for each in self._expected if now - (each.left_at or 0.0) > _patience_s(each)]:
             del self._expected[client]
             scheduler.client_side.stays_away(client)
             if not any(job.owner is client for job in scheduler.jobs.values()):
@@ -188,6 +190,10 @@ def client_id(hello: Hello) -> str:
     return f"{hello.process[:12]}.1"
 
 
+def _patience_s(client: Client) -> float:
+    return AWAY_ELSEWHERE_S if client.serial else AWAY_S
+
+
 def unfinished(job: Job, start: int, stop: int) -> int:
     """How many of these items nobody has, and aren't done."""
     return total([*job.spans.pending.overlap(start, stop), *job.spans.waiting.overlap(start, stop)])
@@ -227,4 +233,5 @@ def _told(message: LogMessage, known: RangeSet, printed: RangeSet, failed: Range
         case Output():
             return message.index in printed
         case CloseJob():
-            return closed
+            # What ended without its client, that client doesn't know, however much it was to send.
+            return closed and not message.error

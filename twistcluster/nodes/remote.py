@@ -37,6 +37,8 @@ from twistcluster.wire.messages import (
     Report,
     Restore,
     Results,
+    Resume,
+    Resumed,
     ShutOut,
     Values,
     Welcome,
@@ -101,6 +103,8 @@ class RemotePeers:
                     return
                 case Ask(request, Restore(name)):
                     peer.restoring[request] = name
+                case Resume():
+                    peer.missing = [name for name in message.put if self._read(name) is None]
                 case _:
                     pass
         if buffers and self._store is not None:
@@ -193,6 +197,8 @@ class RemotePeers:
             case Page() | Values() if peer.holder is not None:
                 peer.holder.ids.update(each.id for each in message.objects)
                 peer.link.send(message, buffers)
+            case Resumed():
+                peer.link.send(replace(message, missing=peer.missing))
             case Results() if message.objects:
                 self._send_results(peer, message, buffers)
             case Answer(request=request) if request in peer.restoring:
@@ -271,6 +277,8 @@ class _RemotePeer:
         """Of a worker: what it has."""
         self.restoring: dict[int, bytes] = {}
         """Of a client: values that it asked for, by the numbers of its questions."""
+        self.missing: list[bytes] = []
+        """Of a client: values that it sent, before its link was lost, and that aren't here."""
         self._peers = peers
 
     @property

@@ -570,6 +570,8 @@ class Resume(Message, tag=True):
     """The first word of a client that comes back after its link was lost: the jobs that it holds. `Resumed` follows."""
 
     jobs: list[HeldJob]
+    put: list[bytes] = []
+    """Values that it sent, from another host, and can send again."""
 
 
 class Offered(Message, tag=True):
@@ -709,6 +711,8 @@ class Resumed(Message, tag=True):
     highest: int
     """The highest number of a job that is known of it."""
     jobs: list[KnownJob]
+    missing: list[bytes] = []
+    """Of the values that it can send again, those that aren't in this host's store."""
 
 
 class Cancelled(Message, tag=True):
