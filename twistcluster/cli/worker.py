@@ -109,7 +109,7 @@ def command(
     certificate that comes for it is kept.
 
     Exit codes: 0, it ended as asked; 1, it could not start or join; 2, wrong use; 3, its cluster went away and did not
-    come back in time.
+    come back in time, or took it no more (`twistcluster deny`).
     """
 
     def ready() -> None:

@@ -327,7 +327,11 @@ class Link(TwistedProtocol):
             self._decoder.limit_bytes = limits.FRAME_BYTES
 
     def _opened_too_slowly(self) -> None:
-        self.refuse("limit", f"no Hello within {limits.OPENING_SECONDS:g} s")
+        self.refuse("limit", self._too_slow())
+
+    def _too_slow(self) -> str:
+        """What a peer is told that took too long to open."""
+        return f"no Hello within {limits.OPENING_SECONDS:g} s"
 
     def _set_deadline(self, seconds: float, call: Any) -> None:
         if self._deadline is not None and self._deadline.active():
