@@ -252,7 +252,7 @@ class SchedulerNode:
     def _admit(self, asked: Admit) -> None:
         link = self._links.get(asked.peer)
         if self._admission is not None and link is not None:
-            self._admission.asked(link, asked.request, asked.question)
+            self._admission.asked(link, self._hellos[asked.peer], asked.request, asked.question)
         elif link is not None:
             text = (
                 "This cluster takes nobody from other machines. One that does is started with listen='tls:0.0.0.0:8930', "

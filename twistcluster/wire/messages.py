@@ -510,10 +510,10 @@ class Invite(Message, tag=True):
 
 
 class Deny(Message, tag=True):
-    """Shut out the certificate with this serial, and those that it was renewed with."""
+    """Shut out the certificate with this serial, and those that it was renewed with; or whoever brings this token."""
 
-    serial: str
-    """In hex."""
+    what: str
+    """A serial in hex, or the id of a token (core/tokens.py), as in "worker-d88dbb"."""
 
 
 Question = (
