@@ -527,6 +527,7 @@ def connect(target: str | os.PathLike[str]) -> Cluster:
         ClusterUnreachable: there is none, or it can't be reached.
         AccessDenied: it is somebody else's, or this user has not joined it.
         ValueError: the address is none.
+        TwistclusterError: what TLS needs isn't installed.
 
     Example:
         >>> cluster = tc.connect("tls://box:8930")       # doctest: +SKIP

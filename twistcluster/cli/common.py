@@ -14,6 +14,7 @@ import click
 from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import memory_limit_bytes, seconds
 from twistcluster.errors import ClusterUnreachable
+from twistcluster.net.addresses import SCHEME, parse_address
 from twistcluster.net.token import VARIABLE, Token, take_token
 
 __all__ = [
@@ -152,6 +153,11 @@ def cluster_option(function: FunctionT) -> FunctionT:
 def meant(target: str | None) -> str:
     """The cluster that is asked for: the one named, else the only one that has a name, else the one named "default"."""
     if target is not None:
+        if target.startswith(SCHEME):
+            try:
+                parse_address(target)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from error
         return target
     named = [each for each in running_clusters() if each.name]
     if len(named) == 1:
