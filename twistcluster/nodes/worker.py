@@ -339,6 +339,8 @@ class WorkerNode:
 
     def _tick(self) -> None:
         if self._stopped is None:
+            if self._link is not None and self._link.anything_came():
+                self.machine.pulse.bytes_came(self._ticker.now())
             self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
 
     def _memory_seen(self, memory: Memory) -> None:

@@ -199,7 +199,7 @@ class Goodbye(Message, tag=True):
 
 class Heartbeat(Message, tag=True):
     """From a worker, or a client on another host, that has said or heard nothing for a second; a scheduler answers with
-    the same.
+    the same. To members on other hosts it also says it while a long message is on its way from them.
     """
 
 
