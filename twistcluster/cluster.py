@@ -328,9 +328,10 @@ class Cluster(Executor):
         Example:
             >>> cluster.invite()                                                    # doctest: +SKIP
             TWISTCLUSTER_TOKEN=tc1_… twistcluster-worker --join box:8930
-            Good once, until 14:20. Whoever has this line can join; to take it back, deny worker-3fa2b1.
+            Good once, until 14:20. …
         """
-        return invite(self._ask, role, count(uses, "uses"), seconds(expires, "expires"))
+        found_by, lasts_s = self._link.session.connection.target, seconds(expires, "expires")
+        return invite(self._ask, role, count(uses, "uses"), lasts_s, found_by)
 
     def deny(self, what: str) -> int:
         """Shut out a member on another machine, or take a token back.

@@ -115,7 +115,7 @@ def test_inviting_from_a_shell(lab):
     invited = text
     text, code = run("deny", "lab", "Bob")
     assert code == 2 and "'Bob' is no serial" in text and "Traceback" not in text
-    taken = re.search(r"to take it back, deny (client-[0-9a-f]{6})\.", invited)[1]
+    taken = re.search(r"\nTake it back:  twistcluster deny lab (client-[0-9a-f]{6})\n", invited)[1]
     text, code = run("deny", "lab", taken)
     assert (code, text) == (
         0,

@@ -34,13 +34,15 @@ class Invitation:
     Attributes:
         role: "worker" or "client".
         uses: how many may join with it.
+        cluster: its name, or address.
         id: of its token, which is no secret: `cluster.deny(id)` takes it back.
         addresses: "host:port" at which the cluster may be reached, what people know first.
         expires_at: seconds since 1970.
     """
 
-    def __init__(self, token: Token, invited: Invited, role: JoinRole, uses: int) -> None:
+    def __init__(self, token: Token, invited: Invited, role: JoinRole, uses: int, cluster: str) -> None:
         self._token = token
+        self.cluster = cluster
         self.role = role
         self.id = id_of(token.digest, role)
         self.uses = uses
@@ -63,12 +65,13 @@ class Invitation:
         soon = self.expires_at - time.time() < SOON_S
         until = time.strftime("%H:%M" if soon else "%Y-%m-%d %H:%M", time.localtime(self.expires_at))
         good = "once" if self.uses == 1 else f"{self.uses:,} times"
-        lines = [f"Good {good}, until {until}. Whoever has this line can join; to take it back, deny {self.id}."]
+        lines = [f"Good {good}, until {until}. Whoever has this line can join."]
         if self.role == "client":
             lines.append(f'Then, there:  import twistcluster as tc; cluster = tc.connect("tls://{self.addresses[0]}")')
         if len(self.addresses) > 1:
             others = ", ".join(self.addresses[1:])
             lines.append(f"If {self.addresses[0]} can't be found there, take another address of this host: {others}")
+        lines.append(f"Take it back:  twistcluster deny {self.cluster} {self.id}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -82,8 +85,8 @@ class Invitation:
         self.show()
 
 
-def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: float) -> Invitation:
-    """Have a cluster take whoever brings a new token.
+def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: float, cluster: str) -> Invitation:
+    """Have a cluster take whoever brings a new token; `cluster` is what it is found by.
 
     Raises:
         ValueError: nobody can join as that, so often, or for so long.
@@ -97,7 +100,7 @@ def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: f
     secret = secrets.token_bytes(SECRET_BYTES)
     invited = ask(Invite(digest_of(secret), role, uses, expires_s)).invited
     assert invited is not None
-    return Invitation(Token(invited.fingerprint, secret), invited, role, uses)
+    return Invitation(Token(invited.fingerprint, secret), invited, role, uses, cluster)
 
 
 def check_expiry(expires_s: float) -> None:
