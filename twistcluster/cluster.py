@@ -17,7 +17,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar
 from twistcluster.client.elsewhere import is_elsewhere, reach
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
-from twistcluster.client.invitations import Invitation, invite
+from twistcluster.client.invitations import Invitation, invite, what_to_deny
 from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
@@ -30,7 +30,6 @@ from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
-from twistcluster.core.denials import serial_of_text
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
 from twistcluster.nodes.packages import packages
 from twistcluster.wire.limits import SLOTS
@@ -329,24 +328,26 @@ class Cluster(Executor):
         Example:
             >>> cluster.invite()                                                    # doctest: +SKIP
             TWISTCLUSTER_TOKEN=tc1_… twistcluster-worker --join box:8930
-            Good once, until 14:20. Whoever has this line can join.
+            Good once, until 14:20. …
         """
-        return invite(self._ask, role, count(uses, "uses"), seconds(expires, "expires"))
+        found_by, lasts_s = self._link.session.connection.target, seconds(expires, "expires")
+        return invite(self._ask, role, count(uses, "uses"), lasts_s, found_by)
 
-    def deny(self, serial: str) -> int:
-        """Shut out a member on another machine: the one whose certificate has this serial.
+    def deny(self, what: str) -> int:
+        """Shut out a member on another machine, or take a token back.
 
-        `workers()` and `status()` show the serials. Its connections are closed, and it can't come again, also with a
-        certificate that took that one's place.
+        Args:
+            what: The serial of the member's certificate, which `workers()` and `status()` show: it can't come again, also
+                with one that took that one's place. Or the `id` of an `Invitation`; who joined with it before stays.
 
         Returns:
             How many connections were closed.
 
         Raises:
-            ValueError: it is no serial.
-            TwistclusterError: the cluster takes nobody from other machines.
+            ValueError: it is neither.
+            TwistclusterError: the cluster takes nobody from other machines, or holds no such token.
         """
-        return self._ask(Deny(serial_of_text(check_text(serial, "serial")))).closed
+        return self._ask(Deny(what_to_deny(check_text(what, "what")))).closed
 
     def restart(self) -> None:
         """Replace all slots by new processes. Jobs go on: what ran is run again."""
@@ -527,6 +528,7 @@ def connect(target: str | os.PathLike[str]) -> Cluster:
         ClusterUnreachable: there is none, or it can't be reached.
         AccessDenied: it is somebody else's, or this user has not joined it.
         ValueError: the address is none.
+        TwistclusterError: what TLS needs isn't installed.
 
     Example:
         >>> cluster = tc.connect("tls://box:8930")       # doctest: +SKIP

@@ -4,11 +4,12 @@ import contextlib
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
 
-from twistcluster.cli import status, stop
+from twistcluster.cli import scheduler, status, stop
 from twistcluster.cli.main import COMMANDS, group
 from twistcluster.cli.worker import command as worker_command
 from twistcluster.errors import VersionMismatch
@@ -182,3 +183,20 @@ def test_a_cluster_of_another_version_is_stopped_by_force(published, monkeypatch
     run("stop", "lab", "--force")
     assert child.wait(10) == -signal.SIGTERM
     child.stdin.close()
+
+
+@pytest.mark.parametrize("how", ["options", "variables", "nothing"])
+def test_how_a_scheduler_logs(how, monkeypatch):
+    given = []
+    monkeypatch.setattr(scheduler, "run_scheduler", lambda *arguments: given.append(arguments) or 0)
+    options = ("--log-format", "json", "--log-level", "error") if how == "options" else ()
+    if how == "variables":
+        monkeypatch.setenv("TWISTCLUSTER_LOG_FORMAT", "json")
+        monkeypatch.setenv("TWISTCLUSTER_LOG_LEVEL", "error")
+    ran = run("scheduler", "--store", "none", *options)
+    assert ran.exit_code == 0, ran.output
+    ((_, _, ready, _, _, level, form),) = given
+    assert (level, form) == (("info", "text") if how == "nothing" else ("error", "json"))
+    with mock.patch.object(scheduler, "announce") as said:
+        ready("file", "tls:0.0.0.0:1")
+    assert bool(said.called) == (form == "text")  # who reads JSON wants nothing else

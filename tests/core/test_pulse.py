@@ -99,6 +99,21 @@ def test_a_scheduler_that_does_not_answer_is_noted_and_work_goes_on():
     assert driver.logged == ["the scheduler doesn't answer; work goes on", "the scheduler answers again"]
 
 
+def test_a_scheduler_whose_bytes_come_is_there():
+    """A long message is on its way to the worker: nothing is whole yet, but that is no silence."""
+    driver = joined(slots=1)
+    for _ in range(30):
+        driver.later(1.0)
+        driver.machine.pulse.bytes_came(driver.now)
+    assert not driver.logged
+    assert beats(driver) == pytest.approx(30, abs=1), "it goes on to show that it lives itself"
+    driver.later(8.0)
+    assert driver.logged == ["the scheduler doesn't answer; work goes on"]
+    driver.machine.pulse.bytes_came(driver.now)
+    driver.later(0.1)
+    assert driver.logged[-1] == "the scheduler answers again"
+
+
 # ---- stopped slots ---------------------------------------------------------------------------------------------------------
 
 

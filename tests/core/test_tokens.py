@@ -17,6 +17,8 @@ from twistcluster.core.tokens import (
     Tokens,
     TokenState,
     digest_of,
+    id_of,
+    is_token_id,
 )
 
 SECRET = b"the secret of a token"
@@ -49,6 +51,28 @@ def test_a_lost_answer_is_had_again_with_the_same_key(tokens):
         grant = tokens.redeem(SECRET, b"key", now)
         assert (grant.name, grant.certificate, len(grant.state.used)) == ("box-1", b"certificate", 2)
     assert tokens.redeem(SECRET, b"other", 1.0).name == "box-2"
+
+
+def test_a_token_that_was_taken_back_lets_nobody_in(tokens):
+    add(tokens, uses=2)
+    tokens.redeem(SECRET, b"key", 1.0)
+    tokens.answered(SECRET, b"key", b"certificate")
+    (state,) = tokens.take_back(id_of(digest_of(SECRET), "worker"))
+    assert state.taken_back
+    kept = Tokens("lab", [msgspec.json.decode(msgspec.json.encode(state), type=TokenState)])
+    for held in (tokens, kept):
+        for key in (b"key", b"other"):
+            refusal = held.redeem(SECRET, key, 1.0)
+            assert refusal.reason == "taken back"
+            assert refusal.text == "this token was taken back: ask for a new one: `twistcluster invite lab`"
+    with pytest.raises(ValueError, match="no token 'client-.*' is held.*twistcluster invite. shows the id"):
+        tokens.take_back(id_of(digest_of(SECRET), "client"))
+
+
+def test_an_id_is_told_from_a_serial():
+    name = id_of(digest_of(SECRET), "client")
+    assert is_token_id(name) and name.startswith("client-")
+    assert not any(map(is_token_id, ("af01", "client", "worker-af01", f"{name}-2", "boss-123456", f"{name}\n")))
 
 
 def test_each_refusal_says_why_and_what_to_do(tokens):
@@ -150,6 +174,7 @@ class Joining(RuleBasedStateMachine):
         self.held: dict[bytes, tuple[int, float]] = {}  # uses, end
         self.keys: dict[bytes, list[bytes]] = {}
         self.answers: dict[tuple[bytes, bytes], bytes] = {}
+        self.taken_back: set[bytes] = set()
 
     def keep(self, state: TokenState) -> None:
         self.journal[state.digest] = state
@@ -167,6 +192,8 @@ class Joining(RuleBasedStateMachine):
         got = self.tokens.redeem(secret, key, self.now)
         if secret not in self.held or self.now >= end + FORGOTTEN_AFTER_S:
             expected = "wrong"
+        elif secret in self.taken_back:
+            expected = "taken back"
         elif key in self.keys[secret]:
             expected = "again"
         elif self.now >= end:
@@ -184,6 +211,13 @@ class Joining(RuleBasedStateMachine):
         number = self.keys[secret].index(key) + 1
         assert got.name == ("box" if uses == 1 else f"box-{number}")
         assert got.certificate == self.answers.get((secret, key), b"")
+
+    @rule(secret=SECRETS)
+    def take_back(self, secret):
+        if secret in self.held:
+            for state in self.tokens.take_back(id_of(digest_of(secret), "worker")):
+                self.keep(state)
+            self.taken_back.add(secret)
 
     @rule(secret=SECRETS, key=KEYS, certificate=st.binary(min_size=1, max_size=3))
     def answer(self, secret, key, certificate):
@@ -203,6 +237,7 @@ class Joining(RuleBasedStateMachine):
         for secret in [each for each, (_, end) in self.held.items() if self.now >= end + FORGOTTEN_AFTER_S]:
             assert digest_of(secret) in gone
             del self.held[secret], self.keys[secret], self.journal[digest_of(secret)]
+            self.taken_back.discard(secret)
             self.answers = {pair: answer for pair, answer in self.answers.items() if pair[0] != secret}
         assert len(self.tokens) == len(self.held)
 

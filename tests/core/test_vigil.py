@@ -117,6 +117,51 @@ def test_no_answer_to_a_revoke_makes_a_suspect_whatever_else_it_says():
     assert not first.closed, "it talks"
 
 
+def sending(desk, worker, seconds):
+    """Time passes, in which bytes of a long message come and nothing else."""
+    worker.mute = True
+    for _ in range(seconds):
+        desk.scheduler.vigil.bytes_came({worker.number, 999})
+        desk.wait(1.0)
+
+
+def test_bytes_that_come_are_no_silence():
+    """64 MiB at 1 MB/s: a report that takes twice as long as the longest silence."""
+    desk = Desk()
+    slow = named(desk, "slow")
+    named(desk, "other")
+    sending(desk, slow, 64)
+    assert not slow.closed and not suspects(desk)
+    desk.wait(SUSPECT_AFTER_S + 2)  # nothing more comes
+    assert list(suspects(desk)) == ["slow"]
+    sending(desk, slow, 2)
+    assert not suspects(desk)
+    desk.wait(LOST_AFTER_S + 4)
+    assert slow.closed
+
+
+def test_an_answer_behind_something_long_isnt_late():
+    desk = Desk()
+    first, client = named(desk, "first"), desk.client()
+    client.job(count=100, pages=[100])
+    for _ in range(3):
+        for lease in first.take(m.Lease):
+            first.report(lease, seconds=0.01)
+    second = named(desk, "second")
+    while leases := second.take(m.Lease):
+        for lease in leases:
+            second.report(lease, seconds=0.01)
+    desk.wait(0.5)
+    assert first.take(m.Revoke)
+    sending(desk, first, 20)
+    assert not suspects(desk)
+    first.mute = False  # it has said all of that, and still doesn't answer
+    desk.wait(4)
+    assert suspects(desk) == {"first": "it doesn't answer"}
+    sending(desk, first, 2)
+    assert suspects(desk), "it owes an answer"
+
+
 def test_who_is_waited_for_is_said_to_clients():
     desk = Desk()
     mute, client = named(desk, "mute"), desk.client()

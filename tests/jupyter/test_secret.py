@@ -1,6 +1,7 @@
 """What is shown and not saved: `%cluster invite` in a real kernel, and where nobody looks."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Cluster:
     def invite(self, role, uses, expires):
         self.asked = role, uses, expires
         invited = Invited(bytes(32), ["box:8930", "192.0.2.7:8930"], time.time() + LEFT)
-        return Invitation(Token(bytes(32), b"eighteen bytes of."), invited, role, uses)
+        return Invitation(Token(bytes(32), b"eighteen bytes of."), invited, role, uses, "lab")
 
 lab = Cluster()
 get_ipython().register_magics(magics.ClusterMagics(get_ipython(), SimpleNamespace(cluster=lambda: lab, names={{}})))
@@ -83,6 +84,7 @@ def test_a_token_is_shown_and_not_saved(kernel, code):
     )
     assert "Good 3 times, until " in news["about"] and 'tc.connect("tls://box:8930")' in news["about"]
     assert "take another address of this host: 192.0.2.7:8930" in news["about"]
+    assert re.search(r"\nTake it back:  twistcluster deny lab client-[0-9a-f]{6}\n", news["about"])
     assert "This isn't saved with the notebook." in news["about"]
     assert saved == "An invitation was shown here, and isn't saved. In a terminal: twistcluster invite"
     if code.startswith("%"):

@@ -161,3 +161,37 @@ def test_a_reloaded_page_shows_what_was_there_and_goes_on(opened: Callable[..., 
     until(lambda: page.page.evaluate(PAINTED) >= 30, "the tiles from before the reload", 10.0)
     before = page.page.evaluate(PAINTED)
     until(lambda: page.page.evaluate(PAINTED) > before + 10, "ten tiles more")
+
+
+INVITE = """
+import twistcluster as tc
+get_ipython().run_line_magic("load_ext", "twistcluster")
+cluster = tc.Cluster("invites", listen="tls:127.0.0.1:0", slots=0)
+get_ipython().run_line_magic("cluster", "connect invites")
+get_ipython().run_line_magic("cluster", "invite --uses 2")
+"""
+
+
+def test_a_token_is_shown_and_copied_and_not_saved(lab: Lab, opened: Callable[..., LabPage]) -> None:
+    page = opened(INVITE, "cluster.stop(force=True)")
+    page.run_cell(1)
+    try:
+        line = page.outputs(1).locator(".tc-secret")
+        line.wait_for(timeout=90_000)
+        text = line.inner_text()
+        token = text.removeprefix("TWISTCLUSTER_TOKEN=").split()[0]
+        assert token.startswith("tc1_") and " twistcluster-worker --join 127.0.0.1:" in text
+        shown = page.outputs(1).inner_text()
+        assert "Good 2 times" in shown and "Take it back: twistcluster deny invites worker-" in shown
+        copy = page.outputs(1).get_by_role("button", name="Copy")
+        copy.click()
+        until(lambda: page.outputs(1).get_by_role("button").inner_text() == "Copied", "the line is copied")
+        page.save()
+        saved = (lab.folder / f"{page.page.url.rpartition('/')[2].partition('?')[0]}").read_text()
+        assert "An invitation was shown here, and isn't saved" in saved
+        assert token not in saved and token[-32:] not in saved
+        page.reload()  # the kernel is there, and tells it again
+        line.wait_for(timeout=90_000)
+        assert line.inner_text() == text
+    finally:
+        page.run_cell(2)

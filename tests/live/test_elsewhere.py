@@ -149,6 +149,10 @@ def test_the_command_join(lab):
     ):
         done = command(*arguments)
         assert done.returncode and told in done.stderr
+    stopped = command("stop", lab.address.url)
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout == f"The cluster at {lab.address} was told to end.\n"
+    lab.process.wait(15)
 
 
 def test_programs_that_join_at_once_with_one_token_become_one_member(lab, tmp_path):

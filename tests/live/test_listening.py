@@ -112,8 +112,17 @@ def test_inviting_from_a_shell(lab):
         rf"TWISTCLUSTER_TOKEN=tc1_\S+ twistcluster join 127.0.0.1:{port_of()}\nGood 3 times, until [0-9:]{{5}}\.", text
     ), text
     assert f'tc.connect("tls://127.0.0.1:{port_of()}")' in text
+    invited = text
     text, code = run("deny", "lab", "Bob")
     assert code == 2 and "'Bob' is no serial" in text and "Traceback" not in text
+    taken = re.search(r"\nTake it back:  twistcluster deny lab (client-[0-9a-f]{6})\n", invited)[1]
+    text, code = run("deny", "lab", taken)
+    assert (code, text) == (
+        0,
+        f"The token {taken} is taken back. Who joined with it before stays: `twistcluster status` shows serials.\n",
+    )
+    line = next(line for line in Path(find("lab").log).read_text().splitlines() if "a token was made" in line)
+    assert re.search(rf" name={taken} .* by='.*, process \d+ on this machine'$", line), line
     text, code = run("invite", "lab", "--expires", "31d")
     assert code == 2 and "good for up to 30 days" in text and "Traceback" not in text
 
@@ -198,7 +207,7 @@ def test_a_scheduler_that_listens(clusters, elsewhere):
     cluster.close(wait=False)
     child.kill()
     child.wait()
-    _, connection = clusters.scheduler("lab", "--listen", ANYWHERE)
+    _, connection = clusters.scheduler("lab")  # it isn't asked to listen: it did when it died
     assert parse_listen(connection.listen).port == port
     assert isinstance(elsewhere.join(port, token, make_key()), Joined)
 

@@ -47,13 +47,13 @@ class Ear(Owner):
 class House:
     """A scheduler that listens, as its process would be."""
 
-    def __init__(self, steps, folder, journal=True, port=0):
+    def __init__(self, steps, folder, journal=True, port=0, lost_after_s=30.0):
         self.steps = steps
         self.folder = folder
         self.now = time.time()
         self.journal = open_journal(steps.reactor, str(folder / "journal.db") if journal else "", Troubles())
         self.machine = scheduler_of(
-            Who(epoch="e", cluster="c", python="3", version="0", pid=1, name="lab"), self.journal, None, 30.0
+            Who(epoch="e", cluster="c", python="3", version="0", pid=1, name="lab"), self.journal, None, lost_after_s
         )
         folder.mkdir(mode=0o700, exist_ok=True)
         self.admission = Admission(

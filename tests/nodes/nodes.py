@@ -22,6 +22,7 @@ class Script:
     """The scheduler's end: keeps what the worker says."""
 
     local = True
+    receiving = False
 
     def __init__(self, node: "LiveWorker") -> None:
         self.state = LinkState.OPEN
@@ -32,6 +33,9 @@ class Script:
         self.said.append((message, list(buffers)))
 
     def flush(self) -> None: ...
+
+    def anything_came(self) -> bool:
+        return False
 
     def close(self, reason: str = "") -> None:
         self.state = LinkState.CLOSED

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.nodes.house import ANSWERS, refused, told_why
-from twistcluster.core.tokens import digest_of
+from twistcluster.core.tokens import digest_of, id_of
 from twistcluster.errors import AccessDenied
 from twistcluster.net.tls.authority import CERTIFICATE_S, Authority
 from twistcluster.net.tls.certificates import make_key, peer_in, public_bytes, read_certificate
@@ -95,6 +95,46 @@ def test_a_token_that_is_replayed_with_another_key(house, log):
     refused(house, log, house.join(secret), "used already, with another key .`twistcluster deny`", secret)
 
 
+def test_a_token_that_was_taken_back(house, log):
+    secret, key = house.invite(uses=2), make_key()
+    assert isinstance(house.join(secret, key), Joined)
+    name = id_of(digest_of(secret), "worker")
+    assert house.ask(Deny(name)).closed == 0
+    for each in (key, make_key()):
+        refused(house, log, house.join(secret, each), "this token was taken back: ask for a new one", secret)
+    assert isinstance(house.join(house.invite()), Joined)  # others are as good as before
+    declined = house.ask(Deny("worker-000000"))
+    assert isinstance(declined, Declined) and "no token 'worker-000000' is held" in declined.message
+
+
+def test_a_token_that_is_taken_back_while_its_use_is_written(house, monkeypatch):
+    secret, record = house.invite(), house.admission._record
+
+    def slow(changes, done):
+        house.admission._tokens.take_back(id_of(digest_of(secret), "worker"))
+        record(changes, done)
+
+    monkeypatch.setattr(house.admission, "_record", slow)
+    answer = house.join(secret)
+    assert isinstance(answer, Refused) and "was taken back" in answer.message
+
+
+def test_the_log_says_who_asked(house, log):
+    secret = house.invite()
+    identity = house.identity("client", "anns-laptop")
+    there = house.member(identity=identity, name="somebody else")
+    house.ask(Deny(id_of(digest_of(secret), "worker")), there)
+    house.ask(Deny("af"), there)
+    made, back, denied = (
+        next(line for line in log if text in line)
+        for text in ("a token was made", "a token was taken back", "a certificate was denied")
+    )
+    assert re.search(r"'by': 'inviter at 127.0.0.1:\d+, serial [0-9a-f]+'", made), made
+    for line in (back, denied):
+        assert re.search(rf"'by': 'anns-laptop at 127.0.0.1:\d+, serial {identity.serial}'", line), line
+    assert secret.hex() not in str(log)
+
+
 @pytest.mark.parametrize(
     ("secret", "key", "protocol", "code", "match"),
     [
@@ -134,7 +174,25 @@ def test_a_join_that_comes_too_late(house, log, monkeypatch):
     _, owner = house.connect(JoiningEnd(house.authority.fingerprint), ANSWERS)
     house.steps.until(lambda: owner.lost)
     assert [each.code for each in owner.said(Refused)] == ["limit"]
-    assert "no Hello within 0.05 s" in owner.said(Refused)[0].message
+    assert owner.said(Refused)[0].message.startswith("Join came too late, or not at all: it is due within 0.05 s.")
+
+
+def test_a_join_that_isnt_answered_in_time(house, monkeypatch):
+    """A disk that hangs: the token's use may have been recorded, and the same key gets the answer later."""
+    secret, key = house.invite(), make_key()
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.5)
+    monkeypatch.setattr(house.admission, "_record", lambda changes, done: None)
+    late = house.join(secret, key)
+    assert late.code == "limit" and late.message.startswith("the cluster could not answer within 0.5 s: try again")
+    monkeypatch.undo()
+    assert isinstance(house.join(secret, key), Joined)
+
+
+def test_a_member_that_says_nothing_is_told_that_it_was_hello(house, monkeypatch):
+    monkeypatch.setattr(limits, "OPENING_SECONDS", 0.2)
+    _, owner = house.connect(ClientEnd(house.identity()))
+    house.steps.until(lambda: owner.lost)
+    assert owner.said(Refused)[0].message == "no Hello within 0.2 s"
 
 
 # ---- who comes with a certificate, and as what ------------------------------------------------------------------------

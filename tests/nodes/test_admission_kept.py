@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from tests.nodes.house import ANSWERS, refused, told_why
-from twistcluster.core.tokens import digest_of
+from twistcluster.core.tokens import digest_of, id_of
 from twistcluster.errors import JournalLost
 from twistcluster.net.tls.certificates import make_key, public_bytes
 from twistcluster.net.tls.ends import JoiningEnd
@@ -42,6 +42,8 @@ def test_tokens_and_denials_outlive_a_scheduler(make_house):
     house.steps.until(lambda: owner.said(Renewed))
     new = Identity.made(renewed, owner.said(Renewed)[0].certificate, house.authority.certificate)
     house.ask(Deny(old.serial))
+    lost = house.invite()
+    house.ask(Deny(id_of(digest_of(lost), "worker")))
     house.stop()
     again = make_house(port=house.port)
     assert again.port == house.port and again.admission.fingerprint == house.admission.fingerprint
@@ -50,6 +52,7 @@ def test_tokens_and_denials_outlive_a_scheduler(make_house):
     assert "with another key" in again.join(used).message
     assert isinstance(again.join(fresh), Joined) and isinstance(again.join(fresh), Joined)
     assert "all were made" in again.join(fresh).message
+    assert "was taken back" in again.join(lost).message
     told_why(again, old)
     told_why(again, new)
 

@@ -14,18 +14,22 @@ import click
 from twistcluster.client.launch import Connection, running_clusters
 from twistcluster.client.quantities import memory_limit_bytes, seconds
 from twistcluster.errors import ClusterUnreachable
+from twistcluster.net.addresses import SCHEME, parse_address
 from twistcluster.net.token import VARIABLE, Token, take_token
 
 __all__ = [
     "DEFAULT_NAME",
     "DURATION",
     "LISTEN",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
     "MEMORY",
     "STORE",
     "announce",
     "cluster_option",
     "example",
     "meant",
+    "option_or_variable",
     "store_of",
     "title",
     "token_option",
@@ -63,7 +67,31 @@ LISTEN = click.option(
     "--listen",
     metavar="tls:HOST:PORT",
     default="",
-    help="Where members on other machines reach it, as tls:0.0.0.0:8930; nowhere if not given.",
+    help="Where members on other machines reach it, as tls:0.0.0.0:8930; nowhere if not given, or where it listened "
+    "when it died.",
+)
+
+
+def option_or_variable(*names: str, **how: Any) -> Callable[[FunctionT], FunctionT]:
+    """An option that is also a variable in the environment: `--log-level` is TWISTCLUSTER_LOG_LEVEL."""
+    variable = f"TWISTCLUSTER_{names[-1].removeprefix('--').replace('-', '_').upper()}"
+    return click.option(*names, envvar=variable, show_envvar=True, **how)
+
+
+LOG_LEVEL = option_or_variable(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of the lines on standard error.",
+)
+
+LOG_FORMAT = option_or_variable(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of these lines: json is one object a line, and nothing else is written.",
 )
 
 
@@ -125,6 +153,11 @@ def cluster_option(function: FunctionT) -> FunctionT:
 def meant(target: str | None) -> str:
     """The cluster that is asked for: the one named, else the only one that has a name, else the one named "default"."""
     if target is not None:
+        if target.startswith(SCHEME):
+            try:
+                parse_address(target)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from error
         return target
     named = [each for each in running_clusters() if each.name]
     if len(named) == 1:

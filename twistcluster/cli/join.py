@@ -34,10 +34,7 @@ def command(address: str, *, token_stdin: bool) -> None:
             f"there is no token: on the cluster's machine, `twistcluster invite NAME --role client` prints the line to "
             f"paste here (it sets {VARIABLE})"
         )
-    try:
-        note = join(where, token)
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
+    note = join(where, token)
     click.echo(f"Joined the cluster {note.cluster!r} at {where} as a {note.role}; it needs no token any more.")
     if note.role == "worker":
         click.echo(f"Use it:  twistcluster-worker --join {where}")

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "logs": "What the items of a job printed.",
     "cancel": "Cancel a job.",
     "invite": "Let a worker or a client on another machine join.",
-    "deny": "Shut out a member on another machine.",
+    "deny": "Shut out a member on another machine, or take a token back.",
     "scheduler": "Run a scheduler without workers of its own.",
     "worker": "Run a worker for a cluster.",
     "bench": "Measure this machine beside other libraries.",

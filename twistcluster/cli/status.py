@@ -11,7 +11,7 @@ from twistcluster.jupyter.texts import count_of, open_jobs
 __all__ = ["command"]
 
 
-@click.command("status", epilog=example("twistcluster status lab"))
+@click.command("status", epilog=example("twistcluster status lab", "twistcluster status tls://box:8930"))
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """Show the workers and slots of the cluster NAME, and how much is to do.

@@ -4,20 +4,27 @@ Owns: that command. Must not know: what a worker does.
 """
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from twistcluster.cli.common import DURATION, MEMORY, announce, example, token_option, token_read
+from twistcluster.cli.common import (
+    DURATION,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    MEMORY,
+    announce,
+    example,
+    option_or_variable,
+    token_option,
+    token_read,
+)
 from twistcluster.errors import AccessDenied
 from twistcluster.nodes.life import EXIT_FAILED
 from twistcluster.nodes.standalone import PATIENCE_S, run_worker
 from twistcluster.wire.limits import SLOTS
 
 __all__ = ["command", "main"]
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4, and not before
@@ -37,12 +44,6 @@ class _Resource(click.ParamType):  # type: ignore[type-arg] # generic since clic
         return name.strip(), number
 
 
-def _option(*names: str, **how: Any) -> Callable[[FunctionT], FunctionT]:
-    """An option that is also a variable in the environment: `--log-level` is TWISTCLUSTER_LOG_LEVEL."""
-    variable = f"TWISTCLUSTER_{names[-1].removeprefix('--').replace('-', '_').upper()}"
-    return click.option(*names, envvar=variable, show_envvar=True, **how)
-
-
 @click.command(
     "worker",
     epilog=example(
@@ -51,48 +52,38 @@ def _option(*names: str, **how: Any) -> Callable[[FunctionT], FunctionT]:
         "TWISTCLUSTER_TOKEN=tc1_... twistcluster-worker --join box:8930      (a cluster on another machine)",
     ),
 )
-@_option(
+@option_or_variable(
     "--join",
     required=True,
     metavar="CLUSTER",
     help="Its name or id, or the path of its connection file; HOST:PORT of one on another machine.",
 )
-@_option("-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given.")
-@_option("--name", default="", help="For people; the host's name and the process's number if not given.")
-@_option(
+@option_or_variable(
+    "-n", "--slots", type=click.IntRange(0, SLOTS), help="Items that run at a time; one a core if not given."
+)
+@option_or_variable("--name", default="", help="For people; the host's name and the process's number if not given.")
+@option_or_variable(
     "--resources",
     type=_Resource(),
     multiple=True,
     metavar="NAME=AMOUNT",
     help="What items may ask for beside a slot; with commas between, or given several times.",
 )
-@_option(
+@option_or_variable(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     help="Where other workers fetch values from this one, if its cluster is on another machine; any free one if not given.",
 )
-@_option("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
-@_option(
+@option_or_variable("--memory-limit", type=MEMORY, help="What each slot may use, as 2GiB; anything if not given.")
+@option_or_variable(
     "--wait",
     type=DURATION,
     default=PATIENCE_S,
     help="How long to look for a cluster that isn't there yet, or any more; 2 minutes if not given.",
 )
-@_option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Of the lines on standard error.",
-)
-@_option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of these lines: json is one object a line.",
-)
+@LOG_LEVEL
+@LOG_FORMAT
 @token_option
 def command(
     join: str,
@@ -116,7 +107,7 @@ def command(
     certificate that comes for it is kept.
 
     Exit codes: 0, it ended as asked; 1, it could not start or join; 2, wrong use; 3, its cluster went away and did not
-    come back in time.
+    come back in time, or took it no more (`twistcluster deny`).
     """
 
     def ready() -> None:

@@ -9,7 +9,8 @@ from twisted.internet.defer import ensureDeferred
 from twistcluster.client import bridge
 from twistcluster.client.launch import Connection
 from twistcluster.client.patience import answer_of
-from twistcluster.net.addresses import Address, parse_address
+from twistcluster.net.addresses import SCHEME, Address, parse_address
+from twistcluster.net.listening import require_tls
 from twistcluster.net.members import Note, member_folder, read_note
 from twistcluster.net.token import Token, take_token
 from twistcluster.net.turn import Turn
@@ -19,7 +20,7 @@ __all__ = ["is_elsewhere", "join", "reach"]
 
 def is_elsewhere(target: str) -> bool:
     """Whether this names a cluster by its address."""
-    return target.startswith("tls://")
+    return target.startswith(SCHEME)
 
 
 def reach(target: str) -> Connection:
@@ -29,11 +30,12 @@ def reach(target: str) -> Connection:
         AccessDenied: this user isn't, and there is no token, or one that isn't taken.
         ClusterUnreachable: it has to join, and nobody answers there.
         ValueError: the address is none.
-        ImportError: TLS isn't installed.
+        TwistclusterError: TLS isn't installed; it says how it is.
     """
-    from twistcluster.net.tls.joining import become_member
-
     address = parse_address(target)
+    require_tls()
+    from twistcluster.net.tls.joining import become_member  # here: it needs the extra
+
     token = take_token()
     turn = Turn(bridge.reactor())
     answer_of(bridge.reply_of(lambda: ensureDeferred(become_member(bridge.reactor(), turn, address, "client", token))))
@@ -44,8 +46,9 @@ def join(address: Address, token: Token) -> Note:
     """Join the cluster at this address with a token; what is known of it then.
 
     Raises:
-        AccessDenied, ClusterUnreachable, ImportError: as `reach`.
+        AccessDenied, ClusterUnreachable, TwistclusterError: as `reach`.
     """
+    require_tls()
     from twistcluster.net.tls import joining
 
     turn = Turn(bridge.reactor())

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twistcluster.client import views
-from twistcluster.core.tokens import JOIN_ROLES, MOST_USES, JoinRole, digest_of
-from twistcluster.net.token import SECRET_BYTES, VARIABLE, Token
+from twistcluster.core.denials import serial_of_text
+from twistcluster.core.tokens import JOIN_ROLES, MOST_USES, JoinRole, digest_of, id_of, is_token_id
+from twistcluster.net.token import PREFIX, SECRET_BYTES, VARIABLE, Token
 from twistcluster.wire.messages import Answer, Invite, Invited, Question
 
-__all__ = ["EXPIRES_S", "Invitation", "check_expiry", "denied_text", "invite"]
+__all__ = ["EXPIRES_S", "Invitation", "check_expiry", "denied_text", "invite", "what_to_deny"]
 
 EXPIRES_S: Final = 600.0
 DAY_S: Final = 24 * 3600.0
@@ -33,13 +34,17 @@ class Invitation:
     Attributes:
         role: "worker" or "client".
         uses: how many may join with it.
+        cluster: its name, or address.
+        id: of its token, which is no secret: `cluster.deny(id)` takes it back.
         addresses: "host:port" at which the cluster may be reached, what people know first.
         expires_at: seconds since 1970.
     """
 
-    def __init__(self, token: Token, invited: Invited, role: JoinRole, uses: int) -> None:
+    def __init__(self, token: Token, invited: Invited, role: JoinRole, uses: int, cluster: str) -> None:
         self._token = token
+        self.cluster = cluster
         self.role = role
+        self.id = id_of(token.digest, role)
         self.uses = uses
         self.addresses = tuple(invited.addresses)
         self.expires_at = invited.expires_at
@@ -66,6 +71,7 @@ class Invitation:
         if len(self.addresses) > 1:
             others = ", ".join(self.addresses[1:])
             lines.append(f"If {self.addresses[0]} can't be found there, take another address of this host: {others}")
+        lines.append(f"Take it back:  twistcluster deny {self.cluster} {self.id}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -79,8 +85,8 @@ class Invitation:
         self.show()
 
 
-def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: float) -> Invitation:
-    """Have a cluster take whoever brings a new token.
+def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: float, cluster: str) -> Invitation:
+    """Have a cluster take whoever brings a new token; `cluster` is what it is found by.
 
     Raises:
         ValueError: nobody can join as that, so often, or for so long.
@@ -94,7 +100,7 @@ def invite(ask: Callable[[Question], Answer], role: Any, uses: int, expires_s: f
     secret = secrets.token_bytes(SECRET_BYTES)
     invited = ask(Invite(digest_of(secret), role, uses, expires_s)).invited
     assert invited is not None
-    return Invitation(Token(invited.fingerprint, secret), invited, role, uses)
+    return Invitation(Token(invited.fingerprint, secret), invited, role, uses, cluster)
 
 
 def check_expiry(expires_s: float) -> None:
@@ -107,8 +113,22 @@ def check_expiry(expires_s: float) -> None:
         raise ValueError(f"a line for joining is good for up to {LONGEST_S / DAY_S:.0f} days, not for {expires_s:g} s")
 
 
-def denied_text(serial: str, closed: int) -> str:
+def what_to_deny(text: str) -> str:
+    """What a person may deny, as it is sent: a certificate's serial, or a token's id.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    asked = text.strip().lower()
+    if asked.startswith(PREFIX):  # it isn't repeated here: it may still be good
+        raise ValueError("that is a token itself; what names it is its id, which stands below the line that is pasted")
+    return asked if is_token_id(asked) else serial_of_text(text)
+
+
+def denied_text(what: str, closed: int) -> str:
     """What was done."""
+    if is_token_id(what):
+        return f"The token {what} is taken back. Who joined with it before stays: `twistcluster status` shows serials."
     if closed:
-        return f"{serial} is shut out; {closed} connection{'s were' if closed != 1 else ' was'} closed."
-    return f"{serial} is shut out. Nobody with it is connected now: compare it with `twistcluster status`."
+        return f"{what} is shut out; {closed} connection{'s were' if closed != 1 else ' was'} closed."
+    return f"{what} is shut out. Nobody with it is connected now: compare it with `twistcluster status`."

@@ -36,7 +36,8 @@ def serial_of_text(text: str) -> str:
     serial = text.strip().lower().removeprefix("0x").replace(":", "").lstrip("0")
     if not 0 < len(serial) <= SERIAL_CHARACTERS or not _HEX.issuperset(serial):
         raise ValueError(
-            f"{text[: 2 * SERIAL_CHARACTERS]!r} is no serial of a certificate: `twistcluster status` shows those of members"
+            f"{text[: 2 * SERIAL_CHARACTERS]!r} is no serial of a certificate: `twistcluster status` shows those of members. "
+            "(Nor is it the id of a token, as worker-3fa2b1.)"
         )
     return serial
 

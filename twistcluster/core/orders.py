@@ -99,7 +99,7 @@ class Orders:
                 Log("warning", "the scheduler has no room for us yet", {"said": message.message})
             )
         else:
-            self._worker.effects.append(Ended(message.message))
+            self._worker.effects.append(Ended(message.message, refused=True))
 
     def _stop(self, _message: Stop, _: Buffers) -> None:
         self._worker.effects.append(Ended("the scheduler ended it"))

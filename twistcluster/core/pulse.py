@@ -50,6 +50,12 @@ class Pulse:
         self.unanswered = 0
         self._silent = False
 
+    def bytes_came(self, now: float) -> None:
+        """Something came from the scheduler, perhaps a part of a long message: it is there."""
+        self.heard_at = now
+        if self.unanswered:
+            self.heard()
+
     def heard(self) -> None:
         """The scheduler said something, after heartbeats that it hadn't answered."""
         self.unanswered = 0

@@ -8,6 +8,7 @@ know: certificates (they are bytes here), texts of tokens, messages, the clock.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -25,6 +26,8 @@ __all__ = [
     "TokenUse",
     "Tokens",
     "digest_of",
+    "id_of",
+    "is_token_id",
 ]
 
 FORGOTTEN_AFTER_S: Final = 24 * 3600.0
@@ -37,11 +40,27 @@ NAME_CHARACTERS: Final = 63
 
 JoinRole: TypeAlias = Literal["client", "worker"]
 JOIN_ROLES: Final[tuple[JoinRole, ...]] = ("client", "worker")
+_ID: Final = re.compile(r"(?:client|worker)-[0-9a-f]{6}")
 
 
 def digest_of(secret: bytes) -> bytes:
     """What is kept in a secret's place. It has 144 random bits, so a plain SHA-256 can't be turned back."""
     return hashlib.sha256(b"twistcluster token\0" + secret).digest()
+
+
+def id_of(digest: bytes, role: JoinRole) -> str:
+    """A token's id, which is no secret: it names the token in logs, and is the name of who joins with it.
+
+    Example:
+        >>> id_of(digest_of(b"secret"), "worker")
+        'worker-d88dbb'
+    """
+    return f"{role}-{digest[:3].hex()}"
+
+
+def is_token_id(text: str) -> bool:
+    """Whether this may be the id of a token."""
+    return _ID.fullmatch(text) is not None
 
 
 class TokenUse(msgspec.Struct, frozen=True):
@@ -65,6 +84,8 @@ class TokenState(msgspec.Struct, frozen=True):
     expires_at: float
     """Wall-clock seconds."""
     used: tuple[TokenUse, ...] = ()
+    taken_back: bool = False
+    """It lets nobody in any more, whatever it has left."""
 
 
 class Grant(NamedTuple):
@@ -81,7 +102,7 @@ class Grant(NamedTuple):
 class Refusal(NamedTuple):
     """Who brought the token may not join."""
 
-    reason: Literal["wrong", "expired", "used up", "other key"]
+    reason: Literal["wrong", "expired", "used up", "other key", "taken back"]
     text: str
     """For whoever brought it."""
 
@@ -145,6 +166,8 @@ class Tokens:
         state = self._found(digest_of(secret))
         if state is None or now >= state.expires_at + FORGOTTEN_AFTER_S:
             return self._refuse("wrong", "this token isn't known here")
+        if state.taken_back:
+            return self._refuse("taken back", "this token was taken back")
         key = hashlib.sha256(public_key).digest()
         for number, use in enumerate(state.used, 1):
             if use.key == key:
@@ -172,6 +195,22 @@ class Tokens:
         used = tuple(TokenUse(key, certificate) if use.key == key else use for use in state.used)
         return self._keep(msgspec.structs.replace(state, used=used))
 
+    def take_back(self, token_id: str) -> list[TokenState]:
+        """A token is good for nothing any more; returns what is to be kept. Who joined with it before stays.
+
+        Of several with the same id, which is as good as impossible, none is.
+
+        Raises:
+            ValueError: there is none of this id.
+        """
+        found = [each for each in self._states.values() if id_of(each.digest, each.role) == token_id]
+        if not found:
+            raise ValueError(
+                f"no token {token_id!r} is held: they go a day after their end, and `twistcluster invite` shows the id of "
+                "each"
+            )
+        return [self._keep(msgspec.structs.replace(each, taken_back=True)) for each in found]
+
     def forget(self, now: float) -> tuple[bytes, ...]:
         """Forget what ended long ago; returns those digests."""
         gone = tuple(each.digest for each in self._states.values() if now >= each.expires_at + FORGOTTEN_AFTER_S)
@@ -191,7 +230,7 @@ class Tokens:
         self._states[state.digest] = state
         return state
 
-    def _refuse(self, reason: Literal["wrong", "expired", "used up", "other key"], text: str) -> Refusal:
+    def _refuse(self, reason: Literal["wrong", "expired", "used up", "other key", "taken back"], text: str) -> Refusal:
         return Refusal(reason, f"{text}: ask for a new one: `twistcluster invite {self._cluster}`")
 
 

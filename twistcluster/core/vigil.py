@@ -4,6 +4,8 @@ Owns: these judgements and their times. Must not know: links, messages of jobs.
 
 Rules:
 - A link that ends is a death at once; this is about workers whose links stay and say nothing (SIGSTOP, a host that swaps).
+- Bytes count as much as words: a large result may be on its way for longer than any silence may last, and heartbeats and
+  answers stand behind it.
 - A suspect gets nothing new, and isn't counted as help for others. It keeps what it has, and with its next word (or the
   answer that it owes) it is trusted again.
 - Who is lost has its link closed in the same turn, so that nothing that it says later is heard; what it had is run
@@ -14,6 +16,7 @@ Rules:
   process: what stops it stops the judge.
 """
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from twistcluster.core.effects import Close
@@ -60,17 +63,33 @@ class Vigil:
         """A second has passed."""
         now = self._scheduler.now
         passed_s, self._looked = min(now - self._looked, AT_MOST_S), now
-        quiet = [worker for worker in self._scheduler.leasing.workers.values() if not self._spoke(worker)]
+        quiet, sending = [], set()
+        for worker in self._scheduler.leasing.workers.values():
+            if worker.heard or worker.came:
+                if not worker.heard:
+                    sending.add(worker)
+                worker.heard = worker.came = False
+                worker.silent_s = 0.0
+            elif not worker.local:
+                quiet.append(worker)
         for worker in quiet:
             worker.silent_s += passed_s
             if worker.silent_s >= self.lost_after_s:
                 self._lose(worker)
             elif worker.silent_s >= self._suspect_after_s:
                 self._suspect(worker, f"silent for {worker.silent_s:.0f} s")
-        self._look_at_answers(passed_s)
+        self._look_at_answers(passed_s, sending)
+
+    def bytes_came(self, peers: Iterable[int]) -> None:
+        """From these links bytes came since this was said last, of whole messages or of a part of one."""
+        for peer in peers:
+            if (worker := self._scheduler.leasing.workers.get(peer)) is not None:
+                worker.came = True
+                if worker.suspect:
+                    self.heard(worker)
 
     def heard(self, worker: Worker) -> None:
-        """A suspect said something."""
+        """A suspect said something, or a part of it."""
         owed = worker.overdue
         if owed is None or not (owed.revoked and owed.left):
             worker.overdue = None
@@ -91,14 +110,6 @@ class Vigil:
             worker.leaving = True
             self._scheduler.log("info", "worker is leaving", worker=worker.name, leases=len(worker.leases))
 
-    @staticmethod
-    def _spoke(worker: Worker) -> bool:
-        if worker.heard:
-            worker.heard = False
-            worker.silent_s = 0.0
-            return True
-        return worker.local
-
     def _suspect(self, worker: Worker, why: str) -> None:
         if not worker.suspect:
             self._scheduler.log("warning", "worker is a suspect", worker=worker.name, why=why)
@@ -109,12 +120,14 @@ class Vigil:
         self._scheduler.effects.append(Close(worker.peer, f"it {why}"))
         self._worker_side.lost(worker, why)
 
-    def _look_at_answers(self, passed_s: float) -> None:
+    def _look_at_answers(self, passed_s: float, sending: Collection[Worker]) -> None:
         asked = self._scheduler.leasing.asked
         for lease, waited_s in list(asked.items()):
             worker = lease.holder
             if worker.local or not (lease.revoked and lease.left):
                 del asked[lease]
+                continue
+            if worker in sending:
                 continue
             # The first look may come right after the question: it counts for nothing.
             asked[lease] = waited_s + passed_s if waited_s >= 0.0 else 0.0

@@ -59,6 +59,8 @@ class Ended(NamedTuple):
     """The worker shall end: the scheduler said so, or it was told to leave and is through."""
 
     reason: str
+    refused: bool = False
+    """The scheduler doesn't want it, or not any more."""
 
 
 WorkerEffect = Up | ToSlot | StartSlot | KillSlot | LimitSlot | InterruptSlot | Ended | Remove | Log

@@ -65,6 +65,8 @@ class Worker:
     """Slots beside those that it can use, which have items all the same: these take nobody's place."""
     heard: bool = True
     """It has said something since the vigil looked last."""
+    came: bool = False
+    """Bytes came of it since then, of a message that may not be here yet."""
     silent_s: float = 0.0
     """For how long it has said nothing, as far as the vigil counts it."""
     suspect: str = ""

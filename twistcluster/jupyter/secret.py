@@ -12,21 +12,59 @@ import anywidget
 __all__ = ["SecretWidget", "fallback"]
 
 _ESM: Final = """
+const STYLE = {
+  row: "display:flex;gap:8px;align-items:center;padding:6px 6px 6px 10px;margin:2px 0;border-left:3px solid #1976d2;"
+    + "background:var(--jp-layout-color2,#8881)",
+  line: "flex:1;margin:0;user-select:all;white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;line-height:1.4;"
+    + "font-family:var(--jp-code-font-family,monospace);color:inherit;background:none",
+  copy: "flex:none;min-width:6em;padding:3px 10px;font-size:12px;cursor:pointer;border-radius:3px;color:inherit;"
+    + "border:1px solid var(--jp-border-color1,#8888);background:var(--jp-layout-color1,transparent)",
+  about: "font-size:12px;line-height:1.5;padding:2px 13px;color:var(--jp-ui-font-color1,inherit)",
+  code: "user-select:all;font-size:12px;font-family:var(--jp-code-font-family,monospace);background:none;color:inherit;padding:0",
+};
+
+function made(tag, parent, text = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  parent.append(element);
+  return element;
+}
+
+async function copied(line) {
+  try {
+    await navigator.clipboard.writeText(line.textContent);
+    return true;
+  } catch {  // a page without TLS that isn't this machine's own has no clipboard
+    window.getSelection().selectAllChildren(line);
+    return document.execCommand("copy");
+  }
+}
+
 export default {
   render({ model, el }) {
-    const line = document.createElement("pre");
-    const about = document.createElement("div");
-    line.style.cssText = "user-select:all;white-space:pre-wrap;overflow-wrap:anywhere;padding:6px 10px;margin:2px 0;"
-      + "border-left:3px solid #1976d2;font-family:var(--jp-code-font-family,monospace);font-size:12px";
-    about.style.cssText = "white-space:pre-wrap;font-size:12px;padding:0 10px";
+    const row = made("div", el);
+    const line = made("pre", row);
+    const copy = made("button", row, "Copy");
+    const about = made("div", el);
     line.className = "tc-secret";
-    line.hidden = true;
-    el.append(line, about);
+    Object.entries({ row, line, copy, about }).forEach(([name, each]) => { each.style.cssText = STYLE[name]; });
+    row.style.display = "none";
+    copy.type = "button";
+    copy.title = "Copy the line";
+    copy.onclick = async () => {
+      copy.textContent = (await copied(line)) ? "Copied" : "Press Ctrl+C";
+      setTimeout(() => { copy.textContent = "Copy"; }, 2000);
+    };
     const told = (news) => {
       if (!news || news.kind !== "secret") return;
-      line.hidden = !news.line;
+      row.style.display = news.line ? "flex" : "none";
       line.textContent = news.line;
-      about.textContent = news.about;
+      about.replaceChildren();
+      for (const text of news.about.split("\\n")) {
+        const [label, code] = text.split(":  ");  // what is to be typed stands behind two spaces
+        const part = made("div", about, code === undefined ? text : `${label}: `);
+        if (code !== undefined) made("code", part, code).style.cssText = STYLE.code;
+      }
     };
     model.on("msg:custom", told);
     model.send({ kind: "hello" });

@@ -6,7 +6,7 @@ Owns: that form. Must not know: sockets, what listens there.
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["Address", "looks_like_address", "parse_address"]
+__all__ = ["SCHEME", "Address", "looks_like_address", "parse_address"]
 
 SCHEME: Final = "tls://"
 _FORM: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]@?#]+)):([0-9]{1,5})", re.ASCII)

@@ -43,6 +43,13 @@ class Channel(Protocol):
     def close(self, reason: str = "closed") -> None:
         """End the link once what was sent has left. `on_lost` follows, once, in any case."""
 
+    def anything_came(self) -> bool:
+        """Whether bytes came since this was asked last, be they a whole message or not."""
+
+    @property
+    def receiving(self) -> bool:
+        """A message has begun to come, and isn't here yet."""
+
 
 class LinkOwner(Protocol):
     """Who hears of a link."""

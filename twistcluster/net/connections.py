@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from twistcluster.errors import AccessDenied, ClusterUnreachable
 from twistcluster.net.places import Lock, Place, connection_folder, is_locked
+from twistcluster.storage.journal_places import make_folder
 
 __all__ = ["find", "living", "publish", "read_connection"]
 
@@ -31,7 +32,7 @@ def publish(fields: dict[str, Any]) -> Lock:
         OSError: the folder can't be made or written.
     """
     folder = connection_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(str(folder))
     path = folder / f"{_PREFIX}{fields['id']}.json"
     fd, draft = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=folder)  # 0600
     try:

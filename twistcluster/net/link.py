@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import LinkOwner
-from twistcluster.net.pieces import PIECES, send_pieces
+from twistcluster.net.pieces import PIECES, drop_sent, send_pieces
 from twistcluster.net.states import LinkEvent, LinkState, next_state
 from twistcluster.net.turn import Timer, Timers, Turn
 from twistcluster.wire import limits
@@ -128,6 +128,7 @@ class Link(TwistedProtocol):
         self._most_bytes = math.inf  # of the backlog: more, and the link is cut
         self._deadline: Timer | None = None
         self._reason = ""
+        self._came = False  # anything, since `anything_came` was asked last
         self.fault: TwistclusterError | None = None
         """Why it was lost, from a transport that knows that."""
 
@@ -204,6 +205,16 @@ class Link(TwistedProtocol):
         if self._wire is not None:
             self._wire.abortConnection()
 
+    def anything_came(self) -> bool:
+        """Whether bytes came since this was asked last, be they a whole message or not."""
+        came, self._came = self._came, False
+        return came
+
+    @property
+    def receiving(self) -> bool:
+        """A message has begun to come, and isn't here yet: what the peer says meanwhile stands behind it."""
+        return self._decoder.receiving
+
     # ---- what Twisted calls --------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
@@ -238,6 +249,7 @@ class Link(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Bytes came."""
+        self._came = True
         if len(data) == self._wire.bufferSize < READ_BYTES[1]:
             self._wire.bufferSize *= 2
         self._turn.run(self._received, data)
@@ -334,7 +346,11 @@ class Link(TwistedProtocol):
             self._decoder.limit_bytes = limits.FRAME_BYTES
 
     def _opened_too_slowly(self) -> None:
-        self.refuse("limit", f"no Hello within {limits.OPENING_SECONDS:g} s")
+        self.refuse("limit", self._too_slow())
+
+    def _too_slow(self) -> str:
+        """What a peer is told that took too long to open."""
+        return f"no Hello within {limits.OPENING_SECONDS:g} s"
 
     def _set_deadline(self, seconds: float, call: Any) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -375,7 +391,7 @@ class Link(TwistedProtocol):
                 self._backlog_bytes = 0
                 break
             self._backlog_bytes -= sent
-            if not self._drop_sent(sent):
+            if not drop_sent(self._backlog, sent):
                 break
         if self._paused and self._backlog_bytes < PAUSE_BYTES // 4:
             self._paused = False
@@ -387,17 +403,6 @@ class Link(TwistedProtocol):
             return CONNECTION_DONE
         self._wire.stopWriting()
         return None
-
-    def _drop_sent(self, sent: int) -> bool:
-        """Drop the first bytes of the backlog; whether that was whole pieces only (then the socket may take more)."""
-        while sent:
-            view = self._backlog[0]
-            if sent < len(view):
-                self._backlog[0] = view[sent:]
-                return False
-            sent -= len(view)
-            self._backlog.popleft()
-        return True
 
     def _tell_paused(self) -> None:
         if self.state is not _OPEN:

@@ -14,6 +14,7 @@ import msgspec
 
 from twistcluster.net.addresses import Address
 from twistcluster.net.places import private_folder, state_folder
+from twistcluster.storage.journal_places import make_folder
 
 __all__ = ["NOTE", "Note", "known_members", "make_private", "member_folder", "read_note"]
 
@@ -50,7 +51,7 @@ def make_private(folder: pathlib.Path) -> pathlib.Path:
         OSError: it can't be made.
     """
     top = state_folder() / _FOLDER
-    top.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(str(top.parent))
     private_folder(top, _ELSEWHERE)
     made = top
     for part in folder.relative_to(top).parts:

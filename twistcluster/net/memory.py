@@ -32,6 +32,7 @@ class MemoryLink:
     local = True
     peer: "Peer | None" = None
     where = ""
+    receiving = False
 
     def __init__(self, owner: LinkOwner, turn: Turn) -> None:
         self.state = LinkState.OPENING
@@ -58,6 +59,10 @@ class MemoryLink:
 
     def flush(self) -> None:
         """Nothing is held back here."""
+
+    def anything_came(self) -> bool:
+        """Nobody needs to ask: messages come whole, and who stops one end stops the other."""
+        return False
 
     def close(self, reason: str = "closed") -> None:
         """End the link: the other end hears it after what was sent. `on_lost` follows, once, at both."""

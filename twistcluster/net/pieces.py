@@ -3,6 +3,7 @@
 Owns: how they are given to the socket, and what is left of them. Must not know: links, when something is sent.
 """
 
+import collections
 import itertools
 import socket
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Final
 
 from twistcluster.wire.frames import Buffer
 
-__all__ = ["PIECES", "nbytes", "send_pieces"]
+__all__ = ["PIECES", "drop_sent", "nbytes", "send_pieces"]
 
 PIECES: Final = 512
 """For one `sendmsg`; the system's limit is 1024."""
@@ -44,3 +45,15 @@ def _after(pieces: Sequence[Buffer], sent: int) -> list[Buffer]:
             part = memoryview(pieces[number]).cast("B")
             return [part[len(part) - (end - sent) :], *pieces[number + 1 :]]
     return []
+
+
+def drop_sent(backlog: collections.deque[memoryview], sent: int) -> bool:
+    """Drop the first bytes of what waits; whether that was whole pieces only (then the socket may take more)."""
+    while sent:
+        view = backlog[0]
+        if sent < len(view):
+            backlog[0] = view[sent:]
+            return False
+        sent -= len(view)
+        backlog.popleft()
+    return True

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from twistcluster.errors import AccessDenied
+from twistcluster.storage.journal_places import make_folder
 
 __all__ = [
     "Lock",
@@ -220,7 +221,7 @@ def open_log(cluster: str, name: str = "") -> tuple[int, str]:
     """
     folder = log_folder()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(str(folder))
         path = folder / f"{name or 'unnamed'}-{cluster}.log"
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:

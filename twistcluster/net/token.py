@@ -17,7 +17,7 @@ from typing import Final
 from twistcluster.core.tokens import digest_of
 from twistcluster.errors import AccessDenied
 
-__all__ = ["SECRET_BYTES", "VARIABLE", "Token", "new_token", "take_token"]
+__all__ = ["PREFIX", "SECRET_BYTES", "VARIABLE", "Token", "new_token", "take_token"]
 
 VARIABLE: Final = "TWISTCLUSTER_TOKEN"
 """The environment variable that holds a token."""
@@ -27,6 +27,8 @@ _CHECKSUM_BYTES: Final = 5
 _DATA_BYTES: Final = _FINGERPRINT_BYTES + SECRET_BYTES + _CHECKSUM_BYTES
 _CHARACTERS: Final = _DATA_BYTES * 8 // 5
 _VERSION: Final = "1"
+PREFIX: Final = f"tc{_VERSION}_"
+"""What every token begins with."""
 _FORM: Final = re.compile(r"tc([0-9oil]{1,4})_([0-9a-z]*)", re.ASCII)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)} | {"o": 0, "i": 1, "l": 1}
@@ -65,7 +67,7 @@ class Token:
         """
         found = _FORM.fullmatch(text.strip().lower())
         if found is None:
-            raise AccessDenied(f"this isn't a token, which begins with tc{_VERSION}_: {_PASTE}")
+            raise AccessDenied(f"this isn't a token, which begins with {PREFIX}: {_PASTE}")
         if (version := found[1].translate(_LOOKALIKES)) != _VERSION:
             raise AccessDenied(
                 f"this token has version {version}, and this twistcluster reads version {_VERSION}: update it"
@@ -81,7 +83,7 @@ class Token:
     def text(self) -> str:
         """What is pasted. It holds the secret."""
         data = self.fingerprint + self.secret
-        return f"tc{_VERSION}_{_encoded(data + _checksum(data))}"
+        return f"{PREFIX}{_encoded(data + _checksum(data))}"
 
     @property
     def digest(self) -> bytes:
@@ -110,7 +112,7 @@ def take_token() -> Token | None:
 
 
 def _checksum(data: bytes) -> bytes:
-    return hashlib.sha256(f"tc{_VERSION}_".encode() + data).digest()[:_CHECKSUM_BYTES]
+    return hashlib.sha256(PREFIX.encode() + data).digest()[:_CHECKSUM_BYTES]
 
 
 def _encoded(data: bytes) -> str:

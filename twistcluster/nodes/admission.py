@@ -19,7 +19,7 @@ import msgspec
 
 from twistcluster.core.denials import Denials, serial_of_text
 from twistcluster.core.rows import Change, TokenRow, TokensGone
-from twistcluster.core.tokens import Refusal, Tokens, TokenState
+from twistcluster.core.tokens import Refusal, Tokens, TokenState, id_of, is_token_id
 from twistcluster.errors import AccessDenied, TwistclusterError
 from twistcluster.net.addresses import Address
 from twistcluster.net.channel import Channel, LinkOwner
@@ -37,6 +37,7 @@ from twistcluster.wire.messages import (
     Answer,
     Declined,
     Deny,
+    Hello,
     Invite,
     Invited,
     Join,
@@ -172,8 +173,11 @@ class Admission:
         """A token's use is recorded: make the certificate, unless this key was given one before."""
         now = self._wall()
         found = self._tokens.redeem(secret, key, now)
-        if error is not None or isinstance(found, Refusal):
+        if error is not None:
             self._unrecorded(link, error)
+            return
+        if isinstance(found, Refusal):  # taken back meanwhile
+            _refuse(link, "access", found.text)
             return
         certificate = found.certificate or self._authority.issue(key, found.role, found.name, now)
         state = self._tokens.answered(secret, key, certificate)
@@ -196,19 +200,19 @@ class Admission:
 
     # ---- questions of members --------------------------------------------------------------------------------------
 
-    def asked(self, link: Channel, request: int, question: Invite | Deny | Renew) -> None:
-        """A member asks."""
+    def asked(self, link: Channel, hello: Hello, request: int, question: Invite | Deny | Renew) -> None:
+        """A member asks, who said `hello`."""
         match question:
             case Invite():
-                self._invite(link, request, question)
+                self._invite(link, request, question, _who(link, hello))
             case Deny():
-                self._deny(link, request, question)
+                self._deny(link, request, question, _who(link, hello))
             case Renew():
                 self._renew(link, question)
 
-    def _invite(self, link: Channel, request: int, question: Invite) -> None:
+    def _invite(self, link: Channel, request: int, question: Invite, who: str) -> None:
         now = self._wall()
-        name = f"{question.role}-{question.digest[:3].hex()}"
+        name = id_of(question.digest, question.role)
         gone = self._tokens.forget(now)
         try:
             state = self._tokens.add(question.digest, question.role, question.uses, now + question.expires_s, name)
@@ -216,20 +220,26 @@ class Admission:
             link.send(Declined(request, "invalid", f"{error}."))
             return
         invited = Invited(self.fingerprint, self.addresses(), state.expires_at)
-        log_event("info", "a token was made", {"name": name, "uses": question.uses, "expires_s": question.expires_s})
+        fields = {"name": name, "uses": question.uses, "expires_s": question.expires_s, "by": who}
+        log_event("info", "a token was made", fields)
         changes: list[Change] = [_row(state), *([TokensGone(gone)] if gone else [])]
         self._record(changes, lambda error: link.send(_answer(Answer(request, invited=invited), error)))
 
-    def _deny(self, link: Channel, request: int, question: Deny) -> None:
+    def _deny(self, link: Channel, request: int, question: Deny, who: str) -> None:
+        changes: list[Change]
         try:
-            serial = serial_of_text(question.serial)
-            row = self._denials.deny(serial, self._wall())
+            if is_token_id(question.what):
+                changes = [*map(_row, self._tokens.take_back(question.what))]
+                log_event("warning", "a token was taken back", {"name": question.what, "by": who})
+            else:
+                serial = serial_of_text(question.what)
+                changes = [self._denials.deny(serial, self._wall())]
+                log_event("warning", "a certificate was denied", {"serial": serial, "by": who})
         except ValueError as error:
             link.send(Declined(request, "invalid", f"{error}."))
             return
-        log_event("warning", "a certificate was denied", {"serial": serial})
         closed = self.turn_out()
-        self._record([row], lambda error: link.send(_answer(Answer(request, closed=closed), error)))
+        self._record(changes, lambda error: link.send(_answer(Answer(request, closed=closed), error)))
 
     def _renew(self, link: Channel, question: Renew) -> None:
         peer, now = link.peer, self._wall()
@@ -300,6 +310,13 @@ def _written(_error: TwistclusterError | None) -> None:
 
 def _row(state: TokenState) -> TokenRow:
     return TokenRow(state.digest, msgspec.json.encode(state))
+
+
+def _who(link: Channel, hello: Hello) -> str:
+    """Who asks: on another machine as the certificate says, for what a peer says of itself proves nothing."""
+    if link.peer is not None:
+        return f"{link.peer.name} at {link.where}, serial {link.peer.serial}"
+    return f"{hello.name or hello.host}, process {hello.pid} on this machine"
 
 
 def _refuse(link: Channel, code: Literal["protocol", "access", "limit"], text: str) -> None:

@@ -23,7 +23,7 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 """It could not start."""
 EXIT_GONE: Final = 3
-"""A worker's scheduler went away and did not come back. (2 is a command's wrong use.)"""
+"""A worker's scheduler went away and did not come back, or doesn't want it any more. (2 is a command's wrong use.)"""
 
 GOODBYE_SECONDS: Final = 3.0
 """How long links and slots may take to end."""

@@ -308,6 +308,15 @@ class _RemotePeer:
         """End the link once what was sent has left."""
         self.link.close(reason)
 
+    def anything_came(self) -> bool:
+        """Whether bytes came since this was asked last."""
+        return self.link.anything_came()
+
+    @property
+    def receiving(self) -> bool:
+        """A message has begun to come, and isn't here yet."""
+        return self.link.receiving
+
 
 def _packed(message: Any, buffers: Sequence[Buffer]) -> Packed:
     return Packed(message.kind, message.count, tuple(buffers), objects=tuple(message.objects))

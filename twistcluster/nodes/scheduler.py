@@ -30,8 +30,10 @@ from twistcluster.core.effects import (
 from twistcluster.core.jobs import Job
 from twistcluster.core.rows import Change, EntryRow
 from twistcluster.core.scheduler import Scheduler
+from twistcluster.core.vigil import LOOK_S
 from twistcluster.errors import ProtocolError, TwistclusterError
 from twistcluster.net.channel import Channel
+from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
 from twistcluster.net.unix import listen
 from twistcluster.nodes.copyist import Copyist
@@ -44,7 +46,7 @@ from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
-from twistcluster.wire.messages import Declined, Freed, Hello, Join, Message, Refused, Stop, Stopping
+from twistcluster.wire.messages import Declined, Freed, Heartbeat, Hello, Join, Message, Refused, Stop, Stopping
 
 if TYPE_CHECKING:
     from twistcluster.nodes.admission import Admission
@@ -95,6 +97,7 @@ class SchedulerNode:
         self._cpu_time = cpu_time
         self._clock = clock
         self._measured = clock(), cpu_time()
+        self._life_at = 0.0
         self._ticker = Ticker(reactor, self._tick, clock)
         self._peers: dict[Channel, int] = {}
         self._links: dict[int, Channel] = {}
@@ -266,7 +269,7 @@ class SchedulerNode:
     def _admit(self, asked: Admit) -> None:
         link = self._links.get(asked.peer)
         if self._admission is not None and link is not None:
-            self._admission.asked(link, asked.request, asked.question)
+            self._admission.asked(link, self._hellos[asked.peer], asked.request, asked.question)
         elif link is not None:
             text = (
                 "This cluster takes nobody from other machines. One that does is started with listen='tls:0.0.0.0:8930', "
@@ -381,9 +384,23 @@ class SchedulerNode:
         """Whether a worker's host is short of memory."""
         return any(worker.short for worker in self.machine.leasing.workers.values())
 
+    def _look_for_life(self) -> None:
+        """Once a second: which links bytes came on. Members elsewhere whose words stand behind a long one are answered now:
+        their heartbeats do, too.
+        """
+        if (now := self._clock()) < self._life_at:
+            return
+        self._life_at = now + LOOK_S
+        came = {peer: link for peer, link in self._links.items() if link.anything_came()}
+        for link in came.values():
+            if link.peer is not None and link.receiving and link.state is LinkState.OPEN:
+                link.send(Heartbeat())
+        self.machine.vigil.bytes_came(came)
+
     def _tick(self) -> None:
         self._measure()
         try:
+            self._turn.run(self._look_for_life)
             self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
         except Exception:
             # A fault of ours; without an alarm the cluster would never do anything by itself again.

@@ -34,6 +34,8 @@ def set_up(context: Context, blob: Callable[[bytes], bytes], own: pathlib.Path) 
         ValueError: a name leads out of its folder.
     """
     paths = []
+    if context.modules or context.files:
+        own.mkdir(mode=0o700, exist_ok=True)  # what is in it has the modes that this user's files have
     if context.modules:
         modules = own / "modules"
         for module in context.modules:

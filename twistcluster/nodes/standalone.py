@@ -117,6 +117,7 @@ class _Standalone:
             resources=resources,
             packages=packages(),
             on_end=self._ended,
+            on_refused=self._refused,
             on_lost=self._lost,
             on_welcome=self._welcomed,
             memory_limit=memory_limit,
@@ -153,7 +154,7 @@ class _Standalone:
         if self._leaves:
             stop_reactor(self._reactor)
         elif self._link is not None and isinstance(self._link.fault, AccessDenied):
-            self._joining.give_up(reason)
+            self._refused(reason)
         else:
             self._joining.again(reason)
 
@@ -168,17 +169,20 @@ class _Standalone:
             stop_reactor(self._reactor)
 
     def _ended(self, reason: str) -> None:
-        """It shall end: the scheduler stopped it or would not have it, or it has left."""
+        """It shall end: the scheduler stopped it, or it has left."""
         self._joining.stop()
-        if self._known:
-            log_event("info", "the worker ends", {"reason": reason})
-            stop_reactor(self._reactor)
-        else:
-            self._gave_up(reason)
+        log_event("info", "the worker ends", {"reason": reason})
+        stop_reactor(self._reactor)
 
-    def _gave_up(self, text: str) -> None:
+    def _refused(self, reason: str) -> None:
+        """The scheduler doesn't want it: from the start, or any more."""
+        self._joining.stop()
+        self._gave_up(reason, shut_out=True)
+
+    def _gave_up(self, text: str, *, shut_out: bool = False) -> None:
         if self._known:
-            log_event("error", f"the cluster {self._join!r} went away and did not come back: {text}", {})
+            what = "doesn't take this worker any more" if shut_out else "went away and did not come back"
+            log_event("error", f"the cluster {self._join!r} {what}: {text}", {})
             self._code = EXIT_GONE
         else:
             log_event("error", f"the worker could not join {self._join!r}: {text}", {})

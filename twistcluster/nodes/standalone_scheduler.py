@@ -27,6 +27,8 @@ def run_scheduler(
     ready: Callable[[str, str], None],
     journal_place: str = "",
     listen_at: str = "",
+    log_level: str = "info",
+    log_format: str = "text",
 ) -> int:
     """Run a standalone scheduler until it is ended; return the exit code.
 
@@ -36,12 +38,15 @@ def run_scheduler(
         ready: called with the path of the connection file, and where it listens for other machines, once peers can
             connect.
         journal_place: path of the journal; empty: nothing is kept.
-        listen_at: where to listen for other machines, as "tls:0.0.0.0:8930"; empty: nowhere.
+        listen_at: where to listen for other machines, as "tls:0.0.0.0:8930"; empty: where it did when it died,
+            else nowhere.
+        log_level: of the lines on standard error.
+        log_format: "text" or "json".
     """
     from twisted.internet import reactor  # noqa: TID251 (this function is a process)
 
     exit_on_signals()
-    start_logging()
+    start_logging(level=log_level, form=log_format)
     cluster = new_cluster_id()
     try:
         lost_after = lost_after_s()

@@ -4,6 +4,7 @@ Owns: which process is which slot, the machine's alarm, looking at memory, and a
 run something. Must not know: what the machine decides.
 """
 
+import functools
 import os
 import pathlib
 import socket
@@ -77,8 +78,9 @@ class WorkerNode:
         store: the folder of the host's store; empty: there is none.
         resources: what it offers beside slots.
         packages: versions that clients compare with theirs.
-        on_end: called when the worker shall end, with the reason: the scheduler said so or refused it, or it was told to
-            leave and is through.
+        on_end: called when the worker shall end, with the reason: the scheduler said so, or it was told to leave and is
+            through.
+        on_refused: called when the worker shall end because the scheduler doesn't want it (any more), with the reason.
         on_lost: called when the link to the scheduler is gone, with the reason.
         on_welcome: called when the scheduler took the worker.
         clock: seconds that never go back.
@@ -99,6 +101,7 @@ class WorkerNode:
         resources: Mapping[str, float] | None = None,
         packages: Mapping[str, str] | None = None,
         on_end: Callable[[str], None] = lambda _reason: None,
+        on_refused: Callable[[str], None] = lambda _reason: None,
         on_lost: Callable[[str], None] = lambda _reason: None,
         on_welcome: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -115,6 +118,7 @@ class WorkerNode:
         self._resources = dict(resources or {})
         self._packages = dict(packages or {})
         self._on_end = on_end
+        self._on_refused = on_refused
         self._on_lost = on_lost
         self._on_welcome = on_welcome
         self._process = uuid.uuid4().hex
@@ -309,8 +313,8 @@ class WorkerNode:
                         Upkeep(self.store).remove(ids)
                 case Log(level, event, fields):
                     log_event(level, event, {"worker": self.name, **fields})
-                case Ended(reason):
-                    self._turn.soon(lambda reason=reason: self._on_end(reason))  # type: ignore[misc]
+                case Ended(reason, refused):
+                    self._turn.soon(functools.partial(self._on_refused if refused else self._on_end, reason))
         self._end_turn_soon()
 
     def _end_turn_soon(self) -> None:
@@ -363,6 +367,8 @@ class WorkerNode:
 
     def _tick(self) -> None:
         if self._stopped is None:
+            if self._link is not None and self._link.anything_came():
+                self.machine.pulse.bytes_came(self._ticker.now())
             self._turn.run(lambda: self._apply(self.machine.tick(self._ticker.now())))
 
     def _memory_seen(self, memory: Memory) -> None:

@@ -111,6 +111,11 @@ class FrameDecoder:
             raise
         return frames
 
+    @property
+    def receiving(self) -> bool:
+        """A frame has begun to come, and isn't here yet."""
+        return self._large is not None or bool(self._tail)
+
     def close(self) -> None:
         """No more will come: a frame that is half received is let go."""
         if self._large is not None:

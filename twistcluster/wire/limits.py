@@ -44,7 +44,7 @@ GIB: Final = 1024 * MIB
 OPENING_FRAME_BYTES: Final = 64 * KIB
 """A frame before `Welcome`. A longer one is malformed: the link is told so and closed, before memory is taken for it."""
 OPENING_SECONDS: Final = 5.0
-"""How long a new connection may take to say `Hello`. Then it is told `Refused` and closed."""
+"""How long a new connection may take to say `Hello`, or `Join`. Then it is told `Refused` and closed."""
 FRAME_BYTES: Final = 16 * GIB
 """A frame after `Welcome`, header and buffers together. A longer one is malformed."""
 HEAD_BYTES: Final = 16 * MIB

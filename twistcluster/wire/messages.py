@@ -214,7 +214,7 @@ class Goodbye(Message, tag=True):
 
 class Heartbeat(Message, tag=True):
     """From a worker, or a client on another host, that has said or heard nothing for a second; a scheduler answers with
-    the same.
+    the same. To members on other hosts it also says it while a long message is on its way from them.
     """
 
 
@@ -594,10 +594,10 @@ class Invite(Message, tag=True):
 
 
 class Deny(Message, tag=True):
-    """Shut out the certificate with this serial, and those that it was renewed with."""
+    """Shut out the certificate with this serial, and those that it was renewed with; or whoever brings this token."""
 
-    serial: str
-    """In hex."""
+    what: str
+    """A serial in hex, or the id of a token (core/tokens.py), as in "worker-d88dbb"."""
 
 
 Question = (

@@ -24,6 +24,7 @@ from twistcluster.net.tls.certificates import Peer
 from twistcluster.net.tls.ends import ClientEnd, JoiningEnd, ServerEnd
 from twistcluster.net.tls.wire import TlsWire
 from twistcluster.net.turn import Timers, Turn
+from twistcluster.wire import limits
 from twistcluster.wire.budget import Budget
 from twistcluster.wire.messages import Hello, Join, Message
 
@@ -99,6 +100,8 @@ class _CertifiedLink(GuardedLink):
         super().__init__(door, owner, turn, reactor, budget)
         self.wire = TlsWire(self, reactor, door.end, self._shook_hands, self._failed)
         self.peer: Peer | None = None
+        self._asked = False
+        """It said `Join`, and wasn't answered yet."""
 
     def close(self, reason: str = "closed") -> None:
         """End it; in the handshake at once, for nothing can be said there."""
@@ -124,12 +127,21 @@ class _CertifiedLink(GuardedLink):
         if isinstance(message, Join):
             if self.peer is not None:
                 raise ProtocolError("Join from a peer that has a certificate of this cluster already")
+            self._asked = True
             return True
         if isinstance(message, Hello) and (wrong := self._wrong(message)):
             _log.warn("a peer at {where} was turned away: {wrong}", where=self.where, wrong=wrong)
             self.refuse("access", wrong)
             return False
         return super()._check(message)
+
+    def _too_slow(self) -> str:
+        if self.peer is not None:
+            return super()._too_slow()
+        within = f"within {limits.OPENING_SECONDS:g} s"
+        if self._asked:
+            return f"the cluster could not answer {within}: try again, here the same token is still good"
+        return f"Join came too late, or not at all: it is due {within}. Try again, the token is as good as before"
 
     def _wrong(self, hello: Hello) -> str:
         if self.peer is None:
