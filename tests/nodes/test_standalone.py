@@ -6,6 +6,7 @@ from tests.nodes.nodes import Script
 from twistcluster.errors import AccessDenied
 from twistcluster.nodes import standalone
 from twistcluster.nodes.life import EXIT_FAILED, EXIT_GONE, EXIT_OK
+from twistcluster.nodes.schedulers import scheduler_at
 from twistcluster.wire.messages import Refused, Stop, Welcome
 
 DENIED = Refused("access", "this program's certificate was denied")
@@ -18,7 +19,8 @@ def worker(steps, monkeypatch):
     ended, log = [], []
     monkeypatch.setattr(standalone, "stop_reactor", ended.append)
     monkeypatch.setattr(standalone, "log_event", lambda level, event, fields: log.append(f"{level} {event}"))
-    made = standalone._Standalone(steps.reactor, "lab", 0, "w", {}, lambda: None, 60.0, 0, None)
+    scheduler = scheduler_at(steps.reactor, "lab")
+    made = standalone._Standalone(steps.reactor, "lab", scheduler, 0, "w", {}, lambda: None, 60.0, 0)
     made.ended, made.log, made.steps = ended, log, steps
     made.link = Script(None)
     made._joined(made.link)
