@@ -102,6 +102,18 @@ def test_values_go_from_worker_to_worker_and_nowhere_else(machines):
     until(lambda: not objects("*"), 20, "their end")
 
 
+def test_a_worker_that_is_told_to_end_hands_over_its_results(machines):
+    worker = machines.worker("one", 1)
+    runs = machines.tmp_path / "runs"
+    job = machines.cluster.map(lambda n: (runs.open("a").write("run\n"), np.full(LARGE, n, float))[1], range(4))
+    job.wait()
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert "handing over values" in worker.stdout.read()
+    assert [array[0] for array in job.results()] == [0.0, 1.0, 2.0, 3.0]
+    assert runs.read_text().count("run") == 4, "none was made again"
+
+
 def test_kept_results_outlive_the_worker_that_made_them(machines):
     worker = machines.worker("one", 1)
     job = machines.cluster.options(name="kept").map(made, range(3))

@@ -109,7 +109,7 @@ class Worker:
             keep=self.store.keep,
             lost_after_s=LOST_AFTER_S,
         )
-        self.fetching = Fetching(self.store, self.suppliers)
+        self.fetching = Fetching(self.steps.reactor, self.store, self.suppliers)
         self.at = at
         self.heard = []
         self.link = None

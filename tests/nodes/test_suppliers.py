@@ -11,6 +11,7 @@ from tests.nodes.hosts import Hosts, Wire
 from twistcluster.net.link import Link
 from twistcluster.net.tls.ends import ClientEnd
 from twistcluster.net.tls.links import connect_tls
+from twistcluster.nodes import fetching
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.limits import MIB
 from twistcluster.wire.messages import (
@@ -291,3 +292,27 @@ def test_without_a_port_values_go_through_the_scheduler(hosts):
     assert one.suppliers.listen("127.0.0.1", two.port) == 0
     name = one.makes(*LARGE)
     assert two.fetches(name) and hosts.parts(name) == LARGE
+
+
+def test_who_leaves_hands_over_what_somebody_may_ask_for(hosts, monkeypatch):
+    one, two, three = hosts.worker(), hosts.worker(), hosts.worker()
+    name, other = one.makes(*LARGE), one.makes(b"\x80", b"x" * 100_000)
+    told = []
+    for each in (one, two):
+        each.fetching.hand_over(each.link, lambda: told.append("through"))
+    assert told == ["through"], "who has nothing needn't wait"
+    hosts.steps.until(lambda: len(told) == 2)
+    one.leave()
+    assert hosts.parts(name) == LARGE and hosts.brings(other)
+    assert two.fetches(name)
+    monkeypatch.setattr(fetching, "HAND_OVER_S", 0.1)
+    for lost in (False, True):
+        told.clear()
+        three.makes(*LARGE)
+        monkeypatch.setattr(three.link, "send", lambda message, buffers=(): None)
+        three.fetching.hand_over(three.link, lambda: told.append("late"))
+        if lost:
+            three.leave()
+        hosts.steps.until(lambda: told)
+        monkeypatch.undo()
+    assert told == ["late"], "once"

@@ -101,7 +101,8 @@ def command(
     """Run a worker of a cluster in the foreground, until Ctrl-C, SIGTERM or the cluster's end.
 
     Ctrl-C or SIGTERM: it takes nothing new, finishes what it runs (10 seconds at most; what isn't done by then runs
-    elsewhere) and ends. A second one ends it at once.
+    elsewhere) and ends. A second one ends it at once. Where its cluster is on another machine, results that lie here are
+    brought there first (15 seconds at most; what isn't is made again if it is needed).
 
     A cluster on another machine is joined with a token, which `twistcluster invite` prints there. It is needed once: the
     certificate that comes for it is kept.

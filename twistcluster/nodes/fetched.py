@@ -54,6 +54,11 @@ class Fetched:
         """All that is here and was told to the scheduler, or came from there."""
         return [*self._made, *self._copies]
 
+    @property
+    def made_ids(self) -> list[bytes]:
+        """What slots made of it."""
+        return [*self._made]
+
     def take_results(self, *, yes: bool) -> None:
         """Whether what slots make is to stay here: not where the cluster's host has no store to fetch it to."""
         self._folder.take_values(yes=yes)

@@ -5,24 +5,44 @@ words is about them. Must not know: slots, what values are for.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from twistcluster.net.channel import Channel
+from twistcluster.net.turn import Timer
 from twistcluster.nodes.fetched import Fetched
+from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.missing import Missing
 from twistcluster.nodes.suppliers import Suppliers
-from twistcluster.wire.messages import Freed, Holds, Message, Page, Renamed, ShutOut, Stored, Values, Welcome
+from twistcluster.wire.messages import (
+    Freed,
+    HandedOver,
+    HandOver,
+    Holds,
+    Message,
+    Page,
+    Renamed,
+    ShutOut,
+    Stored,
+    Values,
+    Welcome,
+)
 
 __all__ = ["Fetching"]
 
-AT_ONCE = 4096
+AT_ONCE: Final = 4096
 """Ids in one `Holds`."""
+HAND_OVER_S: Final = 15.0
+"""The longest that a worker which leaves waits until others have its values."""
 
 
 class Fetching(Missing):
     """Of a worker that has a store of its own."""
 
-    def __init__(self, store: Fetched, suppliers: Suppliers) -> None:
+    def __init__(self, reactor: Any, store: Fetched, suppliers: Suppliers) -> None:
         super().__init__(lambda _name: None)
+        self._reactor = reactor
+        self._handed_over: Callable[[], None] = _nothing
+        self._patience: Timer | None = None
         self._store = store
         self._suppliers = suppliers
 
@@ -36,9 +56,26 @@ class Fetching(Missing):
         link.send(Holds(ids))
         self._suppliers.joined(process)
 
+    def hand_over(self, link: Channel, done: Callable[[], None]) -> None:
+        """The worker leaves: the scheduler brings away what somebody may still ask for, in the time that there is."""
+        if not self._store.made_ids:
+            done()
+            return
+        log_event("info", "handing over values that others may ask for", {"values": len(self._store.made_ids)})
+        self._handed_over = done
+        self._patience = self._reactor.callLater(HAND_OVER_S, self._has_handed_over)
+        link.send(HandOver())
+
+    def _has_handed_over(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        done, self._handed_over = self._handed_over, _nothing
+        done()
+
     def left(self) -> None:
         """The link to the scheduler is lost."""
         self._suppliers.left()
+        self._has_handed_over()
 
     def wanted(self, name: bytes, done: Callable[[bool], None]) -> None:
         """A slot can't read a value."""
@@ -65,12 +102,19 @@ class Fetching(Missing):
             case Renamed(made, name):
                 self._store.renamed(made, name)
                 return None
+            case HandedOver():
+                self._has_handed_over()
+                return None
             case ShutOut(serials):
                 self._suppliers.shut_out(serials)
                 return None
             case _:
                 pass
         return message
+
+
+def _nothing() -> None:
+    """It doesn't leave."""
 
 
 def _ahead(_there: bool) -> None:

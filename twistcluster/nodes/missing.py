@@ -26,6 +26,10 @@ class Missing:
     def joined(self, link: Channel, welcome: Welcome, process: str) -> None:
         """The scheduler has taken the worker."""
 
+    def hand_over(self, link: Channel, done: Callable[[], None]) -> None:
+        """The worker leaves; `done` is called once others have what they need of its values. Here these outlive it."""
+        done()
+
     def left(self) -> None:
         """The link to the scheduler is lost: nothing that was asked for comes."""
         for name in [*self._waiting]:

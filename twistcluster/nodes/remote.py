@@ -29,6 +29,8 @@ from twistcluster.wire.messages import (
     Declined,
     Drop,
     Freed,
+    HandedOver,
+    HandOver,
     Hello,
     Holds,
     Keep,
@@ -100,6 +102,9 @@ class RemotePeers:
                     self._values.made(peer.holder, [each.id for each in message.objects])
                 case Holds() if peer.holder is not None:
                     self._held(peer.holder, message)
+                    return
+                case HandOver() if peer.holder is not None:
+                    self._values.hand_over(peer.holder, lambda: link.send(HandedOver()))
                     return
                 case Ask(request, Restore(name)):
                     peer.restoring[request] = name

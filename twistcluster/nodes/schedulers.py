@@ -152,7 +152,7 @@ class _Elsewhere:
             keep=self._values.keep,
             lost_after_s=self._lost_after_s,
         )
-        return Fetching(self._values, self._suppliers)
+        return Fetching(self._reactor, self._values, self._suppliers)
 
     def _identity(self) -> "Identity":
         assert self._member is not None

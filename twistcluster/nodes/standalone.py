@@ -172,7 +172,10 @@ class _Standalone:
         """It shall end: the scheduler stopped it, or it has left."""
         self._joining.stop()
         log_event("info", "the worker ends", {"reason": reason})
-        stop_reactor(self._reactor)
+        if self._leaves and self._linked and self._link is not None:
+            self._node.missing.hand_over(self._link, lambda: stop_reactor(self._reactor))
+        else:
+            stop_reactor(self._reactor)
 
     def _refused(self, reason: str) -> None:
         """The scheduler doesn't want it: from the start, or any more."""

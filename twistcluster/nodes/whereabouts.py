@@ -175,6 +175,10 @@ class Whereabouts:
         for name in missing:
             self._fetch(name).done.append(one)
 
+    def hand_over(self, holder: Holder, done: Callable[[], None]) -> None:
+        """A worker is about to leave: have all here that lies with it alone; then call `done`."""
+        self.bring_all([name for name in holder.ids if self._at.get(name) is holder], done)
+
     def _fetch(self, name: bytes) -> _Wanted:
         wanted = self._wanted.get(name)
         if wanted is None:

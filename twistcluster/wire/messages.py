@@ -48,6 +48,8 @@ __all__ = [
     "Freed",
     "Give",
     "Goodbye",
+    "HandOver",
+    "HandedOver",
     "Heartbeat",
     "HeldJob",
     "Hello",
@@ -288,6 +290,14 @@ class Holds(Message, tag=True):
     ids: list[bytes]
     more: bool = False
     """More of them are said next."""
+
+
+class HandOver(Message, tag=True):
+    """A worker on another host is about to leave: what lies with it shall be brought away. Answered by `HandedOver`."""
+
+
+class HandedOver(Message, tag=True):
+    """The answer to `HandOver`: nothing of what the worker has is needed any more, but what could not be brought."""
 
 
 class Renamed(Message, tag=True):
@@ -1061,6 +1071,7 @@ SchedulerToWorker = (
     | EndJob
     | Freed
     | Brought
+    | HandedOver
     | Renamed
     | ShutOut
     | Lease
@@ -1084,6 +1095,7 @@ WorkerToScheduler = (
     | StepDone
     | Bring
     | Holds
+    | HandOver
     | Heartbeat
     | Renew
     | Goodbye
