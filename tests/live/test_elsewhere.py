@@ -267,12 +267,14 @@ def test_every_option_of_a_worker_is_also_a_variable(lab, tmp_path):
     code = "from twistcluster.cli.worker import main; main()"
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)
+    said = tmp_path / "log"
     try:
         lab.says("worker='by variable' slots=2 resources=\"{'gpu': 1.0, 'disk': 2.0}\"")
+        until(lambda: "worker joined" in said.read_text(), DEADLINE_S, "the worker's own line")
     finally:
         worker.terminate()
         assert worker.wait(20) == 0
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
     (line,) = [line for line in lines if line["event"] == "worker joined"]
     assert line == {
         "time": line["time"],

@@ -1,5 +1,6 @@
 """Large values through the store, in both forms: as arguments, results and references; private, writable, and freed."""
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -453,7 +454,8 @@ def test_a_slow_reader_of_a_chain_of_maps_holds_its_source_back():
         assert len(pulled) < 300
         results.close()
         for row in cluster.jobs():
-            cluster.job(row.id).cancel()
+            with contextlib.suppress(tc.JobNotFound):  # a source goes with the map that was its last reader
+                cluster.job(row.id).cancel()
 
 
 def test_a_cancelled_map_over_a_lazy_job_ends_although_that_goes_on():
