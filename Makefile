@@ -13,6 +13,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+# Each test starts processes that import the package: compiled once, not hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 

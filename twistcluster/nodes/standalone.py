@@ -22,6 +22,7 @@ from twistcluster.nodes.life import (
     EXIT_GONE,
     EXIT_OK,
     exit_on_signals,
+    make_reactor,
     run_until_ended,
     stop_reactor,
 )
@@ -66,7 +67,7 @@ def run_worker(
         log_format: "text" or "json".
         token: to join a cluster on another host with, if it isn't joined yet.
     """
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+    reactor = make_reactor()
 
     exit_on_signals()
     start_logging(level=log_level, form=log_format)
