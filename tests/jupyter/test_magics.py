@@ -202,7 +202,7 @@ def test_jobs_are_found_and_handled_by_name(started):
     until(lambda: "half-1" in ran.shown, 20, "the job to be shown")
     started.do("import time\nslow = %cluster map time.sleep(0.2) for x in range(200)")
     assert "sleep-1" in started.do("%cluster cancel sleep-1").stdout
-    started.do("slow.wait(20)")
+    started.do("slow.wait(60)")
     assert started.value("slow.state") == "'cancelled'"
     assert "is over already (cancelled)" in started.do("%cluster cancel sleep-1").stdout
     assert "%cluster jobs" in message(started.run("%cluster job nope"))
@@ -222,7 +222,7 @@ def test_a_time_limit_and_retries_of_a_line(started, tmp_path):
 def test_restart_and_scale(started):
     assert "3 slots" in started.do("%cluster scale 3").stdout
     started.do("%cluster restart")
-    started.do("cluster.wait_for_workers(1, slots=3, timeout=20)")
+    started.do("cluster.wait_for_workers(1, slots=3, timeout=60)")
     assert "%cluster" in message(started.run("%cluster scale 0"))
 
 

@@ -46,7 +46,7 @@ backend.plot_job(feed, histogram, None)
 """
 
 
-def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:

@@ -62,7 +62,7 @@ class Clusters:
             except ProcessLookupError:
                 continue
         for pid in self.pids:
-            until(lambda pid=pid: not runs(pid), 15, f"the end of {pid}")
+            until(lambda pid=pid: not runs(pid), what=f"the end of {pid}")
 
 
 def end_children(children: list[subprocess.Popen]) -> None:
@@ -72,7 +72,7 @@ def end_children(children: list[subprocess.Popen]) -> None:
             child.terminate()
     for child in children:
         try:
-            child.wait(15)
+            child.wait(60)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -100,7 +100,7 @@ def kill(pid: int) -> None:
     """Kill a cluster's process, and wait for its slots, which end themselves."""
     pids = family(pid)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+    until(lambda: not any(map(runs, pids)), what="the end of the slots")
 
 
 def left_behind() -> list[str]:
@@ -152,7 +152,7 @@ class Standalone(Local):
         self._scheduler.wait()
         # Its worker gives up, with its slots; what it hadn't told runs again.
         self._worker.terminate()
-        until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
+        until(lambda: not any(map(runs, pids)), what="the end of the worker")
 
 
 @pytest.fixture

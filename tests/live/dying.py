@@ -83,7 +83,7 @@ def lab(request, clusters, gate):
 @pytest.fixture
 def cluster(lab):
     cluster = tc.connect(lab.name)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     yield cluster
     cluster.close(wait=False)
 

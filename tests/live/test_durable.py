@@ -194,8 +194,8 @@ def test_an_ended_cluster_that_starts_again_has_its_jobs(lab):
     cluster.stop(force=True)
     cluster.close()
     if isinstance(lab, Standalone):
-        lab._scheduler.wait(15)
-        lab._worker.wait(15)
+        lab._scheduler.wait(60)
+        lab._worker.wait(60)
         again = lab.connect()
     else:
         with pytest.raises(tc.ClusterUnreachable, match="twistcluster start lab"):

@@ -44,7 +44,7 @@ def still_serves(friend, cluster):
     assert friend.status().name == "lab"
     with welcomed(cluster.socket) as newcomer:
         assert newcomer.status().name == "lab"
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0
     return True
 
 

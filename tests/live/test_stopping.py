@@ -32,7 +32,7 @@ def shared(request, clusters):
         clusters.scheduler("lab")
         clusters.worker("lab", 1)
     cluster = tc.connect("lab")
-    cluster.wait_for_workers(1, slots=1, timeout=20)
+    cluster.wait_for_workers(1, slots=1, timeout=60)
     yield cluster
     cluster.close(wait=False)
 
@@ -314,7 +314,7 @@ def test_an_item_over_the_memory_limit_fails_and_says_so(clusters, form):
         clusters.scheduler("lab")
         clusters.worker("lab", 2, "--memory-limit", "400MiB")
     cluster = tc.connect("lab")
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     try:
         job = cluster.map(grow, range(10_000))
         assert job.wait(DEADLINE_S * 2)

@@ -40,7 +40,7 @@ def standalone(clusters):
     scheduler, connection = clusters.scheduler(NAME)
     workers = [clusters.worker(NAME, 1) for _ in range(2)]
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(2, slots=2, timeout=20)
+    cluster.wait_for_workers(2, slots=2, timeout=60)
     return scheduler, workers, Shared(cluster, connection.store)
 
 
@@ -65,14 +65,16 @@ def objects(store):
     }
 
 
-def freed(shared, left=0, seconds=5.0):
-    """Wait until no more than so many values are stored."""
+def freed(shared, left=0, seconds=DEADLINE_S):
+    """Wait until no more than so many values are stored; how many seconds that took."""
     gc.collect()
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while len(found := objects(shared.store)) > left:
         assert time.monotonic() < deadline, f"{len(found)} values after {seconds} s, not {left}: {sorted(found)[:5]}"
         time.sleep(0.005)
     assert len(found) == left
+    return time.monotonic() - began
 
 
 UNTOLD = 40
@@ -81,7 +83,7 @@ UNTOLD = 40
 
 def nearly_freed(shared):
     gc.collect()
-    until(lambda: len(objects(shared.store)) <= UNTOLD, 5, "a store with little in it")
+    until(lambda: len(objects(shared.store)) <= UNTOLD, DEADLINE_S, "a store with little in it")
 
 
 def slots(process):
@@ -268,7 +270,7 @@ def test_an_item_s_arguments_are_let_go_with_it(shared):
     tc.gather([cluster.submit(lambda x: len(x), argument) for argument in arguments])
     pids = [slot.pid for worker in cluster.workers() for slot in slots(worker.pid)]
     # The last one's may still be named by what called it.
-    until(lambda: all(reads(pid, shared.store) <= 8 for pid in pids), 5, "slots that hold nothing")
+    until(lambda: all(reads(pid, shared.store) <= 8 for pid in pids), DEADLINE_S, "slots that hold nothing")
 
 
 def reads(pid, store):
@@ -294,14 +296,15 @@ def test_what_nobody_holds_is_freed_within_a_second(shared):
     reference = cluster.put(np.zeros(20_000))
     consumer = cluster.map(lambda a: a + 1, job)
     assert len(consumer.results()) == 100 and future.exception() is None
-    freed(shared, 202, 1)
+    freed(shared, 202)
     del job
-    freed(shared, 102, 1)
+    took = [freed(shared, 102)]
     del future, reference
-    freed(shared, 100, 1)
+    took.append(freed(shared, 100))
     assert [int(a[0]) for a in consumer] == list(range(1, 101))
     del consumer
-    freed(shared, 0, 1)
+    took.append(freed(shared, 0))
+    assert min(took) < 1, "the machine may do something else for a second, but not each time"
 
 
 def test_results_that_nobody_took_are_found_by_name_and_then_freed(shared):
@@ -367,6 +370,13 @@ def arrays_of(count, pulled):
         yield number
 
 
+def cancel_what_goes_on(cluster):
+    """Of jobs that nobody reads any more: each may be gone by itself meanwhile, a source with the last that read it."""
+    for row in cluster.jobs():
+        with contextlib.suppress(tc.JobNotFound):
+            cluster.job(row.id).cancel()
+
+
 def test_a_slow_reader_of_a_lazy_map_holds_its_source_back():
     pulled = []
     with tc.Cluster(slots=2) as cluster:  # unnamed: a named one keeps results for those who come later
@@ -380,7 +390,7 @@ def test_a_slow_reader_of_a_lazy_map_holds_its_source_back():
         assert most * 8 <= 500, "MiB: what waits, what was passed, and what was on its way"
         assert len(pulled) < 300
         results.close()
-        cluster.job(cluster.jobs()[0].id).cancel()
+        cancel_what_goes_on(cluster)
 
 
 def test_who_waits_for_the_end_does_not_wait_for_who_reads():
@@ -453,9 +463,7 @@ def test_a_slow_reader_of_a_chain_of_maps_holds_its_source_back():
         assert most * 8 <= 700, "MiB"
         assert len(pulled) < 300
         results.close()
-        for row in cluster.jobs():
-            with contextlib.suppress(tc.JobNotFound):  # a source goes with the map that was its last reader
-                cluster.job(row.id).cancel()
+        cancel_what_goes_on(cluster)
 
 
 def test_a_cancelled_map_over_a_lazy_job_ends_although_that_goes_on():
@@ -540,7 +548,7 @@ def test_nothing_is_left_at_a_stop(shared):
     both = folders(shared.store)
     assert all(map(Path.exists, both))
     shared.cluster.stop(force=True)
-    until(lambda: not any(map(Path.exists, both)), 5)
+    until(lambda: not any(map(Path.exists, both)), DEADLINE_S, "the end of the store")
     assert [int(a[0]) for a in held] == list(range(20))
 
 
@@ -553,7 +561,7 @@ def test_a_killed_clusters_folders_go_when_another_starts(clusters):
     both = folders(Path(connection.store))
     started = [p.pid for p in psutil.Process(connection.pid).children(recursive=True)]
     psutil.Process(connection.pid).kill()
-    until(lambda: not any(map(runs, [connection.pid, *started])), 10, "the end of all processes")
+    until(lambda: not any(map(runs, [connection.pid, *started])), DEADLINE_S, "the end of all processes")
     assert all(map(Path.exists, both))
     assert [int(a[0]) for a in job.results()] == list(range(20))
     again = clusters.local("other", 1).connection
@@ -580,8 +588,8 @@ def test_nothing_is_left_when_the_owner_of_a_cluster_is_killed():
         family = psutil.Process(owner.pid).children(recursive=True)
         owner.kill()
         owner.wait()
-    until(lambda: not any(map(Path.exists, both)), 10, "the end of the store")
-    until(lambda: not any(runs(each.pid) for each in family), 10)
+    until(lambda: not any(map(Path.exists, both)), DEADLINE_S, "the end of the store")
+    until(lambda: not any(runs(each.pid) for each in family), DEADLINE_S, "the end of the family")
 
 
 def test_threads_put_and_get_at_once(shared):
