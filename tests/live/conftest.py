@@ -180,6 +180,16 @@ def lab(request, clusters) -> Local:
     return request.param(clusters)
 
 
+IN_ONE_FORM = pytest.mark.parametrize("shared", ["local"], indirect=True)
+"""For what is between a client and the code in a slot: who carries it doesn't matter, and other tests see to that."""
+
+
+def in_forms(name: str, both: list, local: list):
+    """Some cases in both forms, and others of the same kind in one only."""
+    pairs = [*((form, case) for form in ("local", "standalone") for case in both), *(("local", case) for case in local)]
+    return pytest.mark.parametrize(("shared", name), pairs, indirect=["shared"])
+
+
 @pytest.fixture
 def stores_apart(monkeypatch, tmp_path) -> Iterator[Path]:
     """Stores in folders of the test's own: another program's start, of an older version perhaps, may clear away dead ones."""

@@ -362,7 +362,7 @@ def test_whatever_happens_to_workers_each_result_is_there_once(clusters, seed):
     pick, stopped = random.Random(seed), []
     jobs = [lab.cluster.map(nonce(seconds), range(count)) for seconds, count in [(0.001, 4000), (0.05, 250), (0.5, 30)]]
     try:
-        for _ in range(25):
+        for _ in range(16):
             until_s = time.monotonic() + pick.uniform(0.1, 1.0)
             until(lambda until_s=until_s: time.monotonic() > until_s)
             trouble(lab, pick, stopped)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import runs
+from tests.live.conftest import IN_ONE_FORM, in_forms, runs
 from tests.tools import until
 
 DEADLINE_S = 60.0
@@ -104,7 +104,7 @@ def slot_pid(cluster):
     return cluster.submit(os.getpid).result(DEADLINE_S)
 
 
-@pytest.mark.parametrize("work", [*KEEPS_ITS_SLOT, *LOSES_ITS_SLOT, long_call])
+@in_forms("work", [spin, ignores], [sleep, run_child, leave_child, awaits, prints, swallows, long_call])
 def test_cancel_stops_what_runs(shared, tmp_path, work):
     started, before = tmp_path / "started", slot_pid(shared)
     job = shared.map(work, [str(started)])
@@ -127,6 +127,7 @@ def test_cancel_stops_what_runs(shared, tmp_path, work):
     assert shared.workers()[0].crashes == 0
 
 
+@IN_ONE_FORM
 def test_a_builtin_that_we_call_ourselves_is_stopped(shared):
     before = slot_pid(shared)
     for _ in range(5):
@@ -187,6 +188,7 @@ def test_items_cancelled_at_random_moments(shared, tmp_path):
     assert slot_pid(shared) == before
 
 
+@IN_ONE_FORM
 def test_what_waits_for_a_cancelled_item_is_cancelled(shared, tmp_path):
     started = tmp_path / "started"
     future = shared.submit(sleep, str(started))
@@ -197,6 +199,7 @@ def test_what_waits_for_a_cancelled_item_is_cancelled(shared, tmp_path):
         after.result(DEADLINE_S)
 
 
+@IN_ONE_FORM
 def test_an_item_that_saves_and_returns_has_succeeded(shared, tmp_path):
     started = tmp_path / "started"
 
@@ -216,7 +219,7 @@ def test_an_item_that_saves_and_returns_has_succeeded(shared, tmp_path):
 # ---- time limits -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("work", [time.sleep, ignores])
+@in_forms("work", [ignores], [time.sleep])
 def test_a_time_limit_stops_the_item(shared, tmp_path, work):
     argument = 1000 if work is time.sleep else str(tmp_path / "started")
     future = shared.options(time_limit=0.3).submit(work, argument)
@@ -226,6 +229,7 @@ def test_a_time_limit_stops_the_item(shared, tmp_path, work):
     assert slot_pid(shared)
 
 
+@IN_ONE_FORM
 def test_a_time_limit_says_where_the_item_was(shared):
     def stuck(_):
         time.sleep(1000)
@@ -271,6 +275,7 @@ def test_retries_count_exceptions_and_time_outs(shared, tmp_path):
 # ---- crashes and memory ----------------------------------------------------------------------------------------------
 
 
+@IN_ONE_FORM
 def test_max_crashes_and_the_last_words(shared):
     def die(x):
         if x == 7:
@@ -285,6 +290,7 @@ def test_max_crashes_and_the_last_words(shared):
     assert "ended its slot by exit code 3" in text and "about to die" in text
 
 
+@IN_ONE_FORM
 def test_a_segmentation_fault_says_where(shared):
     def crash_here(_):
         import ctypes
@@ -328,7 +334,7 @@ def test_an_item_over_the_memory_limit_fails_and_says_so(clusters, form):
 POISON = {"exit code 3": lambda: os._exit(3), "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV)}
 
 
-@pytest.mark.parametrize("how", POISON)
+@in_forms("how", ["SIGSEGV"], ["exit code 3"])
 def test_one_poison_item_among_ten_thousand(shared, how):
     poison = POISON[how]
 
@@ -345,6 +351,7 @@ def test_one_poison_item_among_ten_thousand(shared, how):
     assert isinstance(error.error, tc.WorkerCrashed) and how in str(error.error) and "poisoned" in str(error.error)
 
 
+@IN_ONE_FORM
 def test_slots_are_what_the_kernel_kills_first(shared):
     pid = slot_pid(shared)
     assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 800

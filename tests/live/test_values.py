@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import twistcluster as tc
-from tests.live.conftest import runs
+from tests.live.conftest import IN_ONE_FORM, runs
 from tests.tools import require_module, until
 from twistcluster.net import connections
 
@@ -154,6 +154,7 @@ def test_sizes(shared):
         assert cluster.submit(lambda a, b: int(a.sum() - b.sum()), future, reference).result(60) == len(value)
 
 
+@IN_ONE_FORM
 def test_pictures(shared):
     picture = Image.effect_noise((1000, 800), 50).convert("RGB")
     turned = shared.cluster.map(lambda image: image.rotate(90, expand=True), [picture] * 4).results()
@@ -162,6 +163,7 @@ def test_pictures(shared):
     assert each.tobytes() == picture.tobytes() and each.size == (1000, 800)
 
 
+@IN_ONE_FORM
 def test_arrow(shared):
     arrow = require_module("pyarrow")
     table = arrow.table({"i": np.arange(200_000), "s": [str(i) for i in range(200_000)]})
@@ -170,6 +172,7 @@ def test_arrow(shared):
     assert shared.cluster.map(lambda t: t.num_rows, [shared.cluster.put(table)] * 3).results() == [200_000] * 3
 
 
+@IN_ONE_FORM
 def test_polars(shared):
     polars = require_module("polars")
     frame = polars.DataFrame({"i": np.arange(100_000), "s": [str(i) for i in range(100_000)]})
@@ -206,6 +209,7 @@ print("right")
 """
 
 
+@IN_ONE_FORM
 def test_a_notebooks_classes_that_hold_arrays(shared):
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "right\n", done.stderr
@@ -214,6 +218,7 @@ def test_a_notebooks_classes_that_hold_arrays(shared):
 # ---- whose memory it is ----------------------------------------------------------------------------------------------
 
 
+@IN_ONE_FORM
 def test_arrays_are_writable_and_nobody_elses(shared):
     cluster = shared.cluster
 
@@ -234,17 +239,19 @@ def test_arrays_are_writable_and_nobody_elses(shared):
     assert cluster.submit(change, reference).result(DEADLINE_S) == MIB
 
 
+@IN_ONE_FORM
 def test_results_that_are_held_stay_right_while_others_reuse_memory(shared):
     cluster, n = shared.cluster, 50_000  # from 256 KiB on they are mapped
     held = [cluster.submit(np.full, n, i).result(DEADLINE_S) for i in range(20)]
     views = [cluster.submit(np.full, n, i).result(DEADLINE_S)[-10:] for i in range(20)]
     gc.collect()
-    for i, array in enumerate(cluster.map(lambda i: np.full(n, -1 - i), range(3000))):
+    for i, array in enumerate(cluster.map(lambda i: np.full(n, -1 - i), range(1500))):
         assert array[0] == array[-1] == -1 - i
     assert all((array == i).all() for i, array in enumerate(held))
     assert all((view == i).all() for i, view in enumerate(views))
 
 
+@IN_ONE_FORM
 def test_an_argument_that_an_item_keeps_stays_right(shared):
     cluster = shared.cluster
 
@@ -258,6 +265,7 @@ def test_an_argument_that_an_item_keeps_stays_right(shared):
     assert [set(kept) for pid, kept in found if pid in pids] == [{7}] * len(pids)
 
 
+@IN_ONE_FORM
 def test_an_item_s_arguments_are_let_go_with_it(shared):
     """A value that is freed but still mapped takes as much memory as before: its end must not wait for a collection."""
     cluster = shared.cluster
@@ -592,6 +600,7 @@ def test_nothing_is_left_when_the_owner_of_a_cluster_is_killed():
     until(lambda: not any(runs(each.pid) for each in family), DEADLINE_S, "the end of the family")
 
 
+@IN_ONE_FORM
 def test_threads_put_and_get_at_once(shared):
     cluster, wrong = shared.cluster, []
 
