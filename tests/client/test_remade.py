@@ -69,7 +69,7 @@ def in_time(call):
     began = time.monotonic()
     with pytest.raises(FutureTimeout) as told:
         call()
-    assert LATE_S <= time.monotonic() - began < 5
+    assert LATE_S <= time.monotonic() - began < 30
     return str(told.value)
 
 

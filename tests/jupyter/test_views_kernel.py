@@ -67,7 +67,7 @@ class FrontEnd:
         client = kernel.client
         if subshell and "kernel subshells" in client.kernel_info(reply=True)["content"].get("supported_features", []):
             client.control_channel.send(client.session.msg("create_subshell_request"))
-            self.subshell = client.get_control_msg(timeout=10)["content"]["subshell_id"]
+            self.subshell = client.get_control_msg(timeout=60)["content"]["subshell_id"]
         self.frames: list[tuple[float, dict[str, Any], list[bytes]]] = []
         self._seen = 0
 

@@ -60,7 +60,7 @@ def test_an_exception_cancels_the_work():
         check=False,
     )
     assert done.stdout == "cancelled True\n"
-    assert "RuntimeError: stop" in done.stderr and time.monotonic() - began < 20
+    assert "RuntimeError: stop" in done.stderr and time.monotonic() - began < 60
 
 
 def test_async_with():
