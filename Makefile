@@ -77,7 +77,7 @@ test: .venv/test-ready
 	$(call stage,mypy --strict,$(BIN)/mypy)
 	$(call stage,import-linter,$(BIN)/lint-imports)
 	$(call stage,doc tests,$(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' twistcluster docs README.md)
-	$(call stage,tests two at a time,$(BIN)/python -m pytest tests -m "not alone" -n 2 --dist worksteal)
+	$(call stage,tests three at a time,$(BIN)/python -m pytest tests -m "not alone" -n 3 --dist worksteal)
 	$(call stage,tests that count what happens in a second,$(BIN)/python -m pytest tests -m alone)
 
 SECONDS ?= 60

@@ -65,6 +65,7 @@ def test_the_default_names(clusters):
     assert run("stop")[0] == "Cluster 'default' has ended.\n"
 
 
+@pytest.mark.parametrize("cluster", ["local"], indirect=True)  # it asks the scheduler, which is the same in both
 def test_jobs_of_another_program(cluster):
     with tc.connect("lab") as program:
         until(lambda: "ready" in run("status", "lab")[0])
