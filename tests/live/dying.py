@@ -3,13 +3,12 @@
 import os
 import signal
 import threading
-import time
-import uuid
 
 import pytest
 
 import twistcluster as tc
 from tests.live.conftest import kill
+from tests.live.work import slow
 from tests.tools import until
 from twistcluster.client import returning
 from twistcluster.client.launch import come_back, running_clusters
@@ -90,20 +89,6 @@ def cluster(lab):
 
 def away(cluster):
     until(lambda: "looking for it" in repr(cluster), what="the loss of the link")
-
-
-def nonce(i):
-    time.sleep(0.01)
-    return i, uuid.uuid4().hex
-
-
-def slow(i):
-    time.sleep(0.02)
-    return i + 1
-
-
-def double(x):
-    return x * 2
 
 
 def seen(job):

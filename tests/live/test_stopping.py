@@ -1,12 +1,9 @@
 """What runs can be stopped, in both forms: by cancelling, by its time limit, for its memory; and nothing else is harmed."""
 
-import asyncio
 import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 
 import twistcluster as tc
 from tests.live.conftest import IN_ONE_FORM, in_forms, runs
+from tests.live.work import awaits, ignores, leave_child, long_call, prints, run_child, sleep, spin, swallows
 from tests.tools import until
 
 DEADLINE_S = 60.0
@@ -35,65 +33,6 @@ def shared(request, clusters):
     cluster.wait_for_workers(1, slots=1, timeout=60)
     yield cluster
     cluster.close(wait=False)
-
-
-def spin(started):
-    Path(started).touch()
-    while True:
-        pass
-
-
-def sleep(started):
-    Path(started).touch()
-    time.sleep(1000)
-
-
-def long_call(started):
-    import numpy as np
-
-    Path(started).touch()
-    while True:  # each call takes half a minute, and looks for no signal
-        np.linalg.svd(np.random.default_rng(1).random((3000, 3000)))
-
-
-def run_child(started):
-    code = f"import pathlib, os, time; pathlib.Path({started!r}).write_text(str(os.getpid())); time.sleep(1000)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def leave_child(started):
-    code = f"import pathlib, os, time; pathlib.Path({started!r}).write_text(str(os.getpid())); time.sleep(1000)"
-    subprocess.Popen([sys.executable, "-c", code])
-    while True:
-        time.sleep(0.01)
-
-
-def ignores(started):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Path(started).touch()
-    while True:
-        time.sleep(0.01)
-
-
-def swallows(started):
-    while True:
-        try:
-            Path(started).touch()
-            while True:
-                time.sleep(0.01)
-        except BaseException:
-            pass
-
-
-async def awaits(started):
-    Path(started).touch()  # noqa: ASYNC240 (who waits for it isn't in this loop)
-    await asyncio.gather(asyncio.sleep(1000), asyncio.sleep(2000))
-
-
-def prints(started):
-    Path(started).touch()
-    while True:
-        print("on and on")
 
 
 KEEPS_ITS_SLOT = [spin, sleep, run_child, leave_child, awaits, prints]
