@@ -13,6 +13,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+# Each test starts processes that import the package: compiled once, not hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -74,7 +77,7 @@ test: .venv/test-ready
 	$(call stage,mypy --strict,$(BIN)/mypy)
 	$(call stage,import-linter,$(BIN)/lint-imports)
 	$(call stage,doc tests,$(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' twistcluster docs README.md)
-	$(call stage,tests two at a time,$(BIN)/python -m pytest tests -m "not alone" -n 2 --dist worksteal)
+	$(call stage,tests three at a time,$(BIN)/python -m pytest tests -m "not alone" -n 3 --dist worksteal)
 	$(call stage,tests that count what happens in a second,$(BIN)/python -m pytest tests -m alone)
 
 SECONDS ?= 60

@@ -20,7 +20,7 @@ import pytest
 from twistcluster.storage.folder import clear_dead
 
 MARK = "TWISTCLUSTER_TEST_SESSION"
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 TEMPORARY = {Path(tempfile.gettempdir()), Path("/tmp")}
 SHARED_MEMORY = Path("/dev/shm")
 OTHERS = (".org.chromium", "sem.", "psm_", "joblib", "loky", "pym-")

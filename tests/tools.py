@@ -9,9 +9,11 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["IN_CI", "require", "require_module", "until"]
+__all__ = ["IN_CI", "PATIENCE_S", "require", "require_module", "until"]
 
 IN_CI = os.environ.get("CI") == "true"
+PATIENCE_S = 60.0
+"""For what happens at once on an idle machine: tests may run on a loaded one, and waiting for longer costs nothing."""
 
 
 def require(program: str) -> str:
@@ -35,11 +37,15 @@ def missing(reason: str):
     pytest.skip(reason)
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> object:
-    """Poll until the condition is true and return its value; past the deadline the test fails, saying what it waited for."""
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], object], seconds: float = PATIENCE_S, what: str | Callable[[], str] = "") -> object:
+    """Poll until the condition is true and return its value.
+
+    Past the deadline the test fails, saying what it waited for (asked then, if `what` is a function).
+    """
+    deadline, pause = time.monotonic() + seconds, 0.005
     while not (value := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s for {what or condition}")
-        time.sleep(0.005)
+            pytest.fail(f"waited {seconds:g} s for {(what() if callable(what) else what) or condition}")
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.025)  # what is asked may cost who is waited for
     return value

@@ -144,7 +144,7 @@ def test_a_cluster_whose_socket_is_gone_is_stopped_by_force(published, monkeypat
     ran = run("stop", "lab")
     assert ran.exit_code == 1 and "twistcluster stop lab --force" in ran.output and child.poll() is None
     run("stop", "lab", "--force")
-    assert child.wait(10) == -signal.SIGTERM
+    assert child.wait(60) == -signal.SIGTERM
     child.stdin.close()
 
 
@@ -181,7 +181,7 @@ def test_a_cluster_of_another_version_is_stopped_by_force(published, monkeypatch
     assert ran.exit_code == 1 and "This cluster runs Python 3.9" in ran.output
     assert "twistcluster stop lab --force" in ran.output and child.poll() is None
     run("stop", "lab", "--force")
-    assert child.wait(10) == -signal.SIGTERM
+    assert child.wait(60) == -signal.SIGTERM
     child.stdin.close()
 
 

@@ -34,7 +34,7 @@ def test_what_joins_a_lost_batch_is_given_up(batch):
     batch.record.was_lost(ClusterUnreachable("gone"))
     for future in (before, batch.add(abs, (2,), {})):
         with pytest.raises(ClusterUnreachable):
-            future.result(1)
+            future.result(60)
 
 
 def test_the_order_holds_where_pages_change_their_kind(batch):

@@ -73,6 +73,19 @@ def test_an_edited_module_counts_as_it_is_on_disk(beside):
     assert {m.digest for m in before.modules} <= {m.digest for m in again.modules}
 
 
+def test_what_one_client_has_read_the_next_one_reads_only_if_it_changed(beside, monkeypatch):
+    (beside / "tc_once.py").write_text("value = 1\n")
+    import tc_once
+
+    read = []
+    monkeypatch.setattr("twistcluster.client.context.imported_names", lambda *its: read.append(its) or frozenset())
+    first, blobs = ContextBook().current()
+    assert ContextBook().current() == (first, blobs) and len(read) == 1 and tc_once
+    (beside / "tc_once.py").write_text("value = 22\n")
+    changed, blobs = ContextBook().current()
+    assert changed.base != first.base and [*blobs.values()] == [b"value = 22\n"] and len(read) == 2
+
+
 def test_a_module_that_is_gone_stays_as_it_was(beside):
     (beside / "tc_gone.py").write_text("value = 1\n")
     import tc_gone

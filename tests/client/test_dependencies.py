@@ -14,7 +14,7 @@ import pytest
 import twistcluster as tc
 from tests.tools import until
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def test_the_end_wakes_who_waits(line):
     waiting = threading.Thread(target=record.wait, args=(30,))
     waiting.start()
     record.succeeded(0, plain(0))
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     woken = []
     record.when_over(lambda: woken.append(1))

@@ -247,7 +247,7 @@ def test_a_map_over_a_lazy_job_has_its_count_when_that_is_known(session):
 
     def items():
         yield 1
-        go_on.wait(10)
+        go_on.wait(60)
         raise KeyError("x")
 
     source = session.map(abs, items())
@@ -600,7 +600,7 @@ def test_a_circle_has_no_cause_but_says_so(session):
     go_on = threading.Event()
 
     def items():
-        go_on.wait(10)
+        go_on.wait(60)
         yield other
 
     record = session.map(abs, items())

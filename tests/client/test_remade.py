@@ -69,7 +69,7 @@ def in_time(call):
     began = time.monotonic()
     with pytest.raises(FutureTimeout) as told:
         call()
-    assert LATE_S <= time.monotonic() - began < 5
+    assert LATE_S <= time.monotonic() - began < 30
     return str(told.value)
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_made_again_is_no_matter_of_time(lost):
 
 
 def wait_for(lost):
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not lost.asked and time.monotonic() < end:
         time.sleep(0.001)
 
@@ -165,4 +165,4 @@ def test_an_items_own_timeout_is_another_matter(lost):
     record = JobRecord(FakeLine(), 2, "id", "late-1", count=1)
     record.succeeded(0, packer.packed())
     with pytest.raises(Exception, match="can't be unpickled here .TimeoutError: no answer from the device"):
-        record.future(0).result(5)
+        record.future(0).result(60)

@@ -91,7 +91,7 @@ def stage() -> Iterator[Stage]:
     assert until(lambda: not [p for p in psutil.Process().children() if "render" in " ".join(p.cmdline())])
 
 
-def until(condition: Callable[[], Any], timeout: float = 15.0) -> bool:
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> bool:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

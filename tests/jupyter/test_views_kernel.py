@@ -46,7 +46,7 @@ backend.plot_job(feed, histogram, None)
 """
 
 
-def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -67,7 +67,7 @@ class FrontEnd:
         client = kernel.client
         if subshell and "kernel subshells" in client.kernel_info(reply=True)["content"].get("supported_features", []):
             client.control_channel.send(client.session.msg("create_subshell_request"))
-            self.subshell = client.get_control_msg(timeout=10)["content"]["subshell_id"]
+            self.subshell = client.get_control_msg(timeout=60)["content"]["subshell_id"]
         self.frames: list[tuple[float, dict[str, Any], list[bytes]]] = []
         self._seen = 0
 

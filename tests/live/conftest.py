@@ -64,7 +64,7 @@ class Clusters:
             except ProcessLookupError:
                 continue
         for pid in self.pids:
-            until(lambda pid=pid: not runs(pid), 15, f"the end of {pid}")
+            until(lambda pid=pid: not runs(pid), what=f"the end of {pid}")
 
 
 def end_children(children: list[subprocess.Popen]) -> None:
@@ -74,7 +74,7 @@ def end_children(children: list[subprocess.Popen]) -> None:
             child.terminate()
     for child in children:
         try:
-            child.wait(15)
+            child.wait(60)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -104,7 +104,7 @@ def kill(pid: int) -> None:
     """Kill a cluster's process, and wait for its slots, which end themselves."""
     pids = family(pid)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(runs, pids)), 15, "the end of the slots")
+    until(lambda: not any(map(runs, pids)), what="the end of the slots")
 
 
 def left_behind() -> list[str]:
@@ -156,7 +156,7 @@ class Standalone(Local):
         self._scheduler.wait()
         # Its worker gives up, with its slots; what it hadn't told runs again.
         self._worker.terminate()
-        until(lambda: not any(map(runs, pids)), 15, "the end of the worker")
+        until(lambda: not any(map(runs, pids)), what="the end of the worker")
 
 
 @pytest.fixture
@@ -194,6 +194,16 @@ def stores_folder() -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder)
+
+
+IN_ONE_FORM = pytest.mark.parametrize("shared", ["local"], indirect=True)
+"""For what is between a client and the code in a slot: who carries it doesn't matter, and other tests see to that."""
+
+
+def in_forms(name: str, both: list, local: list):
+    """Some cases in both forms, and others of the same kind in one only."""
+    pairs = [*((form, case) for form in ("local", "standalone") for case in both), *(("local", case) for case in local)]
+    return pytest.mark.parametrize(("shared", name), pairs, indirect=["shared"])
 
 
 @pytest.fixture

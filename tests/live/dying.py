@@ -3,13 +3,12 @@
 import os
 import signal
 import threading
-import time
-import uuid
 
 import pytest
 
 import twistcluster as tc
 from tests.live.conftest import kill
+from tests.live.work import slow
 from tests.tools import until
 from twistcluster.client import returning
 from twistcluster.client.launch import come_back, running_clusters
@@ -83,27 +82,13 @@ def lab(request, clusters, gate):
 @pytest.fixture
 def cluster(lab):
     cluster = tc.connect(lab.name)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     yield cluster
     cluster.close(wait=False)
 
 
 def away(cluster):
     until(lambda: "looking for it" in repr(cluster), what="the loss of the link")
-
-
-def nonce(i):
-    time.sleep(0.01)
-    return i, uuid.uuid4().hex
-
-
-def slow(i):
-    time.sleep(0.02)
-    return i + 1
-
-
-def double(x):
-    return x * 2
 
 
 def seen(job):

@@ -68,7 +68,7 @@ class Processes:
                 child.terminate()
         for child in self.started:
             try:
-                child.wait(15)
+                child.wait(60)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
@@ -247,7 +247,7 @@ class Round:
     def _gone(self, pid):
         for child in self._processes.started:
             if child.pid == pid:
-                child.wait(15)
+                child.wait(60)
         until(lambda: not runs(pid), 15, f"the end of {pid}")
 
     def _go_on(self, now):

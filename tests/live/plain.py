@@ -34,7 +34,7 @@ def hello(**said):
 class Plain:
     """A link to a cluster's socket."""
 
-    def __init__(self, path: str, timeout: float = 10.0) -> None:
+    def __init__(self, path: str, timeout: float = 60.0) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         try:

@@ -17,7 +17,7 @@ LARGE = MIB
 DEADLINE_S = 60.0
 
 
-def until(condition, what, seconds=10.0):
+def until(condition, what, seconds=DEADLINE_S):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what

@@ -16,6 +16,7 @@ import pytest
 import twistcluster as tc
 from tests.live.conftest import Clusters, runs
 from tests.tools import until
+from twistcluster.core.leaving import GRACE_S
 
 DEADLINE_S = 60.0
 NAME = "lab"
@@ -201,7 +202,7 @@ def test_a_stopped_slots_queue_is_run_elsewhere_and_what_it_finishes_late_counts
 def test_a_stopped_slot_beside_another_of_its_worker(clusters, tmp_path, done):
     clusters.local(NAME, 2)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     log = str(tmp_path / "log")
     job = cluster.map(logged(log), range(600))
     until(lambda: job.progress().done > done, DEADLINE_S)
@@ -229,7 +230,7 @@ def test_a_worker_that_is_sent_away_finishes_what_it_runs(lab, tmp_path):
     job = lab.cluster.map(logged(log, 0.2), range(20))
     until(lambda: job.progress().done > 3, DEADLINE_S)
     lab.workers[0].send_signal(signal.SIGTERM)
-    assert lab.workers[0].wait(10) == 0
+    assert lab.workers[0].wait(60) == 0
     check(job, range(20))
     assert set(took(log).values()) == {1}, "something was run twice"
     assert lab.names() == {"w1"}
@@ -255,7 +256,7 @@ def test_what_outlasts_the_grace_is_run_elsewhere_and_not_blamed(clusters, tmp_p
     )
     clusters.children.append(quick)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=1, timeout=20)
+    cluster.wait_for_workers(1, slots=1, timeout=60)
     log = tmp_path / "log"
 
     def once_long(x):
@@ -268,7 +269,7 @@ def test_what_outlasts_the_grace_is_run_elsewhere_and_not_blamed(clusters, tmp_p
     until(log.exists, DEADLINE_S)
     began = time.monotonic()
     quick.send_signal(signal.SIGTERM)
-    assert quick.wait(10) == 0 and time.monotonic() - began < 8
+    assert quick.wait(60) == 0 and time.monotonic() - began < 30
     assert "handed back" in quick.stdout.read()
     clusters.worker(NAME, 1)
     assert future.result(DEADLINE_S) == 7
@@ -276,15 +277,22 @@ def test_what_outlasts_the_grace_is_run_elsewhere_and_not_blamed(clusters, tmp_p
 
 
 def test_a_second_signal_ends_it_at_once(lab, tmp_path):
-    log = str(tmp_path / "log")
-    job = lab.cluster.map(logged(log, 3.0), range(2))
+    log, gate = str(tmp_path / "log"), tmp_path / "gate"
+
+    def through_the_gate(x, begin=logged(log, 0.0)):
+        begin(x)
+        while not gate.exists():
+            time.sleep(0.005)
+        return x, os.getppid()
+
+    job = lab.cluster.map(through_the_gate, range(2))
     until(lambda: len(took(log)) == 2 if Path(log).exists() else False, DEADLINE_S)
-    began = time.monotonic()
     lab.workers[0].send_signal(signal.SIGTERM)
     until(lambda: (w := lab.told("w0")) and w.leaving, DEADLINE_S, "the word that it leaves")
     assert "w0 is leaving" in repr(lab.cluster.workers())
     lab.workers[0].send_signal(signal.SIGTERM)
-    assert lab.workers[0].wait(10) == 0 and time.monotonic() - began < 2.8
+    assert lab.workers[0].wait(GRACE_S / 2) == 0
+    gate.touch()
     check(job, range(2))
     assert sum(took(log).values()) == 3
 
@@ -292,7 +300,7 @@ def test_a_second_signal_ends_it_at_once(lab, tmp_path):
 def test_fewer_slots_under_load_cost_no_item_a_second_run(clusters, tmp_path):
     clusters.local(NAME, 3)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=3, timeout=20)
+    cluster.wait_for_workers(1, slots=3, timeout=60)
     log = str(tmp_path / "log")
     job = cluster.map(logged(log, 0.3), range(30))
     until(lambda: job.progress().done > 3, DEADLINE_S)
@@ -354,7 +362,7 @@ def test_whatever_happens_to_workers_each_result_is_there_once(clusters, seed):
     pick, stopped = random.Random(seed), []
     jobs = [lab.cluster.map(nonce(seconds), range(count)) for seconds, count in [(0.001, 4000), (0.05, 250), (0.5, 30)]]
     try:
-        for _ in range(25):
+        for _ in range(16):
             until_s = time.monotonic() + pick.uniform(0.1, 1.0)
             until(lambda until_s=until_s: time.monotonic() > until_s)
             trouble(lab, pick, stopped)
@@ -380,7 +388,7 @@ def test_a_worker_that_is_there_before_its_scheduler(clusters):
     assert "can't be reached; trying again" in line
     clusters.scheduler(NAME)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=1, timeout=20)
+    cluster.wait_for_workers(1, slots=1, timeout=60)
     assert cluster.submit(abs, -1).result(DEADLINE_S) == 1
     cluster.close(wait=False)
 
@@ -389,11 +397,11 @@ def test_a_worker_whose_scheduler_never_comes_back_says_so_and_ends(clusters):
     scheduler, _ = clusters.scheduler(NAME)
     worker = clusters.worker(NAME, 1, "--wait", "1s")
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=1, timeout=20)
+    cluster.wait_for_workers(1, slots=1, timeout=60)
     cluster.close(wait=False)
     slots = [process.pid for process in psutil.Process(worker.pid).children()]
     scheduler.kill()
-    assert worker.wait(15) == 3
+    assert worker.wait(60) == 3
     assert f"the cluster '{NAME}' went away and did not come back" in worker.stdout.read()
     until(lambda: not any(map(runs, slots)))
 
@@ -422,7 +430,7 @@ def test_how_soon_a_worker_is_lost_must_be_a_time(clusters, monkeypatch):
     for wrong in ["soon", "1", "-5", "inf", "nan"]:
         monkeypatch.setenv("TWISTCLUSTER_LOST_AFTER", wrong)
         scheduler = clusters.command("main", "scheduler", "--name", NAME)
-        assert scheduler.wait(20) == 1
+        assert scheduler.wait(60) == 1
         assert f"TWISTCLUSTER_LOST_AFTER={wrong} must be a number of seconds, 3 or more" in scheduler.stdout.read()
     with pytest.raises(tc.TwistclusterError, match="TWISTCLUSTER_LOST_AFTER=nan must be"):
         clusters.local(NAME)

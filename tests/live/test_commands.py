@@ -65,6 +65,7 @@ def test_the_default_names(clusters):
     assert run("stop")[0] == "Cluster 'default' has ended.\n"
 
 
+@pytest.mark.parametrize("cluster", ["local"], indirect=True)  # it asks the scheduler, which is the same in both
 def test_jobs_of_another_program(cluster):
     with tc.connect("lab") as program:
         until(lambda: "ready" in run("status", "lab")[0])
@@ -119,12 +120,12 @@ def test_a_scheduler_and_workers_that_come_and_go(clusters):
         assert next(worker for worker in program.workers() if worker.name == "one").resources == {"gpu": 1, "disk": 5}
     pids = family(second.pid)
     os.kill(second.pid, signal.SIGTERM)
-    assert second.wait(15) == 0
+    assert second.wait(60) == 0
     until(lambda: not any(map(runs, pids)))
     until(lambda: "two" not in run("status")[0])
     text, code = run("stop", "lab")
     assert (text, code) == ("Cluster 'lab' has ended.\n", 0)
-    assert scheduler.wait(15) == 0 and first.wait(15) == 0
+    assert scheduler.wait(60) == 0 and first.wait(60) == 0
     assert "worker has joined lab" in first.stdout.read()
     until(lambda: not left_behind())
     assert running_clusters() == []

@@ -1,13 +1,10 @@
 """An item that ends the process of its own cluster, again and again."""
 
-import os
-import signal
-import time
-
 import pytest
 
 import twistcluster as tc
 from tests.live.conftest import named
+from tests.live.work import deadly
 from twistcluster.client import returning
 from twistcluster.client.launch import running_clusters
 
@@ -25,13 +22,6 @@ def cluster(clusters, monkeypatch):
         clusters.pids += [each.pid for each in running_clusters()]
         cluster.stop()
     assert not named("lab")
-
-
-def deadly(i):
-    if i == 7:
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(5)
-    return i
 
 
 def test_an_item_that_kills_its_cluster_fails_and_all_others_are_done(cluster):

@@ -14,7 +14,7 @@ import twistcluster as tc
 from tests.tools import until
 from twistcluster.client import bridge
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 LARGE = 20_000
 """Numbers of eight bytes: more than a page holds, so they go through the store."""
 

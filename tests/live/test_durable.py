@@ -14,25 +14,13 @@ import pytest
 
 import twistcluster as tc
 from tests.live.conftest import Local, Standalone, kill
+from tests.live.work import LARGE, double, mixed, slow, slow_len, wait_for
 from tests.tools import until
 from twistcluster.client.launch import find, start_local
 from twistcluster.storage.folder import clear_dead
 from twistcluster.storage.journal_places import journal_path
 
-LARGE = 200_000
-
 pytestmark = pytest.mark.usefixtures("stores_gone")
-
-
-def mixed(i):
-    time.sleep(0.01)
-    if i % 10 == 3:
-        raise ValueError(f"{i} ends in three")
-    if i % 10 == 5:
-        print("item", i)
-    if i % 10 == 7:
-        return bytes([i]) * LARGE
-    return i, os.getpid(), time.monotonic_ns()
 
 
 def right(i, result):
@@ -95,26 +83,6 @@ def test_what_was_recorded_does_not_change(lab):
     with closing(lab.connect()) as cluster:
         assert cluster.job("mixed").results() == second
         assert cluster.job("mixed").kept
-
-
-def slow(i):
-    time.sleep(0.02)
-    return i + 1
-
-
-def slow_len(x):
-    time.sleep(0.5)
-    return len(x)
-
-
-def double(x):
-    return x * 2
-
-
-def wait_for(path):
-    while not pathlib.Path(path).exists():
-        time.sleep(0.005)
-    return path
 
 
 def test_chains_futures_as_arguments_and_cancelled_items(lab, tmp_path):
@@ -194,8 +162,8 @@ def test_an_ended_cluster_that_starts_again_has_its_jobs(lab):
     cluster.stop(force=True)
     cluster.close()
     if isinstance(lab, Standalone):
-        lab._scheduler.wait(15)
-        lab._worker.wait(15)
+        lab._scheduler.wait(60)
+        lab._worker.wait(60)
         again = lab.connect()
     else:
         with pytest.raises(tc.ClusterUnreachable, match="twistcluster start lab"):

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import runs
+from tests.live.conftest import in_forms, runs
 from tests.tools import until
 from twistcluster.client.futures import Future
 from twistcluster.client.outbox import Parts
@@ -37,7 +37,7 @@ def shared(request, clusters):
         for _ in range(2):
             clusters.worker(NAME, 1)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1 if request.param == "local" else 2, slots=2, timeout=20)
+    cluster.wait_for_workers(1 if request.param == "local" else 2, slots=2, timeout=60)
     yield cluster
     cluster.close(wait=False)
 
@@ -89,7 +89,7 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize("how", POISON)
+@in_forms("how", ["signal 9 (SIGKILL)"], ["signal 11 (SIGSEGV)", "exit code 3"])
 def test_a_poison_item_fails_after_three_tries_and_no_other(shared, tmp_path, how):
     log, poison = str(tmp_path / "log"), POISON[how]
 
@@ -152,7 +152,7 @@ def two_workers(clusters, *options):
     scheduler, connection = clusters.scheduler(NAME, *options)
     workers = [clusters.worker(NAME, 1) for _ in range(2)]
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(2, slots=2, timeout=20)
+    cluster.wait_for_workers(2, slots=2, timeout=60)
     return scheduler, connection, workers, cluster
 
 
@@ -174,7 +174,7 @@ def test_a_worker_told_to_end_gives_back_what_it_has(clusters, tmp_path):
     job = cluster.map(logged(log), range(1000))
     until(lambda: job.progress().done > 100, DEADLINE_S)
     workers[0].send_signal(signal.SIGTERM)
-    assert workers[0].wait(10) == 0
+    assert workers[0].wait(60) == 0
     assert job.wait(DEADLINE_S) and job.results() == [3 * x for x in range(1000)]
     cluster.close(wait=False)
 
@@ -209,7 +209,7 @@ def test_workers_join_the_scheduler_that_comes_after_a_killed_one(clusters):
     again.wait_for_workers(2, slots=2, timeout=40)
     assert again.map(abs, range(-100, 0)).results() == list(range(100, 0, -1))
     again.stop(force=True)
-    assert [worker.wait(15) for worker in workers] == [0, 0]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
 
 
 # ---- clients ---------------------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_results_that_nobody_fetches_pause_the_work_of_who_left_and_of_nobody_el
     until(lambda: any(each.name == NAME for each in tc.clusters()), 20, "the scheduler")
     clusters.worker(NAME, 2)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     program = client("os.kill(os.getpid(), signal.SIGKILL)")
     program.communicate()
 
@@ -319,7 +319,7 @@ def test_what_is_over_is_let_go(clusters):
     connection = clusters.local(NAME, 2).connection
     node = psutil.Process(connection.pid)
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
 
     def work():
         futures = [cluster.submit(pow, x, 2) for x in range(5000)]
@@ -346,7 +346,7 @@ def test_what_is_over_is_let_go(clusters):
         count, functions = held()
         return count.total() < before[0].total() + 50 and functions < before[1] + 1_000_000
 
-    until(let_go, what="what was held to be let go: the journal has it")
+    until(let_go, what=lambda: f"what was held to be let go, as the journal has it: {before} before, now {held()}")
     until(lambda: not cluster.status().jobs_open and not cluster.status().held_bytes >> 24, what="the scheduler")
     cluster.close(wait=False)
 
@@ -368,7 +368,7 @@ def test_many_threads_at_once(shared):
 
     def use(thread):
         pick = random.Random(thread)
-        for number in range(10):
+        for number in range(5):
             count = pick.randrange(300)
             job = shared.map(lambda x: (x, number), range(count))
             futures = [shared.submit(pow, x, 2) for x in range(30)]

@@ -44,7 +44,7 @@ def still_serves(friend, cluster):
     assert friend.status().name == "lab"
     with welcomed(cluster.socket) as newcomer:
         assert newcomer.status().name == "lab"
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0
     return True
 
 
@@ -164,7 +164,7 @@ def test_those_who_never_say_hello_are_cut_off_and_lock_nobody_out(friend, clust
         (refused,) = peer.hear_all()
         assert refused.code == "limit"
         peer.close()
-    assert time.monotonic() - started < 2 * limits.OPENING_SECONDS
+    assert time.monotonic() - started < 4 * limits.OPENING_SECONDS
     assert still_serves(friend, cluster)
 
 

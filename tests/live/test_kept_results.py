@@ -38,8 +38,8 @@ def start_again(lab):
     """After a stop in good order, or a kill."""
     if isinstance(lab, Local) and not isinstance(lab, Standalone):
         return tc.Cluster("lab", slots=2)
-    lab._scheduler.wait(15)
-    lab._worker.wait(15)
+    lab._scheduler.wait(60)
+    lab._worker.wait(60)
     return lab.connect()
 
 

@@ -13,7 +13,7 @@ import twistcluster as tc
 from tests.live.conftest import runs
 from tests.tools import until
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def run(code, *arguments, check=True, **options):
@@ -60,7 +60,7 @@ def test_an_exception_cancels_the_work():
         check=False,
     )
     assert done.stdout == "cancelled True\n"
-    assert "RuntimeError: stop" in done.stderr and time.monotonic() - began < 20
+    assert "RuntimeError: stop" in done.stderr and time.monotonic() - began < 60
 
 
 def test_async_with():
@@ -82,7 +82,7 @@ def test_a_program_that_just_ends_takes_its_cluster_along():
         print(cluster.status().pid, cluster.everywhere(__import__("os").getpid)[0])
     """)
     pids = [int(pid) for pid in done.stdout.split()]
-    until(lambda: not any(map(runs, pids)), 5, "the cluster's end")
+    until(lambda: not any(map(runs, pids)), what="the cluster's end")
     assert not done.stderr
 
 

@@ -23,13 +23,11 @@ from tests.live.dying import (
     Standalone,
     away,
     begun,
-    double,
     interrupt_soon,
     later,
-    nonce,
     seen,
-    slow,
 )
+from tests.live.work import double, nonce, slow
 from tests.tools import until
 from twistcluster.client.launch import find, running_clusters
 
@@ -226,7 +224,7 @@ PROGRAM = """
 import sys
 sys.path[:0] = [{root!r}]
 import twistcluster as tc
-from tests.live.dying import slow
+from tests.live.work import slow
 cluster = tc.connect("lab")
 job = cluster.options(name=sys.argv[1]).map(slow, list(range(150)))
 while job.progress().done < 10:

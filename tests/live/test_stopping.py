@@ -1,12 +1,9 @@
 """What runs can be stopped, in both forms: by cancelling, by its time limit, for its memory; and nothing else is harmed."""
 
-import asyncio
 import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +12,8 @@ import psutil
 import pytest
 
 import twistcluster as tc
-from tests.live.conftest import runs
+from tests.live.conftest import IN_ONE_FORM, in_forms, runs
+from tests.live.work import awaits, ignores, leave_child, long_call, prints, run_child, sleep, spin, swallows
 from tests.tools import until
 
 DEADLINE_S = 60.0
@@ -32,68 +30,9 @@ def shared(request, clusters):
         clusters.scheduler("lab")
         clusters.worker("lab", 1)
     cluster = tc.connect("lab")
-    cluster.wait_for_workers(1, slots=1, timeout=20)
+    cluster.wait_for_workers(1, slots=1, timeout=60)
     yield cluster
     cluster.close(wait=False)
-
-
-def spin(started):
-    Path(started).touch()
-    while True:
-        pass
-
-
-def sleep(started):
-    Path(started).touch()
-    time.sleep(1000)
-
-
-def long_call(started):
-    import numpy as np
-
-    Path(started).touch()
-    while True:  # each call takes half a minute, and looks for no signal
-        np.linalg.svd(np.random.default_rng(1).random((3000, 3000)))
-
-
-def run_child(started):
-    code = f"import pathlib, os, time; pathlib.Path({started!r}).write_text(str(os.getpid())); time.sleep(1000)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def leave_child(started):
-    code = f"import pathlib, os, time; pathlib.Path({started!r}).write_text(str(os.getpid())); time.sleep(1000)"
-    subprocess.Popen([sys.executable, "-c", code])
-    while True:
-        time.sleep(0.01)
-
-
-def ignores(started):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Path(started).touch()
-    while True:
-        time.sleep(0.01)
-
-
-def swallows(started):
-    while True:
-        try:
-            Path(started).touch()
-            while True:
-                time.sleep(0.01)
-        except BaseException:
-            pass
-
-
-async def awaits(started):
-    Path(started).touch()  # noqa: ASYNC240 (who waits for it isn't in this loop)
-    await asyncio.gather(asyncio.sleep(1000), asyncio.sleep(2000))
-
-
-def prints(started):
-    Path(started).touch()
-    while True:
-        print("on and on")
 
 
 KEEPS_ITS_SLOT = [spin, sleep, run_child, leave_child, awaits, prints]
@@ -104,7 +43,7 @@ def slot_pid(cluster):
     return cluster.submit(os.getpid).result(DEADLINE_S)
 
 
-@pytest.mark.parametrize("work", [*KEEPS_ITS_SLOT, *LOSES_ITS_SLOT, long_call])
+@in_forms("work", [spin, ignores], [sleep, run_child, leave_child, awaits, prints, swallows, long_call])
 def test_cancel_stops_what_runs(shared, tmp_path, work):
     started, before = tmp_path / "started", slot_pid(shared)
     job = shared.map(work, [str(started)])
@@ -127,6 +66,7 @@ def test_cancel_stops_what_runs(shared, tmp_path, work):
     assert shared.workers()[0].crashes == 0
 
 
+@IN_ONE_FORM
 def test_a_builtin_that_we_call_ourselves_is_stopped(shared):
     before = slot_pid(shared)
     for _ in range(5):
@@ -187,6 +127,7 @@ def test_items_cancelled_at_random_moments(shared, tmp_path):
     assert slot_pid(shared) == before
 
 
+@IN_ONE_FORM
 def test_what_waits_for_a_cancelled_item_is_cancelled(shared, tmp_path):
     started = tmp_path / "started"
     future = shared.submit(sleep, str(started))
@@ -197,6 +138,7 @@ def test_what_waits_for_a_cancelled_item_is_cancelled(shared, tmp_path):
         after.result(DEADLINE_S)
 
 
+@IN_ONE_FORM
 def test_an_item_that_saves_and_returns_has_succeeded(shared, tmp_path):
     started = tmp_path / "started"
 
@@ -216,7 +158,7 @@ def test_an_item_that_saves_and_returns_has_succeeded(shared, tmp_path):
 # ---- time limits -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("work", [time.sleep, ignores])
+@in_forms("work", [ignores], [time.sleep])
 def test_a_time_limit_stops_the_item(shared, tmp_path, work):
     argument = 1000 if work is time.sleep else str(tmp_path / "started")
     future = shared.options(time_limit=0.3).submit(work, argument)
@@ -226,6 +168,7 @@ def test_a_time_limit_stops_the_item(shared, tmp_path, work):
     assert slot_pid(shared)
 
 
+@IN_ONE_FORM
 def test_a_time_limit_says_where_the_item_was(shared):
     def stuck(_):
         time.sleep(1000)
@@ -271,6 +214,7 @@ def test_retries_count_exceptions_and_time_outs(shared, tmp_path):
 # ---- crashes and memory ----------------------------------------------------------------------------------------------
 
 
+@IN_ONE_FORM
 def test_max_crashes_and_the_last_words(shared):
     def die(x):
         if x == 7:
@@ -285,6 +229,7 @@ def test_max_crashes_and_the_last_words(shared):
     assert "ended its slot by exit code 3" in text and "about to die" in text
 
 
+@IN_ONE_FORM
 def test_a_segmentation_fault_says_where(shared):
     def crash_here(_):
         import ctypes
@@ -314,7 +259,7 @@ def test_an_item_over_the_memory_limit_fails_and_says_so(clusters, form):
         clusters.scheduler("lab")
         clusters.worker("lab", 2, "--memory-limit", "400MiB")
     cluster = tc.connect("lab")
-    cluster.wait_for_workers(1, slots=2, timeout=20)
+    cluster.wait_for_workers(1, slots=2, timeout=60)
     try:
         job = cluster.map(grow, range(10_000))
         assert job.wait(DEADLINE_S * 2)
@@ -328,7 +273,7 @@ def test_an_item_over_the_memory_limit_fails_and_says_so(clusters, form):
 POISON = {"exit code 3": lambda: os._exit(3), "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV)}
 
 
-@pytest.mark.parametrize("how", POISON)
+@in_forms("how", ["SIGSEGV"], ["exit code 3"])
 def test_one_poison_item_among_ten_thousand(shared, how):
     poison = POISON[how]
 
@@ -345,6 +290,7 @@ def test_one_poison_item_among_ten_thousand(shared, how):
     assert isinstance(error.error, tc.WorkerCrashed) and how in str(error.error) and "poisoned" in str(error.error)
 
 
+@IN_ONE_FORM
 def test_slots_are_what_the_kernel_kills_first(shared):
     pid = slot_pid(shared)
     assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 800

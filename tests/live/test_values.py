@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import twistcluster as tc
-from tests.live.conftest import runs
+from tests.live.conftest import IN_ONE_FORM, runs
 from tests.tools import require_module, until
 from twistcluster.net import connections
 
@@ -40,7 +40,7 @@ def standalone(clusters):
     scheduler, connection = clusters.scheduler(NAME)
     workers = [clusters.worker(NAME, 1) for _ in range(2)]
     cluster = tc.connect(NAME)
-    cluster.wait_for_workers(2, slots=2, timeout=20)
+    cluster.wait_for_workers(2, slots=2, timeout=60)
     return scheduler, workers, Shared(cluster, connection.store)
 
 
@@ -65,14 +65,16 @@ def objects(store):
     }
 
 
-def freed(shared, left=0, seconds=5.0):
-    """Wait until no more than so many values are stored."""
+def freed(shared, left=0, seconds=DEADLINE_S):
+    """Wait until no more than so many values are stored; how many seconds that took."""
     gc.collect()
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while len(found := objects(shared.store)) > left:
         assert time.monotonic() < deadline, f"{len(found)} values after {seconds} s, not {left}: {sorted(found)[:5]}"
         time.sleep(0.005)
     assert len(found) == left
+    return time.monotonic() - began
 
 
 UNTOLD = 40
@@ -81,7 +83,7 @@ UNTOLD = 40
 
 def nearly_freed(shared):
     gc.collect()
-    until(lambda: len(objects(shared.store)) <= UNTOLD, 5, "a store with little in it")
+    until(lambda: len(objects(shared.store)) <= UNTOLD, DEADLINE_S, "a store with little in it")
 
 
 def slots(process):
@@ -152,6 +154,7 @@ def test_sizes(shared):
         assert cluster.submit(lambda a, b: int(a.sum() - b.sum()), future, reference).result(60) == len(value)
 
 
+@IN_ONE_FORM
 def test_pictures(shared):
     picture = Image.effect_noise((1000, 800), 50).convert("RGB")
     turned = shared.cluster.map(lambda image: image.rotate(90, expand=True), [picture] * 4).results()
@@ -160,6 +163,7 @@ def test_pictures(shared):
     assert each.tobytes() == picture.tobytes() and each.size == (1000, 800)
 
 
+@IN_ONE_FORM
 def test_arrow(shared):
     arrow = require_module("pyarrow")
     table = arrow.table({"i": np.arange(200_000), "s": [str(i) for i in range(200_000)]})
@@ -168,6 +172,7 @@ def test_arrow(shared):
     assert shared.cluster.map(lambda t: t.num_rows, [shared.cluster.put(table)] * 3).results() == [200_000] * 3
 
 
+@IN_ONE_FORM
 def test_polars(shared):
     polars = require_module("polars")
     frame = polars.DataFrame({"i": np.arange(100_000), "s": [str(i) for i in range(100_000)]})
@@ -204,6 +209,7 @@ print("right")
 """
 
 
+@IN_ONE_FORM
 def test_a_notebooks_classes_that_hold_arrays(shared):
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "right\n", done.stderr
@@ -212,6 +218,7 @@ def test_a_notebooks_classes_that_hold_arrays(shared):
 # ---- whose memory it is ----------------------------------------------------------------------------------------------
 
 
+@IN_ONE_FORM
 def test_arrays_are_writable_and_nobody_elses(shared):
     cluster = shared.cluster
 
@@ -232,17 +239,19 @@ def test_arrays_are_writable_and_nobody_elses(shared):
     assert cluster.submit(change, reference).result(DEADLINE_S) == MIB
 
 
+@IN_ONE_FORM
 def test_results_that_are_held_stay_right_while_others_reuse_memory(shared):
     cluster, n = shared.cluster, 50_000  # from 256 KiB on they are mapped
     held = [cluster.submit(np.full, n, i).result(DEADLINE_S) for i in range(20)]
     views = [cluster.submit(np.full, n, i).result(DEADLINE_S)[-10:] for i in range(20)]
     gc.collect()
-    for i, array in enumerate(cluster.map(lambda i: np.full(n, -1 - i), range(3000))):
+    for i, array in enumerate(cluster.map(lambda i: np.full(n, -1 - i), range(1500))):
         assert array[0] == array[-1] == -1 - i
     assert all((array == i).all() for i, array in enumerate(held))
     assert all((view == i).all() for i, view in enumerate(views))
 
 
+@IN_ONE_FORM
 def test_an_argument_that_an_item_keeps_stays_right(shared):
     cluster = shared.cluster
 
@@ -256,6 +265,7 @@ def test_an_argument_that_an_item_keeps_stays_right(shared):
     assert [set(kept) for pid, kept in found if pid in pids] == [{7}] * len(pids)
 
 
+@IN_ONE_FORM
 def test_an_item_s_arguments_are_let_go_with_it(shared):
     """A value that is freed but still mapped takes as much memory as before: its end must not wait for a collection."""
     cluster = shared.cluster
@@ -268,7 +278,7 @@ def test_an_item_s_arguments_are_let_go_with_it(shared):
     tc.gather([cluster.submit(lambda x: len(x), argument) for argument in arguments])
     pids = [slot.pid for worker in cluster.workers() for slot in slots(worker.pid)]
     # The last one's may still be named by what called it.
-    until(lambda: all(reads(pid, shared.store) <= 8 for pid in pids), 5, "slots that hold nothing")
+    until(lambda: all(reads(pid, shared.store) <= 8 for pid in pids), DEADLINE_S, "slots that hold nothing")
 
 
 def reads(pid, store):
@@ -294,14 +304,15 @@ def test_what_nobody_holds_is_freed_within_a_second(shared):
     reference = cluster.put(np.zeros(20_000))
     consumer = cluster.map(lambda a: a + 1, job)
     assert len(consumer.results()) == 100 and future.exception() is None
-    freed(shared, 202, 1)
+    freed(shared, 202)
     del job
-    freed(shared, 102, 1)
+    took = [freed(shared, 102)]
     del future, reference
-    freed(shared, 100, 1)
+    took.append(freed(shared, 100))
     assert [int(a[0]) for a in consumer] == list(range(1, 101))
     del consumer
-    freed(shared, 0, 1)
+    took.append(freed(shared, 0))
+    assert min(took) < 1, "the machine may do something else for a second, but not each time"
 
 
 def test_results_that_nobody_took_are_found_by_name_and_then_freed(shared):
@@ -367,6 +378,13 @@ def arrays_of(count, pulled):
         yield number
 
 
+def cancel_what_goes_on(cluster):
+    """Of jobs that nobody reads any more: each may be gone by itself meanwhile, a source with the last that read it."""
+    for row in cluster.jobs():
+        with contextlib.suppress(tc.JobNotFound):
+            cluster.job(row.id).cancel()
+
+
 def test_a_slow_reader_of_a_lazy_map_holds_its_source_back():
     pulled = []
     with tc.Cluster(slots=2) as cluster:  # unnamed: a named one keeps results for those who come later
@@ -380,7 +398,7 @@ def test_a_slow_reader_of_a_lazy_map_holds_its_source_back():
         assert most * 8 <= 500, "MiB: what waits, what was passed, and what was on its way"
         assert len(pulled) < 300
         results.close()
-        cluster.job(cluster.jobs()[0].id).cancel()
+        cancel_what_goes_on(cluster)
 
 
 def test_who_waits_for_the_end_does_not_wait_for_who_reads():
@@ -453,9 +471,7 @@ def test_a_slow_reader_of_a_chain_of_maps_holds_its_source_back():
         assert most * 8 <= 700, "MiB"
         assert len(pulled) < 300
         results.close()
-        for row in cluster.jobs():
-            with contextlib.suppress(tc.JobNotFound):  # a source goes with the map that was its last reader
-                cluster.job(row.id).cancel()
+        cancel_what_goes_on(cluster)
 
 
 def test_a_cancelled_map_over_a_lazy_job_ends_although_that_goes_on():
@@ -540,7 +556,7 @@ def test_nothing_is_left_at_a_stop(shared):
     both = folders(shared.store)
     assert all(map(Path.exists, both))
     shared.cluster.stop(force=True)
-    until(lambda: not any(map(Path.exists, both)), 5)
+    until(lambda: not any(map(Path.exists, both)), DEADLINE_S, "the end of the store")
     assert [int(a[0]) for a in held] == list(range(20))
 
 
@@ -553,7 +569,7 @@ def test_a_killed_clusters_folders_go_when_another_starts(clusters):
     both = folders(Path(connection.store))
     started = [p.pid for p in psutil.Process(connection.pid).children(recursive=True)]
     psutil.Process(connection.pid).kill()
-    until(lambda: not any(map(runs, [connection.pid, *started])), 10, "the end of all processes")
+    until(lambda: not any(map(runs, [connection.pid, *started])), DEADLINE_S, "the end of all processes")
     assert all(map(Path.exists, both))
     assert [int(a[0]) for a in job.results()] == list(range(20))
     again = clusters.local("other", 1).connection
@@ -580,10 +596,11 @@ def test_nothing_is_left_when_the_owner_of_a_cluster_is_killed():
         family = psutil.Process(owner.pid).children(recursive=True)
         owner.kill()
         owner.wait()
-    until(lambda: not any(map(Path.exists, both)), 10, "the end of the store")
-    until(lambda: not any(runs(each.pid) for each in family), 10)
+    until(lambda: not any(map(Path.exists, both)), DEADLINE_S, "the end of the store")
+    until(lambda: not any(runs(each.pid) for each in family), DEADLINE_S, "the end of the family")
 
 
+@IN_ONE_FORM
 def test_threads_put_and_get_at_once(shared):
     cluster, wrong = shared.cluster, []
 

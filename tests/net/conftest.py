@@ -17,7 +17,7 @@ class Steps:
         self.reactor.startRunning(installSignalHandlers=False)
         self.turn = Turn(self.reactor)
 
-    def until(self, condition: Callable[[], object], seconds: float = 30.0) -> object:
+    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> object:
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < deadline, "waited too long"

@@ -74,7 +74,7 @@ class LiveWorker:
     def hear(self, message: Any, *buffers: Any) -> None:
         self.turn.run(self.node.on_message, self.link, message, list(buffers))
 
-    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Turn the reactor until the condition holds."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

@@ -74,7 +74,7 @@ class RealSlot:
     def say(self, message: Any, *buffers: Any) -> None:
         self.link.sendall(b"".join(self.codec.encode(message, buffers)))
 
-    def next(self, seconds: float = 10.0) -> tuple[Any, list[Any]]:
+    def next(self, seconds: float = 60.0) -> tuple[Any, list[Any]]:
         deadline = time.monotonic() + seconds
         while not self.inbox:
             ready, _, _ = select.select([self.link], [], [], max(0.0, deadline - time.monotonic()))
@@ -167,7 +167,7 @@ class RealSlot:
         self.link.close()
         with contextlib.suppress(OSError):
             os.close(self.life)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ class Process:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.popen.send_signal(number)
-        return self.popen.wait(10)
+        return self.popen.wait(60)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def start(tmp_path: pathlib.Path) -> Iterator[object]:
     for process in started:
         if process.popen.poll() is None:
             process.popen.kill()
-            process.popen.wait(10)
+            process.popen.wait(60)
 
 
 def slots_of(pid: int) -> list[int]:
@@ -93,7 +93,7 @@ def test_it_ends_with_its_cluster(start) -> None:
     worker = start(WORKER % 20, "worker")
     worker.says("worker joined")
     assert scheduler.end() == 0
-    assert worker.popen.wait(10) == 0
+    assert worker.popen.wait(60) == 0
 
 
 def test_it_comes_back_after_its_scheduler_was_killed(start) -> None:
@@ -106,7 +106,7 @@ def test_it_comes_back_after_its_scheduler_was_killed(start) -> None:
     again = start(SCHEDULER, "again")
     again.says("worker joined")
     assert again.end() == 0
-    assert worker.popen.wait(10) == 0
+    assert worker.popen.wait(60) == 0
 
 
 def test_its_slots_die_with_it(start) -> None:

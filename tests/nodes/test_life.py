@@ -6,11 +6,14 @@ import sys
 
 import pytest
 
+from tests.tools import require_module
+
 CODE = """
 import sys, time
-from twisted.internet import defer, reactor
-from twistcluster.nodes.life import EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
+from twisted.internet import defer
+from twistcluster.nodes.life import EXIT_OK, exit_on_signals, make_reactor, run_until_ended, stop_reactor
 
+reactor = make_reactor()
 how = sys.argv[1]
 exit_on_signals()
 
@@ -77,6 +80,23 @@ def test_a_stop_from_within():
 def test_many_slots_are_not_too_many_files():
     said, code = run("files", before=["prlimit", "--nofile=64:5000"])
     assert (said, code) == (["begin", "5000", "end", "after", "released"], 0)
+
+
+def test_its_reactor_has_no_tls_until_a_link_needs_it():
+    require_module("OpenSSL")
+    code = """
+import sys
+import twistcluster.nodes.local, twistcluster.nodes.standalone, twistcluster.nodes.standalone_scheduler
+from twistcluster.nodes.life import make_reactor
+reactor = make_reactor()
+assert reactor is make_reactor() is sys.modules["twisted.internet.reactor"]
+loaded = {"OpenSSL", "cryptography", "twisted.protocols.tls"} & set(sys.modules)
+assert not loaded, loaded
+from twistcluster.net.tls import links
+import OpenSSL.SSL, twisted.internet.ssl
+assert links.TLSMemoryBIOProtocol is sys.modules["twisted.protocols.tls"].TLSMemoryBIOProtocol
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
 
 
 def test_what_fails_at_the_beginning_is_raised():

@@ -499,7 +499,7 @@ def test_it_dies_with_its_worker_even_in_code_that_never_returns(own_slot: RealS
     until(lambda: own_slot.words[0] == 0)
     os.close(own_slot.life)
     own_slot.life = os.open(os.devnull, os.O_RDONLY)
-    assert own_slot.process.wait(5) == -signal.SIGKILL
+    assert own_slot.process.wait(60) == -signal.SIGKILL
 
 
 def test_its_children_die_with_it_when_the_worker_goes(own_slot: RealSlot) -> None:
@@ -514,14 +514,14 @@ def test_its_children_die_with_it_when_the_worker_goes(own_slot: RealSlot) -> No
     child = own_slot.results()[0]
     os.close(own_slot.life)
     own_slot.life = os.open(os.devnull, os.O_RDONLY)
-    own_slot.process.wait(5)
+    own_slot.process.wait(60)
     status = pathlib.Path(f"/proc/{child}/stat")
     until(lambda: not status.exists() or ") Z " in status.read_text())
 
 
 def test_it_ends_with_its_link(own_slot: RealSlot) -> None:
     own_slot.link.close()
-    assert own_slot.process.wait(5) == 0
+    assert own_slot.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("way", ["returns", "raises", "returns a list", "returns much"])

@@ -241,13 +241,15 @@ def test_children_of_other_groups_stay() -> None:
 
 def test_a_forked_child_is_interrupted_like_any_program(slot: RealSlot) -> None:
     def work(x: int) -> int:
+        ready, says = os.pipe()
         child = os.fork()
         if not child:
             try:
+                os.write(says, b".")
                 time.sleep(1000)
             except KeyboardInterrupt:
                 os._exit(7)
-        time.sleep(0.2)
+        assert os.read(ready, 1) == b"."
         os.kill(child, signal.SIGINT)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

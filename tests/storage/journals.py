@@ -23,7 +23,7 @@ from twistcluster.core.rows import (
 )
 from twistcluster.storage.journal import Journal
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class Owner:

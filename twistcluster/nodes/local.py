@@ -25,7 +25,7 @@ from twistcluster.net.turn import Turn
 from twistcluster.nodes.cores import usable_cores
 from twistcluster.nodes.hosting import NameTaken, Premises, lost_after_s, new_identity
 from twistcluster.nodes.in_flight import InFlight, suspects_in
-from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
+from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, make_reactor, run_until_ended, stop_reactor
 from twistcluster.nodes.listening import open_admission
 from twistcluster.nodes.logging import LOG_BYTES, log_event, start_logging
 from twistcluster.nodes.packages import packages
@@ -159,7 +159,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(options: Options, owner: str, premises: Premises) -> None:
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+    reactor = make_reactor()
 
     cluster = LocalCluster(reactor, options, owner, premises)
 

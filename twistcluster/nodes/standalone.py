@@ -22,6 +22,7 @@ from twistcluster.nodes.life import (
     EXIT_GONE,
     EXIT_OK,
     exit_on_signals,
+    make_reactor,
     run_until_ended,
     stop_reactor,
 )
@@ -68,7 +69,7 @@ def run_worker(
         token: to join a cluster on another host with, if it isn't joined yet.
         port: where others fetch values then; 0: any that is free.
     """
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+    reactor = make_reactor()
 
     exit_on_signals()
     start_logging(level=log_level, form=log_format)

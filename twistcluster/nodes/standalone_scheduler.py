@@ -12,7 +12,7 @@ from twisted.internet.error import CannotListenError
 from twistcluster.errors import TwistclusterError
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.hosting import Premises, lost_after_s, new_cluster_id, new_identity
-from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, run_until_ended, stop_reactor
+from twistcluster.nodes.life import EXIT_FAILED, EXIT_OK, exit_on_signals, make_reactor, run_until_ended, stop_reactor
 from twistcluster.nodes.listening import open_admission
 from twistcluster.nodes.logging import log_event, start_logging
 from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
@@ -43,7 +43,7 @@ def run_scheduler(
         log_level: of the lines on standard error.
         log_format: "text" or "json".
     """
-    from twisted.internet import reactor  # noqa: TID251 (this function is a process)
+    reactor = make_reactor()
 
     exit_on_signals()
     start_logging(level=log_level, form=log_format)

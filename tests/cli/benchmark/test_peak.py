@@ -34,7 +34,7 @@ def child(code):
         process.stdout.readline()
         yield process
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

@@ -146,9 +146,21 @@ def test_the_cluster_without_a_store_is_started_so(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("engine", ["joblib", "dask", "ray"])
 def test_peers_take_large_values_in_small(engine):
     pytest.importorskip(ENGINES[engine]().needs)
+    for tries_left in (2, 1, 0):
+        try:
+            take_all_in_small(engine)
+        except RuntimeError as error:  # ray gives itself 30 s to start, which a machine with much else to do may miss
+            if not tries_left or "timed out during startup" not in str(error):
+                raise
+        else:
+            return
+
+
+def take_all_in_small(engine):
     with Child(engine, 1) as child:
         for key in TAKEN:
             if engine in MEASURES[key].engines:
