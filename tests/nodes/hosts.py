@@ -69,7 +69,7 @@ class Hosts:
         told = []
         self.peers.bring(name, told.append)
         self.steps.until(lambda: told)
-        return told[0]
+        return told[0] is None
 
     def parts(self, name):
         try:
@@ -160,7 +160,7 @@ class Worker:
         told = []
         self.fetching.wanted(name, told.append)
         self.steps.until(lambda: told)
-        return told[0]
+        return told[0] is None
 
     def parts(self, name):
         found = self.store.parts(name)

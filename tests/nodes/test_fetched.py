@@ -5,6 +5,7 @@ from twisted.internet.task import Clock
 
 from twistcluster.errors import StoreFull
 from twistcluster.nodes.fetched import Fetched
+from twistcluster.nodes.values_line import Missed
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore, encode
 from twistcluster.wire.messages import Freed, Stored
@@ -36,13 +37,13 @@ def made_by_a_slot(fetched):
 
 
 def test_what_came_is_read_under_its_own_id_until_it_is_freed(fetched):
-    assert fetched.keep(NAME, PARTS) and fetched.keep(NAME, PARTS)
+    assert fetched.keep(NAME, PARTS) is fetched.keep(NAME, PARTS) is None
     assert there(fetched) == PARTS and fetched.has(NAME) and fetched.ids == [NAME]
     assert fetched.freed(Freed([OTHER, NAME])) == Freed([OTHER])
     assert there(fetched) is None and not fetched.has(NAME) and not fetched.ids
     assert fetched.freed(Freed([NAME])) == Freed([NAME]), "it is none of these"
     stream = b"".join(PARTS)
-    assert fetched.keep(NAME, [stream[:50_000], stream[50_000:]], [len(part) for part in PARTS])
+    assert not fetched.keep(NAME, [stream[:50_000], stream[50_000:]], [len(part) for part in PARTS])
     assert there(fetched) == PARTS
     assert fetched.freed(Freed([NAME])) is None
 
@@ -72,7 +73,7 @@ def test_without_room_it_is_missing_and_nothing_else_happens(fetched, monkeypatc
         raise StoreFull("no room")
 
     monkeypatch.setattr(ValueStore, "copy", full)
-    assert not fetched.keep(NAME, PARTS)
+    assert fetched.keep(NAME, PARTS) == Missed("no room")
     assert there(fetched) is None and not fetched.has(NAME)
 
 

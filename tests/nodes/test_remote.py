@@ -7,6 +7,7 @@ from twistcluster.errors import ProtocolError
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.remote import RemotePeers
+from twistcluster.nodes.values_line import Missed
 from twistcluster.storage.folder import StoreFolder
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
@@ -192,13 +193,13 @@ def test_of_what_a_worker_holds_that_nobody_needs_is_freed(scene):
     scene.say(Holds([b"c" * 16, b"d" * 16]))
     scene.clock.advance(0)
     assert scene.wire.sent == [(Freed([b"d" * 16]), [])] and len(scene.node.heard) == heard
-    assert told == [False]
+    assert told == [Missed()]
     scene.peers.bring(b"c" * 16, told.append)
     scene.clock.advance(29)
-    assert told == [False], "its worker may make its connection yet"
+    assert told == [Missed()], "its worker may make its connection yet"
     scene.clock.advance(1)
     scene.clock.advance(0)
-    assert told == [False, False]
+    assert told == [Missed(), Missed()]
 
 
 def test_what_somebody_elsewhere_puts_lies_in_the_store_under_its_id(scene, store):
@@ -258,5 +259,5 @@ def test_without_a_store_nothing_changes():
     scene.peers.bring(b"c" * 16, told.append)
     scene.peers.bring_all([b"c" * 16], lambda: told.append("all"))
     scene.clock.advance(0)
-    assert told == ["all", False] and not scene.peers.renamed(b"c" * 16, b"d" * 16)
+    assert told == ["all", Missed()] and not scene.peers.renamed(b"c" * 16, b"d" * 16)
     scene.peers.freed([b"c" * 16])

@@ -2,16 +2,20 @@
 
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import ensureDeferred
 
 from tests.net.serving import Raw, goes
 from tests.nodes.hosts import Hosts, Wire
+from twistcluster.errors import StoreFull
 from twistcluster.net.link import Link
 from twistcluster.net.tls.ends import ClientEnd
 from twistcluster.net.tls.links import connect_tls
 from twistcluster.nodes import fetching
+from twistcluster.nodes.values_line import Missed
+from twistcluster.storage.pool import Pool
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.limits import MIB
 from twistcluster.wire.messages import (
@@ -110,7 +114,7 @@ def test_a_value_goes_on_where_it_was_when_its_connection_is_lost(hosts, wires, 
         hosts.steps.until(lambda: told or made[0].cut_after is None)
         made[0].cut_after = made[0].carried + 100_000
     hosts.steps.until(lambda: told)
-    assert told == [True] and two.parts(name) == LARGE
+    assert told == [None] and two.parts(name) == LARGE
     assert made[0].carried < 12.5 * MIB
     assert (hosts.parts(name) is None) == (cuts == 1)
 
@@ -126,7 +130,7 @@ def test_the_scheduler_s_host_gets_the_rest_when_a_worker_has_connected_again(ho
     hosts.steps.until(lambda: told or hosts.peers.value_links())
     wire.cut()
     hosts.steps.until(lambda: told)
-    assert told == [True] and hosts.parts(name) == LARGE and not cut
+    assert told == [None] and hosts.parts(name) == LARGE and not cut
 
 
 def test_silence_is_a_loss(hosts, wires):
@@ -172,7 +176,7 @@ def test_who_asks_is_told_when_the_worker_goes(hosts, wires):
     hosts.peers.bring_all([name, b"n" * 16], lambda: all_told.append("told"))
     one.leave()
     hosts.steps.until(lambda: told and all_told)
-    assert told == [False]
+    assert told == [Missed()]
 
 
 def test_a_worker_whose_file_is_gone_says_so(hosts):
@@ -206,7 +210,7 @@ def test_what_is_freed_on_its_way_is_not_kept(hosts, wires):
     two.fetching.wanted(name, told.append)
     hosts.steps.until(lambda: made[0].carried > MIB)
     two.fetching.heard(Freed([name]))
-    assert told == [False]
+    assert told == [Missed()]
     hosts.steps.until(lambda: made[0].carried > 10 * MIB)
     assert two.parts(name) is None
 
@@ -316,3 +320,34 @@ def test_who_leaves_hands_over_what_somebody_may_ask_for(hosts, monkeypatch):
         hosts.steps.until(lambda: told)
         monkeypatch.undo()
     assert told == ["late"], "once"
+
+
+def test_copies_make_room_for_others_and_are_fetched_again(hosts, monkeypatch):
+    """Both on the scheduler's host and on a worker's; what is nowhere else stays."""
+    one, two = hosts.worker(), hosts.worker()
+    names = [one.makes(*LARGE) for _ in range(4)]
+    room = {hosts.store.folder: 2, two.store.folder: 2}
+    write = Pool.write
+
+    def in_little_room(pool, parts, name=None, sizes=None):
+        if sum(len(path.name) == 32 for path in Path(pool._folder).iterdir()) >= room.get(pool._folder, 99):
+            raise StoreFull("no room")
+        return write(pool, parts, name, sizes)
+
+    monkeypatch.setattr(Pool, "write", in_little_room)
+    for place in (hosts.brings, two.fetches):
+        assert all(place(name) for name in names * 2)
+    assert hosts.parts(names[0]) is None and hosts.parts(names[3]) == LARGE
+    one.leave()
+    hosts.steps.until(lambda: not hosts.brings(names[0]))
+    assert hosts.brings(names[3]), "only here now"
+    room.update(dict.fromkeys(room, 0))
+    one.join()
+    told = []
+    hosts.peers.bring(names[0], told.append)
+    hosts.steps.until(lambda: told)
+    assert told == [Missed("no room")]
+    told.clear()
+    two.fetching.wanted(names[0], told.append)
+    hosts.steps.until(lambda: told)
+    assert told == [Missed("no room")]

@@ -17,6 +17,7 @@ from twistcluster.errors import (
     JournalFull,
     ObjectLost,
     ResultsGone,
+    StoreFull,
     TwistclusterError,
 )
 from twistcluster.wire.frames import Buffer
@@ -42,6 +43,7 @@ _DECLINED: Final[dict[str, type[TwistclusterError]]] = {
     "gone": ResultsGone,
     "lost": ObjectLost,
     "full": JournalFull,
+    "room": StoreFull,
 }
 _AGAIN: Final = (Status, ListJobs, Restore, ForgetJob, KeepJob, Deny)
 """Questions that may be asked twice."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twistcluster.core.clients import Client
 from twistcluster.core.effects import Bring
 from twistcluster.core.workers import Worker
-from twistcluster.wire.messages import Answer, Brought
+from twistcluster.wire.messages import Answer, Brought, Declined
 
 if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
@@ -37,16 +37,16 @@ class Bringing:
         self._waiting[name] = [who]
         self._scheduler.effects.append(Bring(name))
 
-    def brought(self, name: bytes, *, there: bool) -> None:
-        """It is in this host's store now, or nowhere to be had."""
+    def brought(self, name: bytes, *, there: bool, full: str) -> None:
+        """It is in this host's store now, or nowhere to be had, or has no room there (`full` says why, in words)."""
         scheduler = self._scheduler
         for who in self._waiting.pop(name, ()):
             if isinstance(who, Worker):
                 if scheduler.leasing.workers.get(who.peer) is who:
-                    scheduler.send(who.peer, Brought(name, there))
+                    scheduler.send(who.peer, Brought(name, there, full))
                 continue
             client, request = who
-            if not there:
+            if not (there or full):
                 scheduler.remaking.asked(client, request, name)
             elif client.peer is not None:
-                scheduler.send(client.peer, Answer(request))
+                scheduler.send(client.peer, Answer(request) if there else Declined(request, "room", full))

@@ -266,10 +266,10 @@ class Scheduler:
         self.safekeeping.settle()
         return self._turn()
 
-    def brought(self, name: bytes, now: float, *, there: bool) -> list[Effect]:
-        """What `Bring` asked for was tried: whether the value is in the host's store."""
+    def brought(self, name: bytes, now: float, *, there: bool, full: str = "") -> list[Effect]:
+        """What `Bring` asked for was tried: whether the value is in the host's store; or why it has no room, in words."""
         self.now = now
-        self.bringing.brought(name, there=there)
+        self.bringing.brought(name, there=there, full=full)
         return self._turn()
 
     def copied(

@@ -13,6 +13,7 @@ from typing import Any
 from twistcluster.errors import StoreFull
 from twistcluster.nodes.keeper import Keeper
 from twistcluster.nodes.logging import log_event
+from twistcluster.nodes.values_line import Missed
 from twistcluster.storage.folder import StoreFolder, clear_dead
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.upkeep import Upkeep
@@ -39,7 +40,8 @@ class Fetched:
         self._folder = StoreFolder.create(f"worker-{secrets.token_hex(4)}", writes=False)
         self._store = ValueStore(self._folder.path)
         self._made: set[bytes] = set()
-        self._copies: set[bytes] = set()
+        self._copies: dict[bytes, None] = {}
+        """In the order in which they came."""
         self._upkeep = Upkeep(self._folder.path, known=self._is_known)
         self._keeper = Keeper(reactor, self._upkeep, clock)
         self._keeper.start()
@@ -77,20 +79,27 @@ class Fetched:
             return self._store.parts(name)
         except ObjectGone:
             self._made.discard(name)
-            self._copies.discard(name)
+            self._copies.pop(name, None)
             return None
 
-    def keep(self, name: bytes, pieces: Sequence[Buffer], sizes: Sequence[int] | None = None) -> bool:
-        """A value came. False: there is no room; what needs it is told as missing it."""
-        if name in self._copies:
-            return True
-        try:
-            self._store.copy(name, pieces, sizes)
-        except StoreFull as error:
-            log_event("warning", "a value of another host has no room here", {"error": error})
-            return False
-        self._copies.add(name)
-        return True
+    def keep(self, name: bytes, pieces: Sequence[Buffer], sizes: Sequence[int] | None = None) -> Missed | None:
+        """A value came. If need be it takes the place of copies, the oldest first, which can be fetched again.
+
+        Returns:
+            Why it isn't here, if there is no room even so.
+        """
+        while name not in self._copies:
+            try:
+                self._store.copy(name, pieces, sizes)
+                self._copies[name] = None
+            except StoreFull as error:
+                if not self._copies:
+                    log_event("warning", "a value of another host has no room here", {"error": error})
+                    return Missed(str(error))
+                oldest = next(iter(self._copies))
+                del self._copies[oldest]
+                self._store.freed([oldest])
+        return None
 
     def renamed(self, made: bytes, name: bytes) -> None:
         """A value takes the name of one that was lost."""
@@ -101,9 +110,10 @@ class Fetched:
 
     def freed(self, message: Freed) -> Freed | None:
         """Nobody can ask for these any more. Returns what is said of those that slots made."""
-        gone = self._copies.intersection(message.ids)
+        gone = {name for name in message.ids if name in self._copies}
         self._store.freed(gone)
-        self._copies -= gone
+        for name in gone:
+            del self._copies[name]
         rest = [name for name in message.ids if name not in gone]
         self._made.difference_update(rest)
         return Freed(rest) if rest else None

@@ -13,6 +13,7 @@ from twistcluster.nodes.fetched import Fetched
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.missing import Missing
 from twistcluster.nodes.suppliers import Suppliers
+from twistcluster.nodes.values_line import Done, Missed
 from twistcluster.wire.messages import (
     Freed,
     HandedOver,
@@ -77,10 +78,10 @@ class Fetching(Missing):
         self._suppliers.left()
         self._has_handed_over()
 
-    def wanted(self, name: bytes, done: Callable[[bool], None]) -> None:
+    def wanted(self, name: bytes, done: Done) -> None:
         """A slot can't read a value."""
         if self._store.parts(name) is not None:  # it has come since
-            done(True)
+            done(None)
         else:
             self._suppliers.fetch(name, done)
 
@@ -117,5 +118,5 @@ def _nothing() -> None:
     """It doesn't leave."""
 
 
-def _ahead(_there: bool) -> None:
+def _ahead(_missed: Missed | None) -> None:
     """Nobody waits for it yet."""

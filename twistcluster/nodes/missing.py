@@ -7,6 +7,7 @@ A worker elsewhere has another way (`nodes/fetching.py`). Must not know: where v
 from collections.abc import Callable, Sequence
 
 from twistcluster.net.channel import Channel
+from twistcluster.nodes.values_line import Done, Missed
 from twistcluster.wire.messages import Brought, Message, Stored, Welcome
 
 __all__ = ["Missing"]
@@ -21,7 +22,7 @@ class Missing:
 
     def __init__(self, ask: Callable[[bytes], None]) -> None:
         self._ask = ask
-        self._waiting: dict[bytes, list[Callable[[bool], None]]] = {}
+        self._waiting: dict[bytes, list[Done]] = {}
 
     def joined(self, link: Channel, welcome: Welcome, process: str) -> None:
         """The scheduler has taken the worker."""
@@ -33,10 +34,10 @@ class Missing:
     def left(self) -> None:
         """The link to the scheduler is lost: nothing that was asked for comes."""
         for name in [*self._waiting]:
-            self._answer(name, there=False)
+            self._answer(name, Missed())
 
-    def wanted(self, name: bytes, done: Callable[[bool], None]) -> None:
-        """A slot can't read a value; `done` says whether it can now."""
+    def wanted(self, name: bytes, done: Done) -> None:
+        """A slot can't read a value; `done` is told whether it can now."""
         waiting = self._waiting.setdefault(name, [])
         waiting.append(done)
         if len(waiting) == 1:
@@ -49,9 +50,9 @@ class Missing:
         """The scheduler said something; returns what is left of it for others."""
         if type(message) is not Brought:
             return message
-        self._answer(message.id, there=message.there)
+        self._answer(message.id, None if message.there else Missed(message.full))
         return None
 
-    def _answer(self, name: bytes, *, there: bool) -> None:
+    def _answer(self, name: bytes, missed: Missed | None) -> None:
         for done in self._waiting.pop(name, ()):
-            done(there)
+            done(missed)

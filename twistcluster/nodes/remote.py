@@ -17,6 +17,7 @@ from twistcluster.net.channel import Channel, LinkOwner
 from twistcluster.net.states import LinkState
 from twistcluster.net.turn import Turn
 from twistcluster.nodes.logging import log_event
+from twistcluster.nodes.values_line import Done, Missed
 from twistcluster.nodes.whereabouts import Holder, Whereabouts
 from twistcluster.storage.layout import ID_BYTES, ObjectDamaged, ObjectGone
 from twistcluster.storage.travelling import packed_up, unpacked
@@ -168,12 +169,12 @@ class RemotePeers:
 
     # ---- values ----
 
-    def bring(self, name: bytes, done: Callable[[bool], None]) -> None:
-        """Have a value in this host's store, wherever it is; `done` says whether it is there."""
+    def bring(self, name: bytes, done: Done) -> None:
+        """Have a value in this host's store, wherever it is; `done` is told whether it is there."""
         if self._values is not None:
-            self._values.bring(name, lambda there: self._turn.soon(lambda: done(there)))
+            self._values.bring(name, lambda missed: self._turn.soon(lambda: done(missed)))
         else:
-            self._turn.soon(lambda: done(False))
+            self._turn.soon(lambda: done(Missed()))
 
     def bring_all(self, ids: Sequence[bytes], done: Callable[[], None]) -> None:
         """Have these here, as far as they can be had; then call `done`."""

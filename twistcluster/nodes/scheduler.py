@@ -41,6 +41,7 @@ from twistcluster.nodes.keeper import Keeper
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.remote import RemotePeers
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.nodes.values_line import Missed
 from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
@@ -308,14 +309,16 @@ class SchedulerNode:
             self._apply(self.machine.recorded(marks, self._ticker.now()))
 
     def _bring(self, name: bytes) -> None:
-        def done(there: bool) -> None:
+        def done(missed: Missed | None) -> None:
             if not self._ended:
-                self._apply(self.machine.brought(name, self._ticker.now(), there=there))
+                full = "" if missed is None else missed.full
+                self._apply(self.machine.brought(name, self._ticker.now(), there=missed is None, full=full))
 
         if self._remote is not None:
             self._remote.bring(name, done)
         else:
-            self._turn.soon(lambda: done(self._values is not None and self._values.has(name)))
+            there = self._values is not None and self._values.has(name)
+            self._turn.soon(lambda: done(None if there else Missed()))
 
     def _copy_out(self, ids: list[bytes]) -> None:
         if self._copyist is not None:

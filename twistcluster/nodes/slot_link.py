@@ -10,6 +10,7 @@ from _thread import allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from twistcluster.errors import StoreFull
 from twistcluster.nodes.slot_output import Capture
 from twistcluster.storage import mappings
 from twistcluster.storage.values import Row, is_large
@@ -58,26 +59,28 @@ class SlotLink:
             return came
         return self._read()
 
-    def bring(self, name: bytes) -> bool:
-        """Have the worker bring a value that isn't in the store, and wait; False: it is nowhere to be had.
+    def bring(self, name: bytes) -> None:
+        """Have the worker bring a value that isn't in the store, and wait until it is there, or nowhere to be had.
 
         Only in the thread that reads: others may not wait here, and find it missing.
+
+        Raises:
+            StoreFull: it has no room there.
         """
         if get_ident() != self._reader:
-            return False
+            return
         with self.lock:
             self.put(Bring(name))
             self.write()
-        there: bool | None = None
-        while there is None:
-            if (came := self._read()) is None:
-                return False
+        answer: Brought | None = None
+        while answer is None and (came := self._read()) is not None:
             for message, buffers in came:
                 if type(message) is Brought:
-                    there = message.there
+                    answer = message
                 else:
                     self._put_off.append((message, buffers))
-        return there
+        if answer is not None and answer.full:
+            raise StoreFull(answer.full)
 
     def _read(self) -> list[tuple[Message, list[Buffer]]] | None:
         try:

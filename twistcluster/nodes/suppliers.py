@@ -32,7 +32,7 @@ from twistcluster.net.turn import Timer, Turn
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.logging import log_event
-from twistcluster.nodes.values_line import Coming, ValuesLine
+from twistcluster.nodes.values_line import Coming, Done, Missed, ValuesLine
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Absent, At, Hello, Message, ValuesMessage, Welcome
@@ -53,7 +53,7 @@ _incoming: Codec = Codec(ValuesMessage)
 @dataclass(slots=True, eq=False)
 class _Wanted:
     coming: Coming
-    done: list[Callable[[bool], None]] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
     line: ValuesLine | None = None
     """Where it was asked for; None: nowhere yet."""
     tries: int = 0
@@ -73,7 +73,7 @@ class Suppliers:
         scheduler: its address.
         identity: gives what this worker shows, as it is now.
         read: gives the parts of a value that is here, by its id.
-        keep: stores a value that came: id, pieces, sizes of its parts; False: there is no room.
+        keep: stores a value that came: id, pieces, sizes of its parts; says why, if there is no room.
         lost_after_s: how much silence is a loss.
     """
 
@@ -85,7 +85,7 @@ class Suppliers:
         identity: Callable[[], Identity],
         *,
         read: Callable[[bytes], Sequence[Buffer] | None],
-        keep: Callable[[bytes, Sequence[Buffer], Sequence[int]], bool],
+        keep: Callable[[bytes, Sequence[Buffer], Sequence[int]], Missed | None],
         lost_after_s: float,
     ) -> None:
         self._reactor = reactor
@@ -148,7 +148,7 @@ class Suppliers:
         self._active = False
         wanted, self._wanted = self._wanted, {}
         for each in wanted.values():
-            _tell(each, there=False)
+            _tell(each, Missed())
         if self._scheduler is not None:
             self._scheduler.close("the link to the scheduler is lost")
         if self._again is not None and self._again.active():
@@ -177,13 +177,13 @@ class Suppliers:
 
     # ---- fetching ----
 
-    def fetch(self, name: bytes, done: Callable[[bool], None]) -> None:
-        """Get a value; `done` says whether it is here."""
+    def fetch(self, name: bytes, done: Done) -> None:
+        """Get a value; `done` is told whether it is here."""
         wanted = self._wanted.get(name)
         if wanted is not None:
             wanted.done.append(done)
         elif not self._active:
-            done(False)
+            done(Missed())
         else:
             wanted = self._wanted[name] = _Wanted(Coming(name), [done])
             self._ask_scheduler(wanted)
@@ -191,7 +191,7 @@ class Suppliers:
     def forget(self, name: bytes) -> None:
         """Nobody needs this value any more."""
         if (wanted := self._wanted.pop(name, None)) is not None:
-            _tell(wanted, there=False)
+            _tell(wanted, Missed())
 
     def _ask_scheduler(self, wanted: _Wanted) -> None:
         wanted.line = None
@@ -206,12 +206,12 @@ class Suppliers:
         match outcome:
             case None:
                 del self._wanted[coming.name]
-                _tell(wanted, there=self._keep(coming.name, coming.pieces, coming.sizes))
+                _tell(wanted, self._keep(coming.name, coming.pieces, coming.sizes))
             case At(where=where):
                 self._ask_at(where, wanted)
             case Absent() if line is self._scheduler:
                 del self._wanted[coming.name]
-                _tell(wanted, there=False)
+                _tell(wanted, Missed())
             case Absent():
                 self._through(wanted)
 
@@ -366,6 +366,6 @@ class Suppliers:
             self._port = None
 
 
-def _tell(wanted: _Wanted, *, there: bool) -> None:
+def _tell(wanted: _Wanted, missed: Missed | None) -> None:
     for done in wanted.done:
-        done(there)
+        done(missed)

@@ -9,7 +9,7 @@ done when a connection is lost (nodes/suppliers.py, nodes/remote.py), what a val
 import collections
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from twistcluster.errors import ProtocolError
 from twistcluster.net.channel import Channel
@@ -19,13 +19,24 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import BUFFERS_PER_FRAME, FRAME_BYTES, MIB
 from twistcluster.wire.messages import Absent, At, Give, Message, Part, Welcome
 
-__all__ = ["Coming", "ValuesLine"]
+__all__ = ["Coming", "Done", "Missed", "ValuesLine"]
 
 SLICE_BYTES: Final = MIB
 """Of a value, for one message."""
 SLICES_PER_TURN: Final = 2
 """Sent before everybody else has a turn."""
 LOOK_S: Final = 1.0
+
+
+class Missed(NamedTuple):
+    """Why a value isn't here."""
+
+    full: str = ""
+    """There is no room for it, in words; empty: it is nowhere to be had."""
+
+
+Done: TypeAlias = Callable[[Missed | None], None]
+"""Is told when a value is here (None), or isn't."""
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ from twistcluster.net.turn import Timer
 from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.logging import log_event
-from twistcluster.nodes.values_line import Coming, ValuesLine
+from twistcluster.nodes.values_line import Coming, Done, Missed, ValuesLine
 from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.limits import MAKER_BYTES
@@ -51,7 +51,7 @@ class Holder:
 class _Wanted:
     coming: Coming
     holder: Holder
-    done: list[Callable[[bool], None]] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
     timer: Timer | None = None
 
 
@@ -75,7 +75,9 @@ class Whereabouts:
         self._lines: dict[Channel, tuple[str, ValuesLine]] = {}
         self._by_process: dict[str, ValuesLine] = {}
         self._wanted: dict[bytes, _Wanted] = {}
-        self._unsure: list[tuple[bytes, Callable[[bool], None]]] = []
+        self._copies: dict[bytes, Holder] = {}
+        """Values that are here and still with their workers, in the order in which they came."""
+        self._unsure: list[tuple[bytes, Done]] = []
         """Values that are asked for, and that a worker which has just joined may say to have."""
 
     # ---- workers ----
@@ -89,10 +91,11 @@ class Whereabouts:
         """It is gone, and what it has with it."""
         if self._holders.get(holder.process) is holder:
             del self._holders[holder.process]
-        for name in [name for name in holder.ids if self._at.get(name) is holder]:
-            del self._at[name]
+        for places in (self._at, self._copies):
+            for name in [name for name in holder.ids if places.get(name) is holder]:
+                del places[name]
         for wanted in [each for each in self._wanted.values() if each.holder is holder]:
-            self._settle(wanted, there=False)
+            self._settle(wanted, Missed())
         self._look_again()
 
     def made(self, holder: Holder, ids: Iterable[bytes]) -> None:
@@ -132,8 +135,9 @@ class Whereabouts:
         gone = frozenset(ids)
         for name in gone:
             self._at.pop(name, None)
+            self._copies.pop(name, None)
             if (wanted := self._wanted.get(name)) is not None:
-                self._settle(wanted, there=False)
+                self._settle(wanted, Missed())
         for holder in self._holders.values():
             if its := holder.ids & gone:
                 holder.ids -= its
@@ -142,12 +146,13 @@ class Whereabouts:
 
     # ---- bringing them here ----
 
-    def bring(self, name: bytes, done: Callable[[bool], None]) -> None:
-        """Have a value in this host's store; `done` says whether it is there."""
+    def bring(self, name: bytes, done: Done) -> None:
+        """Have a value in this host's store; `done` is told whether it is there."""
         if name not in self._at:
-            there = self._store.has(name)
-            if there or all(holder.told for holder in self._holders.values()):
-                done(there)
+            if self._store.has(name):
+                done(None)
+            elif all(holder.told for holder in self._holders.values()):
+                done(Missed())
             else:
                 self._unsure.append((name, done))
             return
@@ -166,7 +171,7 @@ class Whereabouts:
             done()
             return
 
-        def one(_there: bool) -> None:
+        def one(_missed: Missed | None) -> None:
             nonlocal left
             left -= 1
             if not left:
@@ -192,14 +197,14 @@ class Whereabouts:
         if line is not None:
             line.ask(wanted.coming)
         else:
-            wanted.timer = self._reactor.callLater(self._lost_after_s, lambda: self._settle(wanted, there=False))
+            wanted.timer = self._reactor.callLater(self._lost_after_s, lambda: self._settle(wanted, Missed()))
 
-    def _settle(self, wanted: _Wanted, *, there: bool) -> None:
+    def _settle(self, wanted: _Wanted, missed: Missed | None) -> None:
         self._wanted.pop(wanted.coming.name, None)
         if wanted.timer is not None and wanted.timer.active():
             wanted.timer.cancel()
         for done in wanted.done:
-            done(there)
+            done(missed)
 
     # ---- connections for values, which workers make ----
 
@@ -264,7 +269,7 @@ class Whereabouts:
             line.say(At(give.id, holder.address))
         else:
 
-            def fetched(_there: bool) -> None:
+            def fetched(_missed: Missed | None) -> None:
                 if not line.hand_out(give):
                     line.say(Absent(give.id))
 
@@ -274,13 +279,33 @@ class Whereabouts:
         wanted = self._wanted.get(coming.name)
         if wanted is None or wanted.coming is not coming:
             return
-        there = False
-        if outcome is None:
+        if outcome is not None:  # its worker doesn't have it
+            self._at.pop(coming.name, None)
+            self._settle(wanted, Missed())
+            return
+        try:
+            self._keep(coming)
+        except StoreFull as error:
+            log_event("warning", "a value from another host has no room in the store", {"error": error})
+            self._settle(wanted, Missed(str(error)))
+        else:
+            self._at.pop(coming.name, None)
+            self._copies[coming.name] = wanted.holder
+            self._settle(wanted, None)
+
+    def _keep(self, coming: Coming) -> None:
+        """Store what came, if need be in the place of what can be brought again; the oldest goes first.
+
+        Raises:
+            StoreFull: there is no room even so.
+        """
+        while True:
             try:
                 self._store.copy(coming.name, coming.pieces, coming.sizes)
-                there = True
-            except StoreFull as error:
-                log_event("warning", "a value from another host has no room in the store", {"error": error})
-        if there or outcome is not None:
-            self._at.pop(coming.name, None)
-        self._settle(wanted, there=there)
+                return
+            except StoreFull:
+                if not self._copies:
+                    raise
+                oldest = next(iter(self._copies))
+                self._at[oldest] = self._copies.pop(oldest)
+                self._store.freed([oldest])

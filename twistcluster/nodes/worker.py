@@ -41,6 +41,7 @@ from twistcluster.nodes.slot_memory import OomKills
 from twistcluster.nodes.slots import SlotProcess, surroundings
 from twistcluster.nodes.stopped import is_stopped
 from twistcluster.nodes.ticker import Ticker
+from twistcluster.nodes.values_line import Missed
 from twistcluster.storage.upkeep import Upkeep
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
@@ -239,7 +240,7 @@ class WorkerNode:
     def slot_said(self, number: int, message: Message, buffers: list[Buffer]) -> None:
         """A slot said something."""
         if type(message) is Bring:
-            self.missing.wanted(message.id, lambda there: self._brought(number, message.id, there=there))
+            self.missing.wanted(message.id, lambda missed: self._brought(number, message.id, missed))
         elif self._stopped is None:
             if self._in_flight is not None and type(message) is BiteDone:
                 self._in_flight.done(number, message.bite)
@@ -272,10 +273,10 @@ class WorkerNode:
         else:
             self.missing.heard(Brought(name, there=False))
 
-    def _brought(self, number: int, name: bytes, *, there: bool) -> None:
+    def _brought(self, number: int, name: bytes, missed: Missed | None) -> None:
         """What a slot waited for is in the store, or nowhere to be had."""
         if (slot := self._slots.get(number)) is not None:
-            slot.say(Brought(name, there), ())
+            slot.say(Brought(name, missed is None, "" if missed is None else missed.full), ())
 
     # ---- effects ---------------------------------------------------------------------------------------------------
 

@@ -282,6 +282,8 @@ class Brought(Message, tag=True):
 
     id: bytes
     there: bool
+    full: str = ""
+    """Why there is no room for it, in words; empty: it is nowhere to be had."""
 
 
 class Holds(Message, tag=True):
@@ -861,7 +863,8 @@ class Declined(Message, tag=True):
     """No, and why, in words for the person who asked."""
 
     request: int
-    code: Literal["busy", "unknown", "gone", "lost", "limit", "full", "invalid"]
+    code: Literal["busy", "unknown", "gone", "lost", "limit", "full", "room", "invalid"]
+    """`full`: the journal can't be written; `room`: a value has no room in the store."""
     message: str
 
 
