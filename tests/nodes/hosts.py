@@ -31,14 +31,20 @@ _numbers = itertools.count()
 class Hosts:
     """The scheduler's host. It is the node, too: it welcomes whoever comes."""
 
-    def __init__(self, steps, folder):
+    def __init__(self, steps, folder, **options):
         self.steps = steps
         self.authority = Authority.open(folder / "authority", "lab", time.time())
         self.folder = StoreFolder.create("scheduler")
         self.store = ValueStore(self.folder.path)
         self.heard, self.denied, self.workers = [], [], []
         self.peers = RemotePeers(
-            steps.reactor, self, steps.turn, self.store, denied=lambda: self.denied, lost_after_s=LOST_AFTER_S
+            steps.reactor,
+            self,
+            steps.turn,
+            self.store,
+            denied=lambda: self.denied,
+            lost_after_s=LOST_AFTER_S,
+            **options,
         )
         self.end = ServerEnd(self.member("scheduler"), lambda serial: serial in self.denied)
         self.port = listen_tls(steps.reactor, "127.0.0.1", 0, self.peers, steps.turn, self.end)
@@ -105,7 +111,7 @@ class Worker:
             self.steps.turn,
             scheduler or hosts.address,
             lambda: self.identity,
-            read=self.store.parts,
+            read=self.store.held,
             keep=self.store.keep,
             lost_after_s=LOST_AFTER_S,
         )
@@ -163,8 +169,8 @@ class Worker:
         return told[0] is None
 
     def parts(self, name):
-        found = self.store.parts(name)
-        return None if found is None else [bytes(part) for part in found]
+        found = self.store.held(name)
+        return None if found is None else [bytes(part) for part in found.parts]
 
     def is_gone(self):
         return self.link is None and not self.suppliers.busy

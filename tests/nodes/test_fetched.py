@@ -29,6 +29,12 @@ def there(fetched, name=NAME):
         return None
 
 
+def kept(fetched, name=NAME, parts=PARTS):
+    told = []
+    fetched.keep(name, parts, [len(part) for part in PARTS], told.append)
+    return told
+
+
 def made_by_a_slot(fetched):
     slot = ValueStore(fetched.folder)
     name, nbytes = slot.put(PARTS)
@@ -37,13 +43,13 @@ def made_by_a_slot(fetched):
 
 
 def test_what_came_is_read_under_its_own_id_until_it_is_freed(fetched):
-    assert fetched.keep(NAME, PARTS) is fetched.keep(NAME, PARTS) is None
+    assert kept(fetched) == kept(fetched) == [None]
     assert there(fetched) == PARTS and fetched.has(NAME) and fetched.ids == [NAME]
     assert fetched.freed(Freed([OTHER, NAME])) == Freed([OTHER])
     assert there(fetched) is None and not fetched.has(NAME) and not fetched.ids
     assert fetched.freed(Freed([NAME])) == Freed([NAME]), "it is none of these"
     stream = b"".join(PARTS)
-    assert not fetched.keep(NAME, [stream[:50_000], stream[50_000:]], [len(part) for part in PARTS])
+    assert kept(fetched, parts=[stream[:50_000], stream[50_000:]]) == [None]
     assert there(fetched) == PARTS
     assert fetched.freed(Freed([NAME])) is None
 
@@ -51,20 +57,28 @@ def test_what_came_is_read_under_its_own_id_until_it_is_freed(fetched):
 def test_what_slots_made_is_known_until_it_is_freed_which_is_theirs_to_do(fetched):
     slot, name = made_by_a_slot(fetched)
     assert fetched.has(name) and fetched.ids == [name]
-    assert [bytes(part) for part in fetched.parts(name)] == PARTS
+    assert [bytes(part) for part in fetched.held(name).parts] == PARTS
     assert fetched.freed(Freed([name])) == Freed([name])
     assert not fetched.has(name) and there(fetched, name) == PARTS
     slot.freed([name])
-    assert fetched.parts(name) is None
+    assert fetched.held(name) is None
     slot.close()
 
 
 def test_what_was_made_again_takes_the_name_of_what_was_lost(fetched):
     slot, name = made_by_a_slot(fetched)
-    fetched.renamed(OTHER, NAME)  # it isn't here
-    assert not fetched.has(NAME)
-    fetched.renamed(name, NAME)
-    assert [bytes(part) for part in fetched.parts(NAME)] == PARTS and not fetched.has(name)
+    assert fetched.renamed(OTHER, NAME) is None and not fetched.has(NAME)
+    assert fetched.renamed(name, NAME) is None
+    assert [bytes(part) for part in fetched.held(NAME).parts] == PARTS and not fetched.has(name)
+    slot.close()
+
+
+def test_what_is_here_of_a_value_that_was_made_again_elsewhere_goes(fetched):
+    slot, name = made_by_a_slot(fetched)
+    assert kept(fetched) == [None]
+    assert fetched.renamed(OTHER, NAME) is None and there(fetched) is None
+    assert fetched.renamed(OTHER, name) == Freed([name]), "its slot has it"
+    assert not fetched.has(name)
     slot.close()
 
 
@@ -73,14 +87,14 @@ def test_without_room_it_is_missing_and_nothing_else_happens(fetched, monkeypatc
         raise StoreFull("no room")
 
     monkeypatch.setattr(ValueStore, "copy", full)
-    assert fetched.keep(NAME, PARTS) == Missed("no room")
+    assert kept(fetched) == [Missed("no room")]
     assert there(fetched) is None and not fetched.has(NAME)
 
 
 def test_a_file_that_somebody_removed_is_not_here(fetched):
     slot, name = made_by_a_slot(fetched)
     slot.freed([name])
-    assert fetched.has(name) and fetched.parts(name) is None and not fetched.has(name)
+    assert fetched.has(name) and fetched.held(name) is None and not fetched.has(name)
     slot.close()
 
 

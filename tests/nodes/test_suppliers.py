@@ -14,11 +14,12 @@ from twistcluster.net.link import Link
 from twistcluster.net.tls.ends import ClientEnd
 from twistcluster.net.tls.links import connect_tls
 from twistcluster.nodes import fetching
-from twistcluster.nodes.values_line import Missed
+from twistcluster.nodes.values_line import Coming, Missed
 from twistcluster.storage.pool import Pool
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.limits import MIB
 from twistcluster.wire.messages import (
+    Absent,
     Freed,
     Hello,
     Join,
@@ -162,7 +163,7 @@ def test_a_worker_that_is_gone_has_nothing_and_one_that_comes_back_has_it_all(ho
     hosts.peers._is_counted = lambda each: each != name
     one.join()
     hosts.steps.until(lambda: one.parts(name) is None)
-    assert one.parts(other) is not None
+    assert hosts.brings(other), "it came with the one before it"
 
 
 def test_who_asks_is_told_when_the_worker_goes(hosts, wires):
@@ -271,8 +272,8 @@ class Hearer:
     on_paused = on_resumed = lambda self, link: None
 
 
-def hello(role):
-    return Hello(1, role, "3.11", "0", "p", 1, "h", 1)
+def hello(role, process="p"):
+    return Hello(1, role, "3.11", "0", process, 1, "h", 1)
 
 
 def test_only_members_come_to_a_worker_and_only_for_values(hosts):
@@ -351,3 +352,109 @@ def test_copies_make_room_for_others_and_are_fetched_again(hosts, monkeypatch):
     two.fetching.wanted(names[0], told.append)
     hosts.steps.until(lambda: told)
     assert told == [Missed("no room")]
+
+
+def test_two_versions_of_a_value_never_mix(hosts, wires):
+    """Of one it has a part, then its worker is gone, and the value is made again elsewhere, of as many bytes."""
+    made = []
+
+    def at(port):
+        made.append(wires(port))
+        return made[0].number
+
+    one, two, three = hosts.worker(at=at), hosts.worker(), hosts.worker()
+    name = one.makes(*LARGE)
+    told = []
+    two.fetching.wanted(name, told.append)
+    hosts.steps.until(lambda: made[0].carried > 2 * MIB)
+    made[0].silent = True
+    one.leave()
+    again = [LARGE[0], bytes(len(LARGE[1])), *LARGE[2:]]
+    hosts.peers.renamed(three.makes(*again), name)
+    hosts.steps.until(lambda: told)
+    assert told == [None] and two.parts(name) == again
+
+
+def test_what_was_made_again_counts_for_all_and_for_who_comes_back(hosts):
+    one, two, three = hosts.worker(), hosts.worker(), hosts.worker()
+    name, here = one.makes(*LARGE), one.makes(*LARGE)
+    assert two.fetches(name) and two.fetches(here)
+    one.leave()
+    again = [b"\x80", b"again" * 100_000]
+    hosts.peers.renamed(three.makes(*again), name)
+    made, _ = hosts.store.put(again)
+    assert not hosts.peers.renamed(made, here), "on this host its file takes the name"
+    hosts.steps.until(lambda: two.parts(name) is None and two.parts(here) is None)
+    assert two.fetches(name) and two.parts(name) == again
+    three.leave()
+    one.join()
+    hosts.steps.until(lambda: one.parts(name) is None and one.parts(here) is None)
+    assert hosts.brings(name) and hosts.parts(name) == again, "from who has a copy of it"
+
+
+def test_a_copy_serves_where_the_maker_is_gone(hosts):
+    one, two, three = hosts.worker(), hosts.worker(), hosts.worker()
+    name = one.makes(*LARGE)
+    assert two.fetches(name)
+    one.leave()
+    assert three.fetches(name) and three.parts(name) == LARGE
+    assert hosts.brings(name) and hosts.parts(name) == LARGE
+
+
+def test_a_scheduler_that_was_started_again_waits_for_workers_to_come_back(steps, tmp_path):
+    hosts = Hosts(steps, tmp_path, returning_s=3.0)
+    told = []
+    hosts.peers.bring(b"n" * 16, told.append)
+    one = hosts.worker()
+    name = one.makes(*LARGE)
+    one.leave()
+    hosts.peers.bring(name, told.append)
+    one.join()
+    steps.until(lambda: told)
+    assert told == [None] and hosts.parts(name) == LARGE
+    steps.until(lambda: len(told) == 2)
+    assert told == [None, Missed()], "that one nobody has"
+    hosts.stop()
+
+
+@pytest.mark.parametrize("role", ["worker", "client"])
+def test_nobody_poses_as_another_worker(hosts, role):
+    one = hosts.worker()
+    name = one.makes(*LARGE)
+    liar = Hearer()
+    link = Link(liar, hosts.steps.turn, hosts.steps.reactor, Codec(ValuesMessage))
+    end = ClientEnd(hosts.member(role))
+    hosts.steps.result(ensureDeferred(connect_tls(hosts.steps.reactor, *hosts.address, link, end)))
+    link.send(hello("values", one.process))
+    hosts.steps.until(lambda: liar.heard)
+    assert hosts.brings(name) and hosts.parts(name) == LARGE
+    assert [type(each) for each in liar.heard] == [Welcome], "it wasn't asked"
+    link.close()
+    hosts.steps.until(lambda: liar.lost)
+
+
+def test_what_somebody_denied_was_called_for_gives_it_nothing(hosts):
+    one, two = hosts.worker(), hosts.worker()
+    first, second, secret = two.makes(*LARGE), two.makes(*LARGE), one.makes(*LARGE)
+    assert one.fetches(first)
+    (line,) = one.suppliers._others.values()
+    guest = next(iter(two.suppliers._guests.values()))
+    told = []
+    guest._settled = lambda line, coming, outcome: told.append(outcome)
+    guest.ask(Coming(secret))
+    hosts.steps.until(lambda: told)
+    assert told == [Absent(secret)], "who is called only gives"
+    one.fetching.heard(ShutOut([two.identity.serial]))
+    hosts.steps.until(lambda: line not in one.suppliers._open)
+    assert one.fetches(second), "through the scheduler, which would have turned the other out"
+
+
+def test_small_values_are_brought_many_at_a_time_and_large_ones_alone(hosts):
+    one = hosts.worker()
+    small = [one.makes(b"\x80", b"s" * 100_000) for _ in range(80)]
+    assert hosts.brings(small[0])
+    hosts.steps.until(lambda: hosts.parts(small[64]) is not None)
+    assert hosts.parts(small[65]) is None
+    large = [one.makes(*LARGE) for _ in range(3)]
+    assert hosts.brings(large[0]) and hosts.brings(small[79])
+    assert [hosts.parts(each) is not None for each in large] == [True, False, False]

@@ -7,12 +7,14 @@ from twisted.internet.task import Clock
 
 from twistcluster.errors import ProtocolError
 from twistcluster.nodes.values_line import SLICE_BYTES, Coming, ValuesLine
+from twistcluster.storage.values import Held
 from twistcluster.wire.messages import Absent, At, Give, Heartbeat, Part, Welcome
 
 NAME = b"n" * 16
 PARTS = [b"\x80pickle", bytes(range(256)) * 12 * 1024]
 WHOLE = b"".join(PARTS)
 SIZES = [len(part) for part in PARTS]
+HELD = Held(PARTS, b"v1")
 
 
 class Link:
@@ -60,18 +62,18 @@ def sent(scene):
 
 @pytest.mark.parametrize("offset", [0, 1, 7, 8, SLICE_BYTES, len(WHOLE) - 1])
 def test_a_value_leaves_in_slices_from_the_byte_that_was_asked_for(offset):
-    scene = Scene({NAME: PARTS})
-    scene.hear(Give(NAME, offset))
+    scene = Scene({NAME: HELD})
+    scene.hear(Give(NAME, offset, b"v1"))
     scene.run()
     parts = [message for message, _ in scene.link.sent]
-    assert all(part == Part(NAME, part.offset, SIZES) for part in parts)
+    assert all(part == Part(NAME, part.offset, SIZES, b"v1") for part in parts)
     assert [part.offset for part in parts] == [*range(offset, len(WHOLE), SLICE_BYTES)]
     assert sent(scene) == WHOLE[offset:] and scene.line.idle
 
 
 def test_more_than_there_is_means_all_of_it_and_what_is_not_here_may_be_elsewhere():
-    scene = Scene({NAME: PARTS})
-    scene.hear(Give(NAME, len(WHOLE)))
+    scene = Scene({NAME: HELD})
+    scene.hear(Give(NAME, len(WHOLE), b"v1"))
     scene.run()
     assert sent(scene) == WHOLE
     scene.hear(Give(b"o" * 16))
@@ -79,7 +81,7 @@ def test_more_than_there_is_means_all_of_it_and_what_is_not_here_may_be_elsewher
 
 
 def test_who_reads_slowly_is_sent_no_more_until_it_has_caught_up():
-    scene = Scene({NAME: PARTS})
+    scene = Scene({NAME: HELD})
     scene.line.on_paused(scene.link)
     scene.hear(Give(NAME))
     scene.run()
@@ -95,7 +97,7 @@ def test_what_is_asked_before_the_other_end_is_there_is_asked_then():
     scene.line.ask(coming)
     assert not scene.link.sent
     scene.hear(Welcome("", "", "", "3.11", "0"))
-    assert scene.link.sent == [(Give(NAME, 0, True), b"")]
+    assert scene.link.sent == [(Give(NAME, 0, b"", True), b"")]
     scene.hear(Part(NAME, 0, SIZES), WHOLE[:100])
     scene.hear(Part(NAME, 100, SIZES), WHOLE[100:200], WHOLE[200:])
     assert scene.said == [("settled", coming, None)]
@@ -114,15 +116,17 @@ def test_it_may_be_elsewhere_or_nowhere(answer):
     assert scene.said == [("settled", coming, answer)]
 
 
-def test_a_value_that_was_made_again_meanwhile_comes_from_its_beginning():
+def test_what_came_of_another_version_counts_for_nothing():
+    """It was made again meanwhile, of as many bytes, or comes from somebody else."""
+    other = Scene({NAME: HELD})
+    other.hear(Give(NAME, 100, b"v0"))
+    other.run()
+    assert sent(other) == WHOLE and other.link.sent[0][0].offset == 0
     scene = Scene()
-    coming = Coming(NAME, sizes=[5, 5], pieces=[b"1234"], got=4)
+    coming = Coming(NAME, sizes=SIZES, version=b"v0", pieces=[b"1234"], got=4)
     scene.line.ask(coming)
-    assert scene.link.sent == [(Give(NAME, 4), b"")]
-    scene.hear(Part(NAME, 4, SIZES), WHOLE[4:10])
-    scene.hear(Part(NAME, 10, SIZES), WHOLE[10:])
-    assert scene.link.sent[1:] == [(Give(NAME, 0), b"")]
-    scene.hear(Part(NAME, 0, SIZES), WHOLE)
+    assert scene.link.sent == [(Give(NAME, 4, b"v0"), b"")]
+    scene.hear(Part(NAME, 0, SIZES, b"v1"), WHOLE)
     assert scene.said == [("settled", coming, None)] and b"".join(coming.pieces) == WHOLE
 
 
@@ -130,6 +134,8 @@ def test_a_value_that_was_made_again_meanwhile_comes_from_its_beginning():
     ("part", "data"),
     [
         (Part(NAME, 3, SIZES), b"x"),
+        (Part(NAME, 2, SIZES, b"v1"), b"x"),
+        (Part(NAME, 2, [99]), b"x"),
         (Part(NAME, 0, [1]), b"too much"),
         (Part(NAME, 0, SIZES), b""),
         (Part(NAME, 0, []), b""),

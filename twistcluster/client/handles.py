@@ -18,7 +18,7 @@ from twistcluster.wire.messages import Stored
 from twistcluster.wire.pages import FramedPacker, Packed, framed_item, stored_row
 from twistcluster.wire.values import Definitions, dumps
 
-__all__ = ["BroughtValues", "ClientStore", "Handle", "Put", "StoreElsewhere", "singly"]
+__all__ = ["ClientStore", "Handle", "Put", "StoreElsewhere", "singly"]
 
 
 class Handle:
@@ -124,43 +124,6 @@ class StoreElsewhere(ClientStore):
 
     def _dropped(self, name: bytes) -> None:
         self._copies.pop(name, None)
-        self._drop(name)
-
-
-class BroughtValues:
-    """Large results of a cluster on another host that this program asked for, as long as it may read them.
-
-    Args:
-        restore: Has a value sent here and returns when it has come, by a deadline (`ValueStore.restore`).
-        drop: As a `Handle`'s.
-    """
-
-    def __init__(self, restore: Callable[[bytes, float | None], None], drop: Callable[[bytes], None]) -> None:
-        self._restore = restore
-        self._drop = drop
-        self._came: dict[bytes, list[Buffer]] = {}
-
-    def came(self, name: bytes, parts: list[Buffer]) -> None:
-        """A value came. On the reactor's thread."""
-        self._came[name] = parts
-
-    def parts(self, name: bytes, deadline: float | None = None) -> list[memoryview]:
-        """A value's pickle and its buffers, as a copy.
-
-        Raises:
-            ObjectGone: It is nowhere to be had.
-            NotRestoredError: It isn't here at `deadline`, on the monotonic clock.
-        """
-        if name not in self._came:
-            self._restore(name, deadline)
-        parts = self._came.get(name)
-        if parts is None:
-            raise ObjectGone(f"value {name.hex()} is on another host, and didn't come", name)
-        return [memoryview(bytearray(part)) for part in parts]
-
-    def dropped(self, name: bytes) -> None:
-        """Nobody here asks for it any more."""
-        self._came.pop(name, None)
         self._drop(name)
 
 

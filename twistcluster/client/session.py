@@ -26,7 +26,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from twistcluster.client import bridge, upkeep, views
-from twistcluster.client.handles import BroughtValues, ClientStore, StoreElsewhere
+from twistcluster.client.brought import BroughtValues
+from twistcluster.client.handles import ClientStore, StoreElsewhere
 from twistcluster.client.holdings import Holdings
 from twistcluster.client.inbox import Inbox
 from twistcluster.client.launch import Connection
@@ -58,7 +59,6 @@ from twistcluster.wire.messages import (
     Adopt,
     Answer,
     Ask,
-    Bulk,
     Declined,
     Drop,
     ForgetJob,
@@ -115,9 +115,6 @@ class Session:
             if connection.address
             else ClientStore(self.values, definitions, self.dropped_value)
         )
-        self.reads: Readable | None = (
-            BroughtValues(Remade(self.ask).wait, self.dropped_value) if connection.address else self.values
-        )
         self.shelf = Shelf(self)
         self.lost: TwistclusterError | None = None
         self._numbers = itertools.count(1)
@@ -126,6 +123,12 @@ class Session:
         self._telling = False
         """What was let go of is about to be told."""
         self._turn = Turn(bridge.reactor())
+        self._brought = (
+            BroughtValues(connection.address, self._turn, Remade(self.ask).wait, self.dropped_value)
+            if connection.address
+            else None
+        )
+        self.reads: Readable | None = self._brought or self.values
         self._way = way_to(connection, self, self._turn, bridge.reactor())
         self._link = self._way.link
         self._links = 0
@@ -147,11 +150,10 @@ class Session:
                 definitions,
                 self.do,
                 self.values,
-                self.reads.dropped if isinstance(self.reads, BroughtValues) else self.dropped_value,
+                self.dropped_value if self._brought is None else self._brought.dropped,
                 self._holdings,
                 self._outbox.unkept,
             ).handlers,
-            Bulk: self._brought,
             Answer: self._requests.answered,
             Declined: self._requests.declined,
             StepDone: self._requests.step_done,
@@ -307,11 +309,6 @@ class Session:
         self._dropped_values.append(name)
         self._tell_soon()
 
-    def _brought(self, message: Bulk, buffers: list[Buffer]) -> None:
-        """A value that was asked for; the answer follows."""
-        if isinstance(self.reads, BroughtValues):
-            self.reads.came(message.id, buffers)
-
     def _tell_soon(self) -> None:
         # Seen as set, what was appended before is told too: it is unset before the queues are read.
         if not self._telling and self.lost is None:
@@ -385,6 +382,8 @@ class Session:
         else:
             self._returning = [record for record in self.shelf.held() if record.number and record.id]
             self._link.send(held(self._returning, self._holdings.sent()))
+        if self._brought is not None:
+            self._brought.joined(self.id)
         self._welcome.callback(None)
 
     def _refused(self, message: Refused, _: list[Buffer]) -> None:
@@ -457,6 +456,8 @@ class Session:
         """The link is gone."""
         if link is not self._link or self.lost is not None:
             return
+        if self._brought is not None:
+            self._brought.left()
         if bridge.ends() or (self._search is None and (self._closing or not self._outbox.unkept.on)):
             self._closing = self._closing or reason
             self._gone(self._denied() or self._lost_error())
@@ -489,6 +490,8 @@ class Session:
             self._welcome.errback(error)
         if self.values is not None:
             self.values.close()
+        if self._brought is not None:
+            self._brought.close()
 
     def _lose_open(self, error: TwistclusterError) -> None:
         for record in self.shelf.open():

@@ -63,7 +63,7 @@ class Denials:
 
     def is_denied(self, serial: str) -> bool:
         """Whether this certificate is shut out."""
-        return self._first(serial) in self._denied
+        return self.first(serial) in self._denied
 
     def all(self) -> list[str]:
         """All certificates that are shut out, with those that they were renewed with."""
@@ -75,7 +75,7 @@ class Denials:
         Raises:
             ValueError: there are too many.
         """
-        first = self._first(serial)
+        first = self.first(serial)
         if len(self._denied) >= MOST_DENIED and first not in self._denied:
             raise ValueError(
                 f"{MOST_DENIED:,} certificates are denied, more are not. To shut out everybody, stop the cluster, remove "
@@ -90,7 +90,7 @@ class Denials:
         Raises:
             ValueError: it happened too often.
         """
-        first = self._first(old)
+        first = self.first(old)
         if new not in self._renewed and sum(row.first == first for row in self._renewed.values()) >= MOST_RENEWALS:
             raise ValueError(f"this certificate was renewed {MOST_RENEWALS:,} times in a year: join with a new token")
         row = self._renewed[new] = RenewalRow(new, first, ends_at)
@@ -111,6 +111,7 @@ class Denials:
             changes.append(DenialsGone(over))
         return changes
 
-    def _first(self, serial: str) -> str:
+    def first(self, serial: str) -> str:
+        """The certificate that this one took the place of, or itself."""
         row = self._renewed.get(serial)
         return serial if row is None else row.first

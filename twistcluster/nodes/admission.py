@@ -136,6 +136,10 @@ class Admission:
         """The serials of all certificates that are shut out."""
         return self._denials.all()
 
+    def family(self, serial: str) -> str:
+        """The certificate that this one took the place of, or itself: of the same member."""
+        return self._denials.first(serial)
+
     def is_denied(self, link: Channel) -> bool:
         """Whether this peer is shut out by now."""
         return link.peer is not None and self._denials.is_denied(link.peer.serial)

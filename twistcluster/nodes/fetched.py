@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from twistcluster.errors import StoreFull
 from twistcluster.nodes.keeper import Keeper
 from twistcluster.nodes.logging import log_event
-from twistcluster.nodes.values_line import Missed
+from twistcluster.nodes.storing import Storing
+from twistcluster.nodes.values_line import Done, Missed
 from twistcluster.storage.folder import StoreFolder, clear_dead
-from twistcluster.storage.layout import ObjectGone
 from twistcluster.storage.upkeep import Upkeep
-from twistcluster.storage.values import ValueStore
+from twistcluster.storage.values import Held, ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import Freed, Stored
 
@@ -39,6 +38,7 @@ class Fetched:
         clear_dead()
         self._folder = StoreFolder.create(f"worker-{secrets.token_hex(4)}", writes=False)
         self._store = ValueStore(self._folder.path)
+        self._storing = Storing(reactor, self._store, self._make_room)
         self._made: set[bytes] = set()
         self._copies: dict[bytes, None] = {}
         """In the order in which they came."""
@@ -73,40 +73,57 @@ class Fetched:
         """Whether it is here, as far as is known."""
         return name in self._made or name in self._copies
 
-    def parts(self, name: bytes) -> list[memoryview] | None:
-        """Of a value; None: it isn't here."""
-        try:
-            return self._store.parts(name)
-        except ObjectGone:
+    def held(self, name: bytes) -> Held | None:
+        """A value, if it is here."""
+        found = self._store.held(name)
+        if found is None:
             self._made.discard(name)
             self._copies.pop(name, None)
-            return None
+        return found
 
-    def keep(self, name: bytes, pieces: Sequence[Buffer], sizes: Sequence[int] | None = None) -> Missed | None:
+    def keep(self, name: bytes, pieces: Sequence[Buffer], sizes: Sequence[int], done: Done) -> None:
         """A value came. If need be it takes the place of copies, the oldest first, which can be fetched again.
 
-        Returns:
-            Why it isn't here, if there is no room even so.
+        Args:
+            name: its id.
+            pieces: of the bytes of its parts, one after the other.
+            sizes: of its parts.
+            done: is told whether it is here then.
         """
-        while name not in self._copies:
-            try:
-                self._store.copy(name, pieces, sizes)
-                self._copies[name] = None
-            except StoreFull as error:
-                if not self._copies:
-                    log_event("warning", "a value of another host has no room here", {"error": error})
-                    return Missed(str(error))
-                oldest = next(iter(self._copies))
-                del self._copies[oldest]
-                self._store.freed([oldest])
-        return None
 
-    def renamed(self, made: bytes, name: bytes) -> None:
-        """A value takes the name of one that was lost."""
-        if made in self._made:
-            self._upkeep.rename(made, name)
-            self._made.remove(made)
-            self._made.add(name)
+        def stored(missed: Missed | None) -> None:
+            if missed is None:
+                self._copies[name] = None
+            else:
+                log_event("warning", "a value of another host has no room here", {"why": missed.full})
+            done(missed)
+
+        if name in self._copies:
+            done(None)
+        else:
+            self._storing.keep(name, pieces, sizes, stored)
+
+    def _make_room(self) -> bool:
+        if not self._copies:
+            return False
+        oldest = next(iter(self._copies))
+        del self._copies[oldest]
+        self._store.freed([oldest])
+        return True
+
+    def renamed(self, made: bytes, name: bytes) -> Freed | None:
+        """A value was made again, and takes the name of the one that was lost, if it is here; what is here of that goes.
+
+        Returns:
+            What is said of that to the slot that made it.
+        """
+        if made not in self._made:
+            return self.freed(Freed([name])) if self.has(name) else None
+        self._upkeep.rename(made, name)
+        self._made.remove(made)
+        self._made.add(name)
+        self._copies.pop(name, None)
+        return None
 
     def freed(self, message: Freed) -> Freed | None:
         """Nobody can ask for these any more. Returns what is said of those that slots made."""

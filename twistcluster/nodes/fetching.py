@@ -80,7 +80,7 @@ class Fetching(Missing):
 
     def wanted(self, name: bytes, done: Done) -> None:
         """A slot can't read a value."""
-        if self._store.parts(name) is not None:  # it has come since
+        if self._store.held(name) is not None:  # it has come since
             done(None)
         else:
             self._suppliers.fetch(name, done)
@@ -101,8 +101,8 @@ class Fetching(Missing):
                     self._suppliers.forget(name)
                 return self._store.freed(message)
             case Renamed(made, name):
-                self._store.renamed(made, name)
-                return None
+                self._suppliers.begin_anew(name)
+                return self._store.renamed(made, name)
             case HandedOver():
                 self._has_handed_over()
                 return None

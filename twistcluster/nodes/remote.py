@@ -24,10 +24,6 @@ from twistcluster.storage.travelling import packed_up, unpacked
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
-    Answer,
-    Ask,
-    Bulk,
-    Declined,
     Drop,
     Freed,
     HandedOver,
@@ -38,7 +34,6 @@ from twistcluster.wire.messages import (
     Message,
     Page,
     Report,
-    Restore,
     Results,
     Resume,
     Resumed,
@@ -65,6 +60,8 @@ class RemotePeers:
         is_counted: whether somebody may ask for a value.
         denied: gives the serials of certificates that are shut out.
         lost_after_s: how much silence is a loss.
+        family: of a certificate's serial: that of the one which it took the place of.
+        returning_s: how long workers may take to come back that had values before this scheduler was started.
     """
 
     def __init__(
@@ -77,6 +74,8 @@ class RemotePeers:
         is_counted: Callable[[bytes], bool] = lambda _name: True,
         denied: Callable[[], list[str]] = list,
         lost_after_s: float = LOST_AFTER_S,
+        family: Callable[[str], str] = str,
+        returning_s: float = 0.0,
     ) -> None:
         self._node = node
         self._turn = turn
@@ -84,7 +83,7 @@ class RemotePeers:
         self._is_counted = is_counted
         self._denied = denied
         self._peers: dict[Channel, _RemotePeer] = {}
-        self._values = None if store is None else Whereabouts(reactor, store, lost_after_s)
+        self._values = None if store is None else Whereabouts(reactor, store, lost_after_s, family, returning_s)
 
     def on_message(self, link: Channel, message: Message, buffers: list[Buffer]) -> None:
         """A peer said something."""
@@ -97,18 +96,21 @@ class RemotePeers:
                 self._values.connected(link, message)
                 return
             peer = self._meet(link, message)
-        if self._values is not None:
+        if self._values is None:
+            if isinstance(message, Holds | HandOver):  # it has nothing that this host could fetch
+                if isinstance(message, HandOver):
+                    link.send(HandedOver())
+                return
+        else:
             match message:
                 case Report() if peer.holder is not None and message.objects:
-                    self._values.made(peer.holder, [each.id for each in message.objects])
+                    self._values.made(peer.holder, {each.id: each.nbytes for each in message.objects})
                 case Holds() if peer.holder is not None:
                     self._held(peer.holder, message)
                     return
                 case HandOver() if peer.holder is not None:
                     self._values.hand_over(peer.holder, lambda: link.send(HandedOver()))
                     return
-                case Ask(request, Restore(name)):
-                    peer.restoring[request] = name
                 case Resume():
                     peer.missing = [name for name in message.put if self._read(name) is None]
                 case _:
@@ -146,10 +148,15 @@ class RemotePeers:
 
     def close(self) -> None:
         """The cluster ends."""
-        for link in self.value_links():
-            link.close("the cluster ends")
+        if self._values is not None:
+            self._values.close()
         if self._store is not None:
             self._store.close()
+
+    def turned_away(self, peer: "_RemotePeer") -> None:
+        """Its link is closed from here: nothing is fetched from it any more, however long that takes."""
+        if self._values is not None and peer.holder is not None:
+            self._values.left(peer.holder)
 
     def value_links(self) -> list[Channel]:
         """Of connections for values alone."""
@@ -201,18 +208,12 @@ class RemotePeers:
             case Freed():
                 self._store.freed(message.ids)  # a worker was told already
             case Page() | Values() if peer.holder is not None:
-                peer.holder.ids.update(each.id for each in message.objects)
+                peer.holder.named.update(each.id for each in message.objects if each.id not in peer.holder.has)
                 peer.link.send(message, buffers)
             case Resumed():
                 peer.link.send(replace(message, missing=peer.missing))
             case Results() if message.objects:
                 self._send_results(peer, message, buffers)
-            case Answer(request=request) if request in peer.restoring:
-                self._send_restored(peer, peer.restoring.pop(request))
-                peer.link.send(message, buffers)
-            case Declined(request=request):
-                peer.restoring.pop(request, None)
-                peer.link.send(message, buffers)
             case Welcome() if peer.holder is not None:
                 peer.link.send(replace(message, store=True))
                 if denied := self._denied():
@@ -227,11 +228,6 @@ class RemotePeers:
         # What it has in its hands it never asks for.
         if ids := [each.id for each in message.objects if each not in page.objects]:
             self._turn.soon(lambda: self._node.on_message(peer, Drop(ids), []))
-
-    def _send_restored(self, peer: "_RemotePeer", name: bytes) -> None:
-        """What it asked for is here now."""
-        if (parts := self._read(name)) is not None:
-            peer.link.send(Bulk(name), parts)
 
     def _held(self, holder: Holder, message: Holds) -> None:
         """A worker that has joined has these still."""
@@ -281,8 +277,6 @@ class _RemotePeer:
         self.link = link
         self.holder: Holder | None = None
         """Of a worker: what it has."""
-        self.restoring: dict[int, bytes] = {}
-        """Of a client: values that it asked for, by the numbers of its questions."""
         self.missing: list[bytes] = []
         """Of a client: values that it sent, before its link was lost, and that aren't here."""
         self._peers = peers
@@ -312,6 +306,7 @@ class _RemotePeer:
 
     def close(self, reason: str = "closed") -> None:
         """End the link once what was sent has left."""
+        self._peers.turned_away(self)
         self.link.close(reason)
 
     def anything_came(self) -> bool:

@@ -42,6 +42,7 @@ from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.remote import RemotePeers
 from twistcluster.nodes.ticker import Ticker
 from twistcluster.nodes.values_line import Missed
+from twistcluster.nodes.whereabouts import RETURNING_S
 from twistcluster.storage.copies import Copied, Copies
 from twistcluster.storage.journal import Journal
 from twistcluster.storage.upkeep import Upkeep
@@ -136,6 +137,8 @@ class SchedulerNode:
                 is_counted=self.machine.objects.counted,
                 denied=self._admission.denied,
                 lost_after_s=self.machine.vigil.lost_after_s,
+                family=self._admission.family,
+                returning_s=RETURNING_S if len(self.machine.objects) else 0.0,
             )
             self._admission.open(self._remote, self._turn)
 

@@ -148,7 +148,7 @@ class _Elsewhere:
             turn,
             self._address,
             self._identity,
-            read=self._values.parts,
+            read=self._values.held,
             keep=self._values.keep,
             lost_after_s=self._lost_after_s,
         )

@@ -33,6 +33,7 @@ from twistcluster.net.version import VERSION
 from twistcluster.nodes.hosting import python_version
 from twistcluster.nodes.logging import log_event
 from twistcluster.nodes.values_line import Coming, Done, Missed, ValuesLine
+from twistcluster.storage.values import Held
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import PROTOCOL, Absent, At, Hello, Message, ValuesMessage, Welcome
@@ -72,9 +73,10 @@ class Suppliers:
         turn: shared with the other links of this process.
         scheduler: its address.
         identity: gives what this worker shows, as it is now.
-        read: gives the parts of a value that is here, by its id.
-        keep: stores a value that came: id, pieces, sizes of its parts; says why, if there is no room.
+        read: gives a value that is here, by its id.
+        keep: stores a value that came: id, pieces, sizes of its parts; tells whether it is there then.
         lost_after_s: how much silence is a loss.
+        meets: whether other workers are called; else all comes through the scheduler.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class Suppliers:
         scheduler: Address,
         identity: Callable[[], Identity],
         *,
-        read: Callable[[bytes], Sequence[Buffer] | None],
-        keep: Callable[[bytes, Sequence[Buffer], Sequence[int]], Missed | None],
+        read: Callable[[bytes], Held | None],
+        keep: Callable[[bytes, Sequence[Buffer], Sequence[int], Done], None],
         lost_after_s: float,
+        meets: bool = True,
     ) -> None:
         self._reactor = reactor
         self._turn = turn
@@ -95,6 +98,7 @@ class Suppliers:
         self._read = read
         self._keep = keep
         self._lost_after_s = lost_after_s
+        self._meets = meets
         self._wanted: dict[bytes, _Wanted] = {}
         self._process = uuid.uuid4().hex
         self._scheduler: ValuesLine | None = None
@@ -172,8 +176,9 @@ class Suppliers:
     def shut_out(self, serials: Sequence[str]) -> None:
         """These certificates are denied."""
         self._denied = frozenset(serials)
-        for link in [link for link in self._guests if link.peer is None or link.peer.serial in self._denied]:
-            link.close("its certificate was denied")
+        for line in [*self._guests.values(), *self._others.values()]:
+            if line.peer is not None and line.peer.serial in self._denied:
+                line.close("its certificate was denied")
 
     # ---- fetching ----
 
@@ -185,13 +190,20 @@ class Suppliers:
         elif not self._active:
             done(Missed())
         else:
-            wanted = self._wanted[name] = _Wanted(Coming(name), [done])
+            wanted = self._wanted[name] = _Wanted(Coming(name, through=not self._meets), [done])
             self._ask_scheduler(wanted)
 
     def forget(self, name: bytes) -> None:
         """Nobody needs this value any more."""
         if (wanted := self._wanted.pop(name, None)) is not None:
             _tell(wanted, Missed())
+
+    def begin_anew(self, name: bytes) -> None:
+        """What came of this value so far counts no more: it was made again."""
+        if (wanted := self._wanted.get(name)) is not None:
+            wanted.coming = Coming(name, through=not self._meets)
+            wanted.tries = 0
+            self._ask_scheduler(wanted)
 
     def _ask_scheduler(self, wanted: _Wanted) -> None:
         wanted.line = None
@@ -205,15 +217,18 @@ class Suppliers:
             return
         match outcome:
             case None:
-                del self._wanted[coming.name]
-                _tell(wanted, self._keep(coming.name, coming.pieces, coming.sizes))
+                self._keep(coming.name, coming.pieces, coming.sizes, lambda missed: self._kept(wanted, missed))
             case At(where=where):
                 self._ask_at(where, wanted)
-            case Absent() if line is self._scheduler:
-                del self._wanted[coming.name]
-                _tell(wanted, Missed())
+            case Absent(full=full) if line is self._scheduler:
+                self._kept(wanted, Missed(full))
             case Absent():
                 self._through(wanted)
+
+    def _kept(self, wanted: _Wanted, missed: Missed | None) -> None:
+        if self._wanted.get(wanted.coming.name) is wanted:  # else nobody needs it any more
+            del self._wanted[wanted.coming.name]
+            _tell(wanted, missed)
 
     def _through(self, wanted: _Wanted) -> None:
         """Have the scheduler fetch it."""
@@ -232,7 +247,7 @@ class Suppliers:
             wanted.ask(line)
 
     def _connect(self, where: str) -> ValuesLine:
-        line = self._others[where] = self._line(functools.partial(self._other_lost, where))
+        line = self._others[where] = self._line(functools.partial(self._other_lost, where), read=lambda _name: None)
         try:
             address = parse_address(where)
             end = ClientEnd(self._identity(), "worker")
@@ -271,7 +286,7 @@ class Suppliers:
     def _call_scheduler(self) -> None:
         self._again = None
         if self._scheduler is None and self._active:
-            line = self._scheduler = self._line(self._scheduler_lost)
+            line = self._scheduler = self._line(self._scheduler_lost, self._read)
             for wanted in self._wanted.values():
                 if wanted.line is None:
                     wanted.ask(line)
@@ -292,10 +307,12 @@ class Suppliers:
 
     # ---- connections ----
 
-    def _line(self, lost: Callable[[ValuesLine, str, list[Coming]], None]) -> ValuesLine:
+    def _line(
+        self, lost: Callable[[ValuesLine, str, list[Coming]], None], read: Callable[[bytes], Held | None]
+    ) -> ValuesLine:
         return ValuesLine(
             self._reactor,
-            read=self._read,
+            read=read,
             elsewhere=lambda line, give: line.say(Absent(give.id)),
             settled=self._settled,
             lost=lost,
@@ -313,6 +330,8 @@ class Suppliers:
             link.send(self._hello())
             self._open.add(line)
             line.begin(link, taken=False)
+            if link.peer is not None and link.peer.serial in self._denied:
+                line.close("its certificate was denied")
 
         connecting = ensureDeferred(
             connect_tls(self._reactor, address.host, address.port, link, end, timeout_s=CONNECT_S)
@@ -339,7 +358,7 @@ class Suppliers:
         if line is not None:
             line.on_message(link, message, buffers)
         elif isinstance(message, Hello) and message.role == "values":
-            line = self._guests[link] = self._line(lambda *_: None)
+            line = self._guests[link] = self._line(lambda *_: None, self._read)
             link.send(Welcome("", "", "", python_version(), VERSION))
             line.begin(link, taken=True)
         else:

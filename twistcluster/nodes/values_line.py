@@ -9,15 +9,19 @@ done when a connection is lost (nodes/suppliers.py, nodes/remote.py), what a val
 import collections
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from twistcluster.errors import ProtocolError
 from twistcluster.net.channel import Channel
 from twistcluster.net.link import Link
 from twistcluster.net.turn import Timer
+from twistcluster.storage.values import Held
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.limits import BUFFERS_PER_FRAME, FRAME_BYTES, MIB
 from twistcluster.wire.messages import Absent, At, Give, Message, Part, Welcome
+
+if TYPE_CHECKING:
+    from twistcluster.net.tls.certificates import Peer
 
 __all__ = ["Coming", "Done", "Missed", "ValuesLine"]
 
@@ -48,14 +52,16 @@ class Coming:
     """The scheduler is asked to fetch it, from whoever has it."""
     sizes: list[int] = field(default_factory=list)
     """Of its parts; empty: nothing came yet."""
+    version: bytes = b""
+    """Of what came."""
     pieces: list[Buffer] = field(default_factory=list)
     """What came of it, in order."""
     got: int = 0
     """Bytes that came."""
 
-    def begin(self, sizes: list[int]) -> None:
+    def begin(self, sizes: list[int], version: bytes) -> None:
         """Nothing of it is here."""
-        self.sizes, self.pieces, self.got = sizes, [], 0
+        self.sizes, self.version, self.pieces, self.got = sizes, version, [], 0
 
     def add(self, part: Part, buffers: Sequence[Buffer]) -> bool:
         """A slice came; whether that was the last.
@@ -64,10 +70,11 @@ class Coming:
             ProtocolError: it isn't the next one.
         """
         if part.offset == 0:
-            self.begin(part.sizes)
+            self.begin(part.sizes, part.version)
         whole = sum(self.sizes)
         came = sum(memoryview(each).nbytes for each in buffers)
-        if part.offset != self.got or part.sizes != self.sizes or not 0 < self.got + came <= whole <= FRAME_BYTES:
+        fits = part.offset == self.got and part.sizes == self.sizes and part.version == self.version
+        if not fits or not 0 < self.got + came <= whole <= FRAME_BYTES:
             raise ProtocolError(
                 f"bytes {part.offset} to {part.offset + came} of a value of {whole} came after {self.got}"
             )
@@ -79,11 +86,13 @@ class Coming:
 class _Leaving:
     """A value on its way to the other end."""
 
-    def __init__(self, give: Give, parts: Sequence[Buffer]) -> None:
+    def __init__(self, give: Give, held: Held) -> None:
         self.name = give.id
-        views = [memoryview(part).cast("B") for part in parts]
+        self.version = held.version
+        views = [memoryview(part).cast("B") for part in held.parts]
         self.sizes = [view.nbytes for view in views]
-        self.offset = give.offset if give.offset < sum(self.sizes) else 0
+        goes_on = give.version == held.version and give.offset < sum(self.sizes)
+        self.offset = give.offset if goes_on else 0
         self._views = collections.deque(view for view in views if view.nbytes)
         skip = self.offset
         while skip:
@@ -111,7 +120,7 @@ class ValuesLine:
 
     Args:
         reactor: Twisted's.
-        read: gives the parts of a value that is here, by its id.
+        read: gives a value that is here, by its id.
         elsewhere: what is said to somebody who asks for one that isn't; it may say so later.
         settled: called with what came of a value that was asked for: it is complete (None), or lies elsewhere or nowhere.
         lost: called with the reason and what was on its way when the connection was lost.
@@ -122,7 +131,7 @@ class ValuesLine:
         self,
         reactor: Any,
         *,
-        read: Callable[[bytes], Sequence[Buffer] | None],
+        read: Callable[[bytes], Held | None],
         elsewhere: "Callable[[ValuesLine, Give], None]",
         settled: "Callable[[ValuesLine, Coming, At | Absent | None], None]",
         lost: "Callable[[ValuesLine, str, list[Coming]], None]",
@@ -153,6 +162,11 @@ class ValuesLine:
             self._opened()
 
     @property
+    def peer(self) -> "Peer | None":
+        """Whose certificate the other end showed."""
+        return None if self._link is None else self._link.peer
+
+    @property
     def idle(self) -> bool:
         """Nothing is on its way, in either direction."""
         return not (self._coming or self._leaving)
@@ -162,17 +176,17 @@ class ValuesLine:
         self._coming[coming.name] = coming
         if self._link is None or not self._open:
             return
-        self._link.send(Give(coming.name, coming.got, coming.through))
+        self._link.send(Give(coming.name, coming.got, coming.version, coming.through))
         if self._looking is None:
             self._silent_s = 0.0
             self._looking = self._reactor.callLater(LOOK_S, self._look)
 
     def hand_out(self, give: Give) -> bool:
         """Send what was asked for; False: it isn't here."""
-        parts = self._read(give.id)
-        if parts is None:
+        held = self._read(give.id)
+        if held is None:
             return False
-        self._leaving.append(_Leaving(give, parts))
+        self._leaving.append(_Leaving(give, held))
         self._push_soon()
         return True
 
@@ -236,12 +250,6 @@ class ValuesLine:
         coming = self._coming.get(part.id)
         if coming is None:  # nobody wants it any more
             return
-        if part.offset and (part.sizes != coming.sizes or not coming.got):
-            # It was made again since its first bytes came, and isn't the same: all of it is asked for.
-            if coming.got:
-                coming.begin([])
-                self.ask(coming)
-            return
         if coming.add(part, buffers):
             del self._coming[part.id]
             self._settled(self, coming, None)
@@ -257,7 +265,7 @@ class ValuesLine:
                 return
             leaving = self._leaving[0]
             if buffers := leaving.slice():
-                self._link.send(Part(leaving.name, leaving.offset, leaving.sizes), buffers)
+                self._link.send(Part(leaving.name, leaving.offset, leaving.sizes, leaving.version), buffers)
                 self._link.flush()
                 leaving.offset += sum(memoryview(each).nbytes for each in buffers)
             else:

@@ -5,8 +5,10 @@ then looks whether the name still means that file. The lock is held until the la
 vanishes with a killed process. Must not know: who made an object, when it is freed.
 """
 
+import contextlib
 import errno
 import os
+import struct
 from typing import Final
 
 from twistcluster.storage.copying import open_shared, unlock_and_close
@@ -53,6 +55,15 @@ class Reader:
         raise ObjectGone(
             f"object {name} is not in the store {self._folder}: it was freed, or its cluster has ended", object_id
         )
+
+    def version(self, object_id: bytes) -> bytes:
+        """What changes when the object is another file; empty: it isn't here."""
+        name = object_id.hex()
+        for place in (self._folder, f"{self._folder}/disk", f"{self._folder}/kept"):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                state = os.stat(f"{place}/{name}")
+                return struct.pack("<QQQ", state.st_dev, state.st_ino, state.st_ctime_ns)
+        return b""
 
 
 def _read_file(path: str) -> memoryview | None:

@@ -19,7 +19,7 @@ from twistcluster.wire.pages import stored_in, stored_row
 from twistcluster.wire.references import References, Resolver
 from twistcluster.wire.values import Definitions, cannot_change, dumps, loads
 
-__all__ = ["NotRestoredError", "Readable", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
+__all__ = ["Held", "NotRestoredError", "Readable", "Row", "ValueStore", "decode", "encode", "is_large", "usable"]
 
 
 class Row(NamedTuple):
@@ -30,6 +30,14 @@ class Row(NamedTuple):
     definitions: tuple[bytes, ...] = ()
     stored: tuple[bytes, int] | None = None
     """Its id and size in the store."""
+
+
+class Held(NamedTuple):
+    """A value as it lies in a store."""
+
+    parts: Sequence[Buffer]
+    version: bytes
+    """Of no other bytes, in no other process."""
 
 
 class NotRestoredError(TimeoutError):
@@ -100,6 +108,17 @@ class ValueStore:
                 raise
         self.restore(name, deadline)
         return self._reader.read(name)
+
+    def held(self, name: bytes) -> Held | None:
+        """A value and which version of it that is; None: it isn't here."""
+        try:
+            while True:
+                version = self._reader.version(name)
+                parts = self._reader.read(name)
+                if self._reader.version(name) == version:
+                    return Held(parts, self._pool.maker + version)
+        except ObjectGone:
+            return None
 
     def copy(self, name: bytes, parts: Sequence[Buffer], sizes: Sequence[int] | None = None) -> None:
         """Store a value that another host's store has, under its id.

@@ -23,7 +23,6 @@ __all__ = [
     "Blob",
     "Bring",
     "Brought",
-    "Bulk",
     "Cancel",
     "Cancelled",
     "ClientToScheduler",
@@ -265,12 +264,6 @@ class Freed(Message, tag=True):
     ids: list[bytes]
 
 
-class Bulk(Message, tag=True):
-    """To a client on another host that asked for it (`Restore`). Buffers: the value's pickle, and the pickle's buffers."""
-
-    id: bytes
-
-
 class Bring(Message, tag=True):
     """A slot, or its worker, can't read this value: it may lie on another host. Answered by `Brought`."""
 
@@ -303,7 +296,9 @@ class HandedOver(Message, tag=True):
 
 
 class Renamed(Message, tag=True):
-    """To a worker on another host: the value `made` that lies there takes the place of one that was lost, and its name."""
+    """To a worker on another host: the value `id` was lost and made again, as `made`. Where that lies it takes the old one's
+    name; elsewhere what there is of the old one goes.
+    """
 
     made: bytes
     id: bytes
@@ -321,6 +316,8 @@ class Give(Message, tag=True):
     id: bytes
     offset: int = 0
     """Of the bytes of its parts, one after the other."""
+    version: bytes = b""
+    """Of the bytes that came before: of another version all is sent."""
     through: bool = False
     """Who has it can't be reached: the scheduler shall fetch it first."""
 
@@ -332,6 +329,8 @@ class Part(Message, tag=True):
     offset: int
     sizes: list[int]
     """Bytes of its pickle, and of each of the pickle's buffers."""
+    version: bytes = b""
+    """The same for all slices of the same bytes: a value may be made again under its id, or come from somebody else."""
 
 
 class At(Message, tag=True):
@@ -346,6 +345,8 @@ class Absent(Message, tag=True):
     """The value isn't here, nor is it known to be anywhere."""
 
     id: bytes
+    full: str = ""
+    """It is elsewhere, but has no room here, where it would pass: why, in words."""
 
 
 class Values(Message, tag=True):
@@ -1050,7 +1051,6 @@ SchedulerToClient = (
     | JobProgress
     | Wanted
     | Freed
-    | Bulk
     | Answer
     | Declined
     | StepDone

@@ -73,7 +73,7 @@ async def connect_tls(
         await caller.ready
     except (AccessDenied, ClusterUnreachable) as error:
         raise type(error)(f"{host}:{port}: {error}") from None
-    link.here = caller.here
+    link.here, link.peer = caller.here, caller.peer
     return link
 
 
@@ -167,7 +167,14 @@ class _Caller(Factory):
 
     def __init__(self, reactor: Timers, link: Link, end: ClientEnd | JoiningEnd) -> None:
         self.ready: Deferred[None] = Deferred()
-        self._wire = TlsWire(link, reactor, end, lambda _: self.ready.callback(None), self.ready.errback)
+        self._end = end
+        self.peer: Peer | None = None
+        """Whose certificate the other end showed."""
+        self._wire = TlsWire(link, reactor, end, self._shook_hands, self.ready.errback)
+
+    def _shook_hands(self, connection: Connection) -> None:
+        self.peer = self._end.peer_of(connection)
+        self.ready.callback(None)
 
     @property
     def here(self) -> str:
