@@ -29,7 +29,7 @@ from twistcluster.nodes.life import run_until_ended, stop_reactor
 from twistcluster.nodes.logging import start_logging
 from twistcluster.nodes.restoring import Troubles, open_journal, scheduler_of
 from twistcluster.nodes.scheduler import SchedulerNode
-from twistcluster.wire.messages import Join, Joined, Renew, Renewed
+from twistcluster.wire.messages import HandedOver, HandOver, Holds, Join, Joined, Renew, Renewed
 
 NAME = "lab"
 
@@ -126,7 +126,9 @@ class Node(SchedulerNode):
         elif isinstance(message, Renew):
             self._note("Renew", link.peer.serial)
             link.send(Renewed(self._certificate(message.key, link.peer.role, life_s=3600.0)))
-        else:
+        elif isinstance(message, HandOver):
+            link.send(HandedOver())
+        elif not isinstance(message, Holds):
             super().on_message(link, message, buffers)
 
     def _certificate(self, key, role, life_s=None):

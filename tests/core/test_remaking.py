@@ -5,6 +5,7 @@ import pytest
 from tests.core.desk import CONTEXT, FUNCTION, Desk
 from tests.core.test_objects import freed, name, open_job, report, stored, work
 from twistcluster.core.effects import Rename
+from twistcluster.core.remaking import CALM_S, TIMES
 from twistcluster.wire import messages as m
 
 
@@ -235,3 +236,16 @@ def test_a_value_made_of_one_that_was_still_to_come_is_made_again_with_it():
     client.say(m.Drop([name(200)]))
     client.say(m.Release(2))
     assert len(desk.scheduler.objects) == 0
+
+
+def test_a_value_that_lived_for_a_while_each_time_is_made_again_as_often_as_it_takes():
+    """Workers that come and go take it along."""
+    desk = Keeper()
+    worker, client = desk.worker(1), desk.client()
+    client.job(count=1)
+    work(worker, 10)
+    for _ in range(3 * TIMES):
+        restore(client, 10)
+        report(worker, *worker.take(m.Lease), 99)
+        assert client.take(m.Answer) and not client.take(m.Declined)
+        desk.wait(CALM_S)

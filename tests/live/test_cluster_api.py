@@ -540,6 +540,12 @@ def test_waiting_on_the_reactors_thread_is_refused(cluster):
 # ---- the cluster -----------------------------------------------------------------------------------------------------
 
 
+def test_once_is_true_or_false(cluster):
+    with pytest.raises(TypeError, match="not 'yes'"):
+        cluster.everywhere(abs, once="yes")
+    assert cluster.submit(abs, -1).result() == 1
+
+
 def test_everywhere_runs_in_every_slot(cluster):
     assert len(set(cluster.everywhere(os.getpid, once=True))) == 2
     with pytest.raises(ZeroDivisionError):

@@ -20,7 +20,7 @@ from twistcluster.cli.common import (
     token_read,
 )
 from twistcluster.errors import AccessDenied
-from twistcluster.nodes.life import EXIT_FAILED
+from twistcluster.nodes.life import EXIT_MISUSED
 from twistcluster.nodes.standalone import PATIENCE_S, run_worker
 from twistcluster.wire.limits import SLOTS
 
@@ -119,7 +119,7 @@ def command(
         token = token_read(from_stdin=token_stdin)
     except AccessDenied as error:
         click.echo(f"twistcluster-worker: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(EXIT_MISUSED)
     offered = dict(pair for pairs in resources for pair in pairs)
     limit = memory_limit or 0
     sys.exit(run_worker(join, slots, name, offered, log_level, ready, wait, limit, log_format, token, port))

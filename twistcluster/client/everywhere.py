@@ -24,6 +24,8 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
     Returns one result a slot. If it raises in one, the first error is raised, and new slots don't run it.
     """
     __tracebackhide__ = True
+    if type(once) is not bool:
+        raise TypeError(f"once is True or False, not {once!r}")
     session = link.session
     digest, blob = link.opener.step(function)
     if not once:

@@ -10,6 +10,7 @@ Owns: these counts. Must not know: where a value lies, what it is.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from twistcluster.core.effects import Effect, Remove, RemoveCopies, Send
@@ -56,7 +57,9 @@ class ObjectRecord:
     pins: int = 0
     """Recipes that name it: it can be made again as long as there are some."""
     remade: int = 0
-    """How often it was lost and made again."""
+    """How often it was lost and made again, each time soon after the last."""
+    remade_at: float = -inf
+    """When it was made again last."""
     freed: bool = False
     """Its maker may have used the memory again."""
     copied: bool = False

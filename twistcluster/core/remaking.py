@@ -26,6 +26,8 @@ __all__ = ["Remaking"]
 
 TIMES = 3
 """How often a value is made again: one that is lost each time is given up."""
+CALM_S = 10.0
+"""A value that lived so long was well made: workers that come and go may take it along as often as they like."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,12 +124,14 @@ class Remaking:
         if not record.job.pages_of(record.index, record.index + 1):
             return f"{origin} is in no store any more, and its arguments aren't either"
         if self._too_often(record):
-            return f"{origin} was made again {TIMES} times, and was lost each time: look who removes files of the store"
+            return (
+                f"{origin} was made again {TIMES} times, and was lost each time within seconds: look who removes files of "
+                "the store, and why workers go away"
+            )
         return ""
 
-    @staticmethod
-    def _too_often(record: ObjectRecord) -> bool:
-        return record.remade >= TIMES
+    def _too_often(self, record: ObjectRecord) -> bool:
+        return record.remade >= TIMES and self._scheduler.now < record.remade_at + CALM_S
 
     def _begin(self, record: ObjectRecord) -> Remake:
         scheduler, job, index = self._scheduler, record.job, record.index
@@ -149,6 +153,8 @@ class Remaking:
         needs = [*objects, *(stored for each in kept or () for stored in each.objects)]
         scheduler.objects.hold(needs)
         remake = self.remakes[record.id] = Remake(record, again, needs)
+        if scheduler.now >= record.remade_at + CALM_S:
+            record.remade = 0
         record.remade += 1
         scheduler.log("warning", "a lost value is made again", item=index, of=job.title, value=record.id.hex())
         if kept is not None:
@@ -181,6 +187,7 @@ class Remaking:
             self.failed(job, ErrorInfo("gone", "ObjectLost", "run again, it gave a small value"))
             return
         self._scheduler.effects.append(Rename(made, record.id))
+        record.remade_at = self._scheduler.now
         self._scheduler.objects.restored(record, worker.peer, made)
         self._scheduler.safekeeping.restored(record)
         self._end(remake)

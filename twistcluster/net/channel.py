@@ -50,6 +50,9 @@ class Channel(Protocol):
     def receiving(self) -> bool:
         """A message has begun to come, and isn't here yet."""
 
+    def turn_out(self, last: Message, reason: str) -> None:
+        """End the link with a last word, or without one where it would stand behind what waits to leave: that doesn't."""
+
 
 class LinkOwner(Protocol):
     """Who hears of a link."""

@@ -198,6 +198,14 @@ class Link(TwistedProtocol):
             self.send(Refused(cast("Any", code), text))
         self.close(text)
 
+    def turn_out(self, last: Message, reason: str) -> None:
+        """End the link with a last word, or without one where it would stand behind what waits to leave: that doesn't."""
+        self.send(last)
+        if self._backlog:
+            self.abort(reason)
+        else:
+            self.close(reason)
+
     def abort(self, reason: str) -> None:
         """End the link at once; what was sent may be lost."""
         self._reason = self._reason or reason

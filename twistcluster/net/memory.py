@@ -72,6 +72,11 @@ class MemoryLink:
         self._turn.soon(lambda: self._other._lost(reason))  # noqa: SLF001
         self._turn.soon(lambda: self._lost(reason))
 
+    def turn_out(self, last: Message, reason: str) -> None:
+        """End the link with a last word."""
+        self.send(last)
+        self.close(reason)
+
     def _shut(self) -> bool:
         return self.state is LinkState.CLOSING or self.state is LinkState.CLOSED
 

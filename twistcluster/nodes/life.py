@@ -17,14 +17,25 @@ from twisted.internet.error import ReactorNotRunning
 
 from twistcluster.nodes.logging import log_event
 
-__all__ = ["EXIT_FAILED", "EXIT_GONE", "EXIT_OK", "exit_on_signals", "make_reactor", "run_until_ended", "stop_reactor"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_GONE",
+    "EXIT_MISUSED",
+    "EXIT_OK",
+    "exit_on_signals",
+    "make_reactor",
+    "run_until_ended",
+    "stop_reactor",
+]
 
 EXIT_OK: Final = 0
 """It ended as asked: by a signal, its owner, a client's stop, or for idleness."""
 EXIT_FAILED: Final = 1
 """It could not start."""
+EXIT_MISUSED: Final = 2
+"""A variable or an option that makes no sense: starting it again won't help."""
 EXIT_GONE: Final = 3
-"""A worker's scheduler went away and did not come back, or doesn't want it any more. (2 is a command's wrong use.)"""
+"""A worker's scheduler went away and did not come back, or doesn't want it any more."""
 
 GOODBYE_SECONDS: Final = 3.0
 """How long links and slots may take to end."""

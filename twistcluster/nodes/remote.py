@@ -318,6 +318,11 @@ class _RemotePeer:
         """A message has begun to come, and isn't here yet."""
         return self.link.receiving
 
+    def turn_out(self, last: Message, reason: str) -> None:
+        """End the link at once, with a last word if that can leave now."""
+        self._peers.turned_away(self)
+        self.link.turn_out(last, reason)
+
 
 def _packed(message: Any, buffers: Sequence[Buffer]) -> Packed:
     return Packed(message.kind, message.count, tuple(buffers), objects=tuple(message.objects))

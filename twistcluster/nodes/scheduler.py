@@ -298,8 +298,7 @@ class SchedulerNode:
         text = (
             "this program's certificate was denied (`twistcluster deny`): if that was a mistake, join with a new token"
         )
-        link.send(Refused("access", text))
-        link.close("its certificate was denied")
+        link.turn_out(Refused("access", text), "its certificate was denied")
 
     def _record(self, changes: list[Change], marks: Marks) -> None:
         if self._journal is not None:

@@ -20,6 +20,7 @@ from twistcluster.nodes.joining import Joining
 from twistcluster.nodes.life import (
     EXIT_FAILED,
     EXIT_GONE,
+    EXIT_MISUSED,
     EXIT_OK,
     exit_on_signals,
     make_reactor,
@@ -80,7 +81,7 @@ def run_worker(
         )
     except (AccessDenied, ImportError, OSError, ValueError) as error:
         log_event("error", f"the worker could not start: {error}", {})
-        return EXIT_FAILED
+        return EXIT_MISUSED if isinstance(error, ValueError) else EXIT_FAILED
     return made.run()
 
 
