@@ -184,3 +184,42 @@ with np.errstate(all="ignore"):
     assert machines.cluster.job("far").results() == [5, 4, 3, 2, 1]
     again = machines.client("print(cluster.job('far').results())")
     assert again == ["[5, 4, 3, 2, 1]"]
+
+
+def test_a_cluster_without_a_store_gets_values_inside_their_pages(clusters, tmp_path, monkeypatch):
+    monkeypatch.setenv("TWISTCLUSTER_STORE", "off")
+    machines = Machines(clusters, tmp_path)
+    try:
+        worker = machines.worker()
+        cluster = machines.cluster
+        assert cluster.map(np.sum, [made(n) for n in range(3)]).results() == [n * LARGE for n in range(3)]
+        chain = cluster.map(np.sum, cluster.map(made, range(3)))
+        assert chain.results() == [n * LARGE for n in range(3)]
+        worker.terminate()
+        assert worker.wait(60) == 0
+    finally:
+        machines.cluster.stop(force=True)
+
+
+def test_reading_in_many_threads_a_client_elsewhere_stays_connected(machines):
+    """Results of 400 MB are read at once, over a connection of their own."""
+    machines.worker()
+    said = machines.client(
+        """
+from concurrent.futures import ThreadPoolExecutor
+futures = [cluster.submit(lambda n: np.full(6_250_000, n, float), n) for n in range(8)]
+with ThreadPoolExecutor(8) as pool:
+    arrays = [*pool.map(lambda future: future.result(60), futures)]
+print([int(array[-1]) for array in arrays], cluster.submit(abs, -1).result(10))
+print(all(again is array or int(again[0]) == n for n, (again, array) in enumerate(zip((f.result() for f in futures), arrays))))
+"""
+    )
+    assert said == ["[0, 1, 2, 3, 4, 5, 6, 7] 1", "True"]
+
+
+def test_a_time_limit_counts_from_when_the_arguments_are_there(machines):
+    machines.worker("one", 1, "a=1")
+    machines.worker("two", 1, "b=1")
+    on = lambda name, **more: machines.cluster.options(resources={name: 1}, **more)
+    large = on("a").submit(lambda: np.ones(50_000_000))
+    assert on("b", time_limit=0.5).submit(len, large).result() == 50_000_000

@@ -40,7 +40,7 @@ NONE = (1 << 64) - 1
 
 
 class RealSlot:
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, store: str = "") -> None:
         self.link, theirs = socket.socketpair()
         page_fd = os.memfd_create("page")
         os.ftruncate(page_fd, FILE_BYTES)
@@ -54,6 +54,7 @@ class RealSlot:
             "twistcluster.nodes.slot",
             *map(str, (theirs.fileno(), page_fd, life)),
             str(folder),
+            *([store] if store else []),
         ]
         self.process = subprocess.Popen(
             command, pass_fds=(theirs.fileno(), page_fd, life), start_new_session=True, stdin=subprocess.DEVNULL
@@ -171,8 +172,8 @@ class RealSlot:
 
 
 @contextlib.contextmanager
-def real_slot(folder: pathlib.Path) -> Iterator[RealSlot]:
-    slot = RealSlot(folder)
+def real_slot(folder: pathlib.Path, store: str = "") -> Iterator[RealSlot]:
+    slot = RealSlot(folder, store)
     try:
         yield slot
     finally:

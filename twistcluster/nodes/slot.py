@@ -26,11 +26,11 @@ from typing import Any, Final
 
 from twistcluster.errors import StoreFull
 from twistcluster.nodes.slot_bites import Biter
-from twistcluster.nodes.slot_errors import ContextError
+from twistcluster.nodes.slot_errors import ContextError, TakenBackError
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Flusher, Results, SlotLink
 from twistcluster.nodes.slot_output import Capture, catch_streams
-from twistcluster.nodes.slot_page import FILE_BYTES, NO_ITEM, TRACE_AT, PrintedTail, new_words
+from twistcluster.nodes.slot_page import FILE_BYTES, LIMIT, NO_ITEM, REACHED, RUNNING, TRACE_AT, PrintedTail, new_words
 from twistcluster.nodes.slot_steps import Steps
 from twistcluster.storage.values import Row, ValueStore, encode
 from twistcluster.wire.frames import Buffer
@@ -108,8 +108,27 @@ class Slot:
                 os._exit(1)
 
     def _restore(self, name: bytes, _deadline: float | None) -> None:
-        """A value isn't here: it may lie on another host."""
-        self._link.bring(name)
+        """A value isn't here: it may lie on another host. Its item waits, and hasn't begun: it may be taken back meanwhile.
+
+        Raises:
+            StoreFull: it has no room here.
+            TakenBackError: the item is another's now, or nobody's.
+        """
+        if not self._link.reads_here:  # a thread of the item's own may not wait, and finds it missing
+            return
+        words = self._words
+        ordinal = words[RUNNING]
+        if ordinal == NO_ITEM:
+            self._link.bring(name)
+            return
+        words[REACHED] = ordinal  # in this order: who reads that nothing runs reads next what was reached
+        words[RUNNING] = NO_ITEM
+        try:
+            self._link.bring(name)
+        finally:
+            words[RUNNING] = ordinal
+        if ordinal >= words[LIMIT]:
+            raise TakenBackError
 
     def _in_child(self) -> None:
         """In a child that an item forked: nothing that it does is the slot's any more."""

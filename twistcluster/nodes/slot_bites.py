@@ -11,7 +11,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from twistcluster.errors import NotPicklable, StoreFull
-from twistcluster.nodes.slot_errors import ArgumentError, ContextError, Why, describe, result_info
+from twistcluster.nodes.slot_errors import ArgumentError, ContextError, TakenBackError, Why, describe, result_info
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Results
 from twistcluster.nodes.slot_loops import DONE, LIMIT, run_args, run_calls, run_ones
@@ -156,6 +156,8 @@ class Biter:
                 result = job.call(page.shape, page.value(at, self._store))
             except BaseException as error:
                 self._results.close()
+                if isinstance(error.__cause__, TakenBackError):
+                    return None
                 self._failed(at, error, "raised", time.perf_counter() - started)
                 at += 1
                 self._results.open(at)

@@ -12,7 +12,7 @@ from twistcluster.errors import NotPicklable, StoreFull, TwistclusterError
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 
-__all__ = ["ArgumentError", "ContextError", "Why", "describe", "own_frame", "result_info"]
+__all__ = ["ArgumentError", "ContextError", "TakenBackError", "Why", "describe", "own_frame", "result_info"]
 
 Why = Literal["raised", "argument", "result", "context", "stopped"]
 
@@ -23,6 +23,10 @@ OWN_MODULES: Final = "twistcluster."
 
 class ArgumentError(TwistclusterError):
     """An item's arguments could not be unpickled; the cause says why."""
+
+
+class TakenBackError(TwistclusterError):
+    """An item was taken back while one of its arguments was waited for: it runs elsewhere, or not at all."""
 
 
 class ContextError(TwistclusterError):

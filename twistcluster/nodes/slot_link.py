@@ -59,16 +59,19 @@ class SlotLink:
             return came
         return self._read()
 
+    @property
+    def reads_here(self) -> bool:
+        """Whether this is the thread that reads."""
+        return get_ident() == self._reader
+
     def bring(self, name: bytes) -> None:
         """Have the worker bring a value that isn't in the store, and wait until it is there, or nowhere to be had.
 
-        Only in the thread that reads: others may not wait here, and find it missing.
+        Only in the thread that reads (`reads_here`).
 
         Raises:
             StoreFull: it has no room there.
         """
-        if get_ident() != self._reader:
-            return
         with self.lock:
             self.put(Bring(name))
             self.write()
