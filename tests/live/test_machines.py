@@ -195,6 +195,18 @@ def test_a_cluster_without_a_store_gets_values_inside_their_pages(clusters, tmp_
         assert cluster.map(np.sum, [made(n) for n in range(3)]).results() == [n * LARGE for n in range(3)]
         chain = cluster.map(np.sum, cluster.map(made, range(3)))
         assert chain.results() == [n * LARGE for n in range(3)]
+        said = machines.client(
+            f"""
+made = lambda n: np.full({LARGE}, n, float)
+print([array[-1] for array in cluster.map(made, range(3)).results()])
+try:
+    cluster.put(made(5))
+except tc.TwistclusterError as error:
+    print(type(error).__name__, "has no store" in str(error))
+print(cluster.submit(np.sum, made(1)).result())
+"""
+        )
+        assert said == ["[np.float64(0.0), np.float64(1.0), np.float64(2.0)]", "StoreFull True", f"{LARGE}.0"]
         worker.terminate()
         assert worker.wait(60) == 0
     finally:

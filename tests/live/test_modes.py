@@ -66,7 +66,7 @@ def traced(tmp_path):
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},  # what Python writes is not ours
             umask=0,
             start_new_session=True,
         )

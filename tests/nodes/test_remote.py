@@ -159,7 +159,7 @@ def test_a_worker_is_told_whether_results_can_stay_and_who_is_shut_out(scene, cl
     scene.tell(welcome)
     client.tell(welcome)
     assert scene.wire.sent == [(Welcome("e", "c", "n", "3.11", "0", store=True), []), (ShutOut(["ab12"]), [])]
-    assert client.wire.sent == [(welcome, [])]
+    assert client.wire.sent == [(Welcome("e", "c", "n", "3.11", "0", store=True), [])]
     scene.peers.shut_out()
     assert scene.wire.sent[2:] == [(ShutOut(["ab12"]), [])]
 

@@ -3,6 +3,7 @@
 Owns: their requests, and what becomes of a step that fails. Must not know: how a slot runs one.
 """
 
+import reprlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ def run_everywhere(link: Tie, function: Callable[[], Any], *, once: bool) -> lis
     """
     __tracebackhide__ = True
     if type(once) is not bool:
-        raise TypeError(f"once is True or False, not {once!r}")
+        raise TypeError(f"once is True or False, not {reprlib.repr(once)}")
     session = link.session
     digest, blob = link.opener.step(function)
     if not once:

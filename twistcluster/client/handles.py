@@ -107,9 +107,13 @@ class StoreElsewhere(ClientStore):
         self._maker = os.urandom(8)
         self._numbers = itertools.count()
         self._copies: dict[bytes, tuple[bytes, list[Buffer]]] = {}
+        self.is_there = True
+        """The cluster's host has a store."""
 
     def put(self, value: object) -> Put:
         """Make it ready to be sent."""
+        if not self.is_there:
+            raise StoreFull("this cluster has no store on its host (TWISTCLUSTER_STORE=off): pass the value itself")
         encoded = dumps(value, self._definitions, name="the value", copy=True)
         name = self._maker + next(self._numbers).to_bytes(8, "big")
         parts = [encoded.data, *encoded.buffers]

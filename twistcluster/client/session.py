@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Reply
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
@@ -383,7 +383,9 @@ class Session:
             self._returning = [record for record in self.shelf.held() if record.number and record.id]
             self._link.send(held(self._returning, self._holdings.sent()))
         if self._brought is not None:
-            self._brought.joined(self.id)
+            cast("StoreElsewhere", self.store).is_there = message.store
+            if message.store:
+                self._brought.joined(self.id)
         self._welcome.callback(None)
 
     def _refused(self, message: Refused, _: list[Buffer]) -> None:

@@ -55,7 +55,8 @@ class Fetching(Missing):
             link.send(Holds(ids[:AT_ONCE], more=True))
             ids = ids[AT_ONCE:]
         link.send(Holds(ids))
-        self._suppliers.joined(process)
+        if welcome.store:
+            self._suppliers.joined(process)
 
     def hand_over(self, link: Channel, done: Callable[[], None]) -> None:
         """The worker leaves: the scheduler brings away what somebody may still ask for, in the time that there is."""

@@ -214,9 +214,9 @@ class RemotePeers:
                 peer.link.send(replace(message, missing=peer.missing))
             case Results() if message.objects:
                 self._send_results(peer, message, buffers)
-            case Welcome() if peer.holder is not None:
+            case Welcome():
                 peer.link.send(replace(message, store=True))
-                if denied := self._denied():
+                if peer.holder is not None and (denied := self._denied()):
                     peer.link.send(ShutOut(denied))
             case _:
                 peer.link.send(message, buffers)

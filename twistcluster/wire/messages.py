@@ -199,7 +199,7 @@ class Welcome(Message, tag=True):
     journal: bool = False
     """What it accepts outlives it: a client whose link is lost holds what wasn't `Kept`, and comes back."""
     store: bool = False
-    """The cluster's host has a store: results of workers elsewhere may stay where they were made."""
+    """To a peer on another host: the cluster's has a store, so large results may stay where they were made, and values be put."""
 
 
 class Refused(Message, tag=True):
