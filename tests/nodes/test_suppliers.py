@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from twistcluster.net.tls.links import connect_tls
 from twistcluster.nodes import fetching
 from twistcluster.nodes.values_line import Coming, Missed
 from twistcluster.storage.pool import Pool
+from twistcluster.storage.values import ValueStore
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.limits import MIB
 from twistcluster.wire.messages import (
@@ -458,3 +460,28 @@ def test_small_values_are_brought_many_at_a_time_and_large_ones_alone(hosts):
     large = [one.makes(*LARGE) for _ in range(3)]
     assert hosts.brings(large[0]) and hosts.brings(small[79])
     assert [hosts.parts(each) is not None for each in large] == [True, False, False]
+
+
+def test_what_is_freed_while_it_is_written_is_not_kept(hosts, monkeypatch):
+    one, two = hosts.worker(), hosts.worker()
+    first, second = one.makes(*LARGE), one.makes(*LARGE)
+    copy, begun, go = ValueStore.copy, [], threading.Event()
+
+    def slowly(store, name, *parts):
+        begun.append(name)
+        go.wait(60)
+        copy(store, name, *parts)
+
+    monkeypatch.setattr(ValueStore, "copy", slowly)
+    told = []
+    hosts.peers.bring(first, told.append)
+    two.fetching.wanted(second, told.append)
+    hosts.steps.until(lambda: len(begun) >= 2)
+    hosts.peers.freed([first])
+    two.fetching.heard(Freed([second]))
+    hosts.steps.until(lambda: len(told) == 2)
+    go.set()
+    hosts.steps.until(lambda: not two.store._arriving and hosts.parts(first) is None and two.parts(second) is None)
+    for _ in range(20):
+        hosts.steps.reactor.iterate(0.01)
+    assert hosts.parts(first) is None and two.parts(second) is None and told == [Missed(), Missed()]

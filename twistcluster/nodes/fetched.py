@@ -42,6 +42,8 @@ class Fetched:
         self._made: set[bytes] = set()
         self._copies: dict[bytes, None] = {}
         """In the order in which they came."""
+        self._arriving: set[bytes] = set()
+        """Copies that are being written."""
         self._upkeep = Upkeep(self._folder.path, known=self._is_known)
         self._keeper = Keeper(reactor, self._upkeep, clock)
         self._keeper.start()
@@ -92,15 +94,19 @@ class Fetched:
         """
 
         def stored(missed: Missed | None) -> None:
-            if missed is None:
-                self._copies[name] = None
-            else:
+            if missed is not None:
                 log_event("warning", "a value of another host has no room here", {"why": missed.full})
+            elif name in self._arriving:
+                self._copies[name] = None
+            else:  # nobody can ask for it any more, or it was made again
+                self._store.freed([name])
+            self._arriving.discard(name)
             done(missed)
 
         if name in self._copies:
             done(None)
         else:
+            self._arriving.add(name)
             self._storing.keep(name, pieces, sizes, stored)
 
     def _make_room(self) -> bool:
@@ -117,6 +123,7 @@ class Fetched:
         Returns:
             What is said of that to the slot that made it.
         """
+        self._arriving.discard(name)
         if made not in self._made:
             return self.freed(Freed([name])) if self.has(name) else None
         self._upkeep.rename(made, name)
@@ -127,6 +134,7 @@ class Fetched:
 
     def freed(self, message: Freed) -> Freed | None:
         """Nobody can ask for these any more. Returns what is said of those that slots made."""
+        self._arriving.difference_update(message.ids)
         gone = {name for name in message.ids if name in self._copies}
         self._store.freed(gone)
         for name in gone:

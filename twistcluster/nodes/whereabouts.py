@@ -301,7 +301,8 @@ class Whereabouts:
         if self._wanted.get(wanted.coming.name) is wanted:
             del self._wanted[wanted.coming.name]
         wanted.stop_waiting()
-        for done in wanted.done:
+        waiting, wanted.done = wanted.done, []
+        for done in waiting:
             done(missed)
 
     def _settled(self, _line: ValuesLine, coming: Coming, outcome: At | Absent | None) -> None:
