@@ -1,6 +1,6 @@
 """Many jobs, while cables are pulled, packets are lost and late, and processes killed: every result right and once, no hang.
 
-`make soak` runs more of it: TWISTCLUSTER_SOAK_SECONDS says how long, TWISTCLUSTER_SOAK_TALLY is the path of a file that gets
+`make soak` runs it: TWISTCLUSTER_SOAK_SECONDS says how long, TWISTCLUSTER_SOAK_TALLY is the path of a file that gets
 a line for each round. TWISTCLUSTER_SOAK_SEED names the choices (not the moments, nor which packets are lost).
 """
 
@@ -67,6 +67,7 @@ class Round:
         return "\n".join(f"---- {host.folder.name}\n{host.log()}" for host in self.network.hosts)
 
 
+@pytest.mark.skipif(not SECONDS, reason="its moments are the machine's own, and it takes a minute: `make soak` runs it")
 @pytest.mark.slow
 @pytest.mark.timeout(2 * DEADLINE_S + 120 + SECONDS)
 def test_every_result_is_right_and_once_whatever_happens_to_the_network_and_the_processes(tmp_path):

@@ -7,7 +7,7 @@ where a value lies there. TLS is imported where it is used: it is an extra.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Reply
 from concurrent.futures import TimeoutError as ReplyTimeout
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twistcluster.client import bridge
 from twistcluster.client.patience import answer_of
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from twistcluster.nodes.suppliers import Suppliers
 
 __all__ = ["BroughtValues"]
+
+
+TRIES: Final = 10
+"""Each time that the link is lost while a value comes, it is asked for again."""
 
 
 class _Came(NamedTuple):
@@ -105,18 +109,17 @@ class BroughtValues:
             StoreFull: It has no room on the cluster's host, through which it comes.
             NotRestoredError: It isn't here at `deadline`, on the monotonic clock. It goes on.
         """
-        if (came := self._came.get(name)) is not None:
-            return came.parts()
-        missed = self._fetch(name, deadline)
-        if missed is not None and not missed.full:
-            self._restore(name, deadline)
+        for _ in range(TRIES):
+            if (came := self._came.get(name)) is not None:
+                return came.parts()
             missed = self._fetch(name, deadline)
-        if missed is not None and missed.full:
-            raise StoreFull(missed.full)
-        came = self._came.get(name)
-        if came is None:
-            raise ObjectGone(f"value {name.hex()} is on another host, and didn't come", name)
-        return came.parts()
+            if missed is not None and missed.full:
+                raise StoreFull(missed.full)
+            if missed is not None:  # nowhere, or the link was lost meanwhile: this waits until it is back
+                self._restore(name, deadline)
+            elif (came := self._came.get(name)) is not None:
+                return came.parts()
+        raise ObjectGone(f"value {name.hex()} is on another host, and didn't come", name)
 
     def dropped(self, name: bytes) -> None:
         """Nobody here asks for it any more."""
