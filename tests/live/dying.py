@@ -33,9 +33,13 @@ class Local:
         self._gate.clear()
         kill(self._pid)
 
+    def let_come(self):
+        """It may be gone again before anybody saw it."""
+        self._gate.set()
+
     def back(self):
         """Let it come."""
-        self._gate.set()
+        self.let_come()
         self._pid = until(lambda: next((each.pid for each in running_clusters()), 0), 30, "the cluster")
         self._clusters.pids.append(self._pid)
 
@@ -54,9 +58,12 @@ class Standalone(Local):
         self._scheduler.kill()
         self._scheduler.wait()
 
-    def back(self):
+    def let_come(self):
         self._scheduler, _ = self._clusters.scheduler(self.name)
         self._gate.set()
+
+    def back(self):
+        self.let_come()
 
 
 @pytest.fixture

@@ -318,7 +318,7 @@ def test_a_cluster_that_is_away_is_stopped_once_it_is_back(lab, cluster):
     away(cluster)
     with ThreadPoolExecutor(1) as pool:
         stopped = pool.submit(cluster.stop, force=True)
-        lab.back()
+        lab.let_come()
         stopped.result(DEADLINE_S)
     assert not running_clusters() and "closed" in repr(cluster)
     until(job.done, what="the loss")
