@@ -7,6 +7,7 @@ where a value lies there. TLS is imported where it is used: it is an extra.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Reply
 from concurrent.futures import TimeoutError as ReplyTimeout
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twistcluster.client import bridge
@@ -36,9 +37,8 @@ class _Came(NamedTuple):
 
     def parts(self) -> list[memoryview]:
         """A copy: what is done to it stays with who reads it."""
-        whole = memoryview(bytearray(b"".join(self.pieces)))
-        ends = [sum(self.sizes[: number + 1]) for number in range(len(self.sizes))]
-        return [whole[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
+        whole = memoryview(bytearray().join(self.pieces))
+        return [whole[end - size : end] for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
 
 
 class BroughtValues:

@@ -44,7 +44,7 @@ class Fetched:
         """In the order in which they came."""
         self._arriving: set[bytes] = set()
         """Copies that are being written."""
-        self._upkeep = Upkeep(self._folder.path, known=self._is_known)
+        self._upkeep = Upkeep(self._folder.path, known=self.has)
         self._keeper = Keeper(reactor, self._upkeep, clock)
         self._keeper.start()
 
@@ -148,6 +148,3 @@ class Fetched:
         self._keeper.stop()
         self._store.close()
         self._folder.remove()
-
-    def _is_known(self, name: bytes) -> bool:
-        return name in self._made or name in self._copies

@@ -16,6 +16,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+from twistcluster.storage.journal_places import make_folder
 from twistcluster.wire.messages import Context
 
 __all__ = ["set_up"]
@@ -35,7 +36,8 @@ def set_up(context: Context, blob: Callable[[bytes], bytes], own: pathlib.Path) 
     """
     paths = []
     if context.modules or context.files:
-        _make_private(own)  # what is in it has the modes that this user's files have
+        # What is above may be gone: a cluster that died took it along, and this slot lives on.
+        make_folder(str(own))  # what is in it has the modes that this user's files have
     if context.modules:
         modules = own / "modules"
         for module in context.modules:
@@ -86,10 +88,3 @@ def _link_entries(there: pathlib.Path, work: pathlib.Path) -> None:
     for entry in there.iterdir():
         with contextlib.suppress(OSError):
             (work / entry.name).symlink_to(entry)
-
-
-def _make_private(folder: pathlib.Path) -> None:
-    """Make it, for this user alone. What is above may be gone: a cluster that died took it along, and this slot lives on."""
-    if not folder.exists():
-        _make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)

@@ -150,7 +150,6 @@ class Whereabouts:
                 self._look_elsewhere(name)
         for wanted in [each for each in self._wanted.values() if each.holder is holder and not each.storing]:
             self._next_of(wanted)
-        holder.told = True
         self._look_again()
 
     def made(self, holder: Holder, ids: Mapping[bytes, int]) -> None:
@@ -241,9 +240,8 @@ class Whereabouts:
         """Who has it, or may have it, of what isn't here."""
         if (holder := self._at.get(name)) is not None:
             return holder
-        if any(name in each.named for each in self._holders.values()) and not self._store.has(name):
-            return next(each for each in self._holders.values() if name in each.named)
-        return None
+        other = next((each for each in self._holders.values() if name in each.named), None)
+        return None if other is None or self._store.has(name) else other
 
     def _bring_ahead(self, name: bytes, holder: Holder) -> None:
         number = int.from_bytes(name[MAKER_BYTES:], "big")
