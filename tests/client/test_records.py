@@ -9,6 +9,7 @@ import pytest
 
 from tests.client.line import FakeLine, framed, pickled, plain
 from twistcluster import errors
+from twistcluster.client.feeding import Feed
 from twistcluster.client.reading import all_results, as_they_come, in_order, one_result
 from twistcluster.client.records import JobRecord
 from twistcluster.wire.messages import ErrorInfo
@@ -42,6 +43,26 @@ class Listener:
 
     def changed(self):
         self.told.append("changed")
+
+
+class TellsAtOnce:
+    """A session whose scheduler tells that a job's input ended before its client goes on."""
+
+    def __init__(self, record):
+        self.record = record
+
+    def do(self, _):
+        self.record.input_ended(2, "input ended after 2 items: the text alone")
+
+
+def test_why_a_source_ended_is_its_own_error_even_if_the_scheduler_tells_first(line):
+    record = record_of(line)
+    record.succeeded(0, plain("a", "b"))
+    Feed(TellsAtOnce(record), record, None).end(2, ValueError("mine"))
+    assert record.is_over and record.count == 2
+    with pytest.raises(errors.InputEnded, match="after 2 items: mine") as raised:
+        all_results(record, None)
+    assert isinstance(raised.value.__cause__, ValueError)
 
 
 def test_results_come_in_any_order_and_are_read_in_theirs(line):

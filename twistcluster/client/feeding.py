@@ -107,11 +107,15 @@ class Feed:
 
     def end(self, count: int, error: BaseException | None) -> None:
         """A lazy source ended."""
-        text = "" if error is None else f"{type(error).__name__}: {error}"
-        self._session.do(lambda outbox: outbox.close_job(CloseJob(self._number, count, text)))
         record = self._record()
+        text = ""
+        if error is not None:
+            text = f"{type(error).__name__}: {error}"
+            if record is not None:  # before the scheduler tells of it: it has the text alone
+                record.input_failed(_input_error(self._label, count, error))
+        self._session.do(lambda outbox: outbox.close_job(CloseJob(self._number, count, text)))
         if record is not None and (record.count is None or error is not None):
-            record.input_ended(count, "" if error is None else _input_error(self._label, count, error))
+            record.input_ended(count)
 
 
 def _plain(block: list[Any], shape: int) -> bool:

@@ -437,6 +437,12 @@ class JobRecord(Flowing):
             self.passing.busy = max(self.passing.busy, running)
         self._changed(over=False)
 
+    def input_failed(self, error: BaseException) -> None:
+        """Its source raised, here: what anybody tells of that later says less."""
+        with self.condition:
+            if not self.is_over and self.input_error is None:
+                self.input_error = error
+
     def input_ended(self, count: int, error: BaseException | str = "") -> None:
         """No items come after the first `count`."""
         with self.condition:
