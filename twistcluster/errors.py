@@ -24,10 +24,19 @@ __all__ = [
     "NotPicklable",
     "ObjectLost",
     "OptionsDiffer",
+    "PictureDamaged",
+    "PictureError",
+    "PictureExists",
+    "PictureNameRefused",
+    "PictureTooLarge",
+    "PictureUnknown",
+    "PictureUnreadable",
+    "PictureUnwritable",
     "ProtocolError",
     "RemoteError",
     "RemoteTraceback",
     "ResultsGone",
+    "StepFailed",
     "StoreFull",
     "TaskTimeout",
     "TwistclusterError",
@@ -131,6 +140,42 @@ class JournalFull(TwistclusterError, OSError):
 
 class JournalLost(TwistclusterError, OSError):
     """The journal's file is gone while its cluster runs: nothing is kept any more."""
+
+
+class PictureError(TwistclusterError):
+    """Base of what can be wrong with one picture. The other pictures of its pipeline are not touched."""
+
+
+class PictureUnreadable(PictureError, OSError):
+    """A picture's file can't be opened or read."""
+
+
+class PictureUnknown(PictureError, ValueError):
+    """No picture, or one of a format that this Pillow can't read."""
+
+
+class PictureDamaged(PictureError, ValueError):
+    """A picture's bytes break off or make no sense to its decoder."""
+
+
+class PictureTooLarge(PictureError, ValueError):
+    """A picture has more pixels than may be decoded. Nothing of it was."""
+
+
+class StepFailed(PictureError):
+    """A step can't be done on this picture."""
+
+
+class PictureUnwritable(PictureError, OSError):
+    """A picture can't be encoded in this format, or its file can't be written."""
+
+
+class PictureExists(PictureError, FileExistsError):
+    """A picture isn't saved: a file of its name is there, and overwriting wasn't asked for."""
+
+
+class PictureNameRefused(PictureError, ValueError):
+    """A picture's name, by its pattern, is none or would leave the folder that it is saved to."""
 
 
 class RemoteError(TwistclusterError):

@@ -1,0 +1,1 @@
+"""What is done to pictures: opening, steps, plans, saving. Pillow and NumPy are loaded by the first picture only."""
