@@ -27,7 +27,8 @@ class Map(Step):
 
     Args:
         function: Takes a PIL image or an array, and returns either, as steps after this one (and `save`) need; as the
-            last step it may return anything. A picture that it returns without a profile and EXIF has the old ones.
+            last step it may return anything. EXIF data are kept; an array is taken to have the old profile, a PIL
+            image keeps its own.
         kind: "image" or "array": what the function takes (shapes as in `to_array`).
 
     >>> from PIL import Image

@@ -6,7 +6,7 @@ Each can say what it does to a size, so that the planner need not run it. Must n
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twistcluster.errors import StepFailed
 from twistcluster.images.colour import DEEP, carry
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "HARD_FILTERS",
     "Box",
     "Crop",
     "Fit",
@@ -29,6 +30,9 @@ __all__ = [
     "resampled",
     "swapped",
 ]
+
+HARD_FILTERS: Final = frozenset({"nearest", "box"})
+"""Filters that can't be brought near by averaging first."""
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -287,9 +291,9 @@ def resampled(
     """A part of a picture at another size; with a `reducing_gap`, boxes of pixels are averaged first, which is quicker."""
     from PIL import Image
 
-    if size == image.size and box == (0, 0, *size):
+    if size == image.size and tuple(box) == (0, 0, *size):
         return image
-    gap = None if image.mode in DEEP or resample == "nearest" else reducing_gap
+    gap = None if image.mode in DEEP or resample in HARD_FILTERS else reducing_gap
     return carry(image, image.resize(size, Image.Resampling[resample.upper()], box, gap))
 
 
