@@ -1,0 +1,211 @@
+"""What a saved picture was made of, as a digest: the source, the steps, the options.
+
+Two pictures with equal stamps are equal, as far as anybody can tell without making them. So a run that is done again
+leaves out what it made before. Owns: what counts. Must not know: where stamps are kept.
+
+- A **path** is its real path, size and time of modification, not its bytes: asking costs a stat, not a read. A file that
+  was moved, or touched, is another source.
+- **Bytes**, PIL images and arrays are their content.
+- **Steps** are their names and parameters. A **function** of the notebook is its code, defaults, and the values of the
+  names that it uses, functions of the notebook among them; one of a module is its name, its own code, and the text of its
+  module where that isn't an installed one; not what that imports. A function that uses a value of a kind that can't be told from another has no stamp: what it makes is made
+  again each time.
+- Versions of Python, Pillow and models aren't counted, but code is compiled by Python: another minor version makes
+  pictures with functions of one's own again.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from twistcluster.errors import PictureUnreadable
+from twistcluster.images.encoding import Encoding
+from twistcluster.images.plan import Plan
+from twistcluster.images.step import Step
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["plan_stamp", "source_stamp", "stamp"]
+
+_VERSION: Final = b"twistcluster images 1"
+"""Changes when the same steps make other pictures."""
+
+_PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), type(...))
+
+
+class _NoStampError(Exception):
+    """A value that can't be told from another."""
+
+
+def stamp(source: bytes, plan: bytes | None) -> str | None:
+    """32 hexadecimal digits that stand for a source and what is done to it; None if the plan has no stamp."""
+    return None if plan is None else hashlib.blake2b(source + plan, digest_size=16).hexdigest()
+
+
+def source_stamp(source: Any) -> bytes:
+    """16 bytes that stand for a source, as `opening.opened` takes it.
+
+    >>> source_stamp(b"GIF89a") == source_stamp(bytearray(b"GIF89a"))
+    True
+
+    Raises:
+        PictureUnreadable: The path leads nowhere.
+        TypeError: It is no source.
+    """
+    from PIL import Image
+
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(source, str | os.PathLike):
+        try:
+            facts = os.stat(source)  # noqa: PTH116 (a PathLike may give bytes)
+        except OSError as error:
+            raise PictureUnreadable(f"{os.fsdecode(source)} can't be read: {error.strerror}") from error
+        digest.update(repr(("path", os.path.realpath(source), facts.st_size, facts.st_mtime_ns)).encode())
+    elif isinstance(source, bytes | bytearray | memoryview):
+        digest.update(b"bytes ")
+        digest.update(source)
+    elif isinstance(source, Image.Image):
+        for part in _image_parts(source):
+            digest.update(part)
+    elif hasattr(source, "__array_interface__"):
+        for part in _array_parts(source):
+            digest.update(part)
+    else:
+        raise TypeError(f"a {type(source).__name__} is no picture: give bytes, a path, a PIL image or an array")
+    return digest.digest()
+
+
+def plan_stamp(plan: Plan, encoding: Encoding) -> bytes | None:
+    """16 bytes that stand for steps and options, None if a function among them uses what can't be told.
+
+    >>> from twistcluster.images.steps import Resize
+    >>> one, two = (plan_stamp(Plan((Resize(size),)), Encoding("webp")) for size in (64, 65))
+    >>> one == two
+    False
+    """
+    digest = hashlib.blake2b(_VERSION, digest_size=16)
+    try:
+        for part in _parts((*plan.steps, encoding, plan.frames, plan.shrink), set()):
+            digest.update(len(part).to_bytes(8, "little") + part)
+    except _NoStampError:
+        return None
+    return digest.digest()
+
+
+def _image_parts(image: "Image.Image") -> Iterator[bytes]:
+    """A picture's content: pixels, palette, profile, EXIF data."""
+    profile, exif = (image.info.get(key, b"") for key in ("icc_profile", "exif"))
+    shown = (image.mode, image.size, image.getpalette(), image.info.get("transparency"), profile, exif)
+    yield repr(("image", shown)).encode()
+    yield image.tobytes()
+
+
+def _array_parts(source: Any) -> Iterator[bytes]:
+    import numpy as np
+
+    array = np.ascontiguousarray(source)
+    if array.dtype.hasobject:
+        raise _NoStampError
+    yield repr(("array", array.dtype.str, array.shape)).encode()
+    yield array.tobytes()
+
+
+def _parts(value: Any, met: set[int]) -> Iterator[bytes]:
+    """A value as bytes, the same in every process; `met`: functions under way, which may refer to each other."""
+    if isinstance(value, Step):
+        yield f"step {value.name}".encode()
+        yield from _parts(value.parameters(), met)
+    elif type(value) in _PLAIN:
+        yield f"{type(value).__name__} {value!r}".encode()
+    elif type(value) in {tuple, list}:
+        yield f"{type(value).__name__} {len(value)}".encode()
+        for one in value:
+            yield from _parts(one, met)
+    elif type(value) in {set, frozenset}:
+        yield from (b"set", *sorted(b"".join(_parts(one, met)) for one in value))
+    elif type(value) is dict:
+        yield f"dict {len(value)}".encode()
+        for pair in value.items():
+            yield from _parts(pair, met)
+    elif isinstance(value, types.ModuleType):
+        yield from _module(value)
+    elif isinstance(value, functools.partial):
+        yield from _parts((value.func, value.args, value.keywords), met)
+    elif isinstance(value, types.FunctionType):
+        yield from _function(value, met)
+    elif isinstance(value, types.CodeType):
+        yield from _code(value, met)
+    elif isinstance(value, types.BuiltinFunctionType | type) and _importable(value):
+        yield value.__qualname__.encode()
+        yield from _module(sys.modules[value.__module__])
+    elif type(value).__module__ == "numpy" and hasattr(value, "__array_interface__"):
+        yield from _array_parts(value)
+    else:
+        raise _NoStampError
+
+
+def _function(function: types.FunctionType, met: set[int]) -> Iterator[bytes]:
+    if id(function) in met:
+        yield f"again {function.__qualname__}".encode()
+        return
+    met.add(id(function))
+    yield from _code(function.__code__, met)
+    yield from _parts((function.__defaults__, function.__kwdefaults__), met)
+    yield from _parts(tuple(_content(cell) for cell in function.__closure__ or ()), met)
+    if _importable(function):
+        yield function.__qualname__.encode()
+        yield from _module(sys.modules[function.__module__])
+        return
+    for name in sorted(_names(function.__code__)):
+        if name in function.__globals__:
+            yield name.encode()
+            yield from _parts(function.__globals__[name], met)
+
+
+def _code(code: types.CodeType, met: set[int]) -> Iterator[bytes]:
+    """Code without where it stands: a cell that is run again is another file."""
+    yield code.co_code
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    yield repr((code.co_argcount, code.co_kwonlyargcount, code.co_flags, names)).encode()
+    yield from _parts(code.co_consts, met)
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that gets its value later
+        raise _NoStampError from None
+
+
+def _module(module: types.ModuleType) -> Iterator[bytes]:
+    """A module by its name; one that isn't installed, such as a file beside the notebook, by its text too."""
+    yield f"module {module.__name__}".encode()
+    file = getattr(module, "__file__", None)
+    roots = (sys.prefix, sys.base_prefix, sys.exec_prefix)
+    if file and not any(Path(file).is_relative_to(root) for root in roots):
+        with contextlib.suppress(OSError):
+            yield Path(file).read_bytes()
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names that code, and code inside of it, may look up among globals."""
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return set(code.co_names).union(*(_names(one) for one in inner))
+
+
+def _importable(value: Any) -> bool:
+    """Whether another process finds it by its name."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    if module is None or module.__name__ == "__main__":
+        return False
+    found: Any = module
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is value
