@@ -16,13 +16,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from twistcluster.errors import PictureDamaged, PictureError, PictureTooLarge, PictureUnknown, PictureUnreadable
 from twistcluster.images.arrays import from_array
 from twistcluster.images.colour import carry, normal
 from twistcluster.images.kinds import HEAD_BYTES, SHRINKABLE, advice, kind_of
-from twistcluster.images.orientation import SWAPPING, TURNS, orientation_of, upright_exif
+from twistcluster.images.orientation import SWAPPING, turn_of, upright_exif
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,7 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A picture of which the header is read. It holds its file open until `picture`, `pictures` or `close`.
+    """A picture of which the header is read. It holds its file open until `picture`, `pictures`, `close` or the end of `with`.
 
     Attributes:
         name: What errors call it.
@@ -109,7 +109,7 @@ class Opened:
                     if count > 1:
                         self.image.seek(index)
                         _check(self.name, self.image.size, self.max_pixels)
-                    made.append(self._ready(TURNS.get(orientation_of(self.image))))
+                    made.append(self._ready(turn_of(self.image)))
             finally:
                 self.close()
         return tuple(made)
@@ -123,6 +123,12 @@ class Opened:
         """Close its file. A PIL image that was given stays as it is."""
         if self.file is not None:
             self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def _ready(self, turn: int | None) -> "Image.Image":
         from PIL import Image
@@ -262,7 +268,7 @@ def _described(image: "Image.Image", name: str, max_pixels: int, file: IO[bytes]
     if file is not None:
         _check(name, image.size, max_pixels)
     with _decoding(name, max_pixels):
-        turn = TURNS.get(orientation_of(image))
+        turn = turn_of(image)
     width, height = image.size
     seen = (height, width) if turn in SWAPPING else (width, height)
     return Opened(name, image, image.format, seen, (width, height), turn, max_pixels, file)

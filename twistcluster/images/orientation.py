@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SWAPPING", "TURNS", "orientation_of", "upright_exif"]
+__all__ = ["SWAPPING", "turn_of", "upright_exif"]
 
 _ORIENTATION: Final = 0x0112
 
-TURNS: Final = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+_TURNS: Final = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 """EXIF orientation -> the `Image.Transpose` that makes the picture upright (Exif 2.32, 4.6.4; 1 is upright)."""
 
 SWAPPING: Final = frozenset({2, 4, 5, 6})
@@ -26,15 +26,18 @@ _TIFF_LAYOUT: Final = frozenset(
 """Tags of a TIFF that say where and how its pixels lie (TIFF 6.0): wrong for any other file. Its profile is kept apart."""
 
 
-def orientation_of(image: "Image.Image") -> int:
-    """A picture's EXIF orientation, 1 if it has none or none that exists.
+def turn_of(image: "Image.Image") -> int | None:
+    """The `Image.Transpose` that makes a picture upright, None if it is, or if its orientation is none that exists.
+
+    Pillow turns a TIFF while it loads it, and its size is that of the upright one from the beginning.
 
     >>> from PIL import Image
-    >>> orientation_of(Image.new("L", (2, 1)))
-    1
+    >>> photo = Image.new("L", (2, 1))
+    >>> photo.getexif()[0x0112] = 6
+    >>> turn_of(photo) == Image.Transpose.ROTATE_270
+    True
     """
-    found = image.getexif().get(_ORIENTATION, 1)
-    return found if isinstance(found, int) and found in TURNS else 1
+    return None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_ORIENTATION, 1))
 
 
 def upright_exif(image: "Image.Image") -> "Image.Exif":
