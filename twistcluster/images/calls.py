@@ -75,7 +75,7 @@ class Filter(Step):
 class Metadata(Step):
     """What is known about a picture, as a dict: the last step of a pipeline.
 
-    As the only step and without `colours` it reads the header alone.
+    As the only step and without `colours` it reads the header alone (a PNG is decoded: its EXIF data may stand at its end).
 
     - format: Pillow's name of the format of its file, None for an image or array;
     - width, height: in pixels, at this step, orientation applied; mode: of `colour.MODES`;

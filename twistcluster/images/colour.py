@@ -111,7 +111,13 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
 
 
 def to_8bit(image: "Image.Image") -> "Image.Image":
-    """A deep picture in L: the upper 8 of 16 bits; integers and floats cut off at 0 and 255, as Pillow does."""
+    """A deep picture in L: the upper 8 of 16 bits; integers and floats cut off at 0 and 255."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "I;16":  # Pillow would cut off at 255
+        made = Image.fromarray((np.asarray(image) >> 8).astype("u1"))
+        return carry(image, made)
     return _convert(image, "L") if image.mode in DEEP else image
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twistcluster.errors import StepFailed
-from twistcluster.images.colour import DEEP, carry
+from twistcluster.images.colour import DEEP, carry, to_mode
 from twistcluster.images.orientation import SWAPPING
 from twistcluster.images.step import RESAMPLE, Step, choice, colour, colour_in, number, pair
 
@@ -282,7 +282,10 @@ class Rotate(Step):
 
         method = Image.Resampling[self.resample.upper()]
         fill = None if self.fillcolor is None else colour_in(image.mode, self.fillcolor)
-        return carry(image, image.rotate(self.angle, method, self.expand, fillcolor=fill))
+        # Pillow (13) interpolates I;16 byte by byte; by way of floats nothing is lost.
+        source = to_mode(image, "F") if image.mode == "I;16" else image
+        made = carry(image, source.rotate(self.angle, method, self.expand, fillcolor=fill))
+        return to_mode(made, image.mode) if image.mode == "I;16" else made
 
 
 def resampled(
