@@ -1,8 +1,9 @@
+import contextlib
 import io
-import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_the_first_frame_or_all():
     with opened(GIF) as picture:
         assert len(frames) == picture.frames() == 24
     assert np.array_equal(first, frames[0])
-    assert not np.array_equal(frames[0], frames[12])
+    assert len({frame.tobytes() for frame in frames}) > 12
     assert frames[3].info["duration"] == 70 and frames[0].info["loop"] == 0
     pages = opened(PAGES).pictures()
     assert [page.size for page in pages] == [(10, 15)] * 2
@@ -128,9 +129,8 @@ def test_the_first_frame_or_all():
 
 
 def test_frames_count_together():
-    with pytest.raises(PictureTooLarge, match=r"24 frames of 14 x 25 .* 5,000 together.*frames='first'"):
-        with opened(GIF, max_pixels=5000) as picture:
-            picture.pictures()
+    with opened(GIF, max_pixels=5000) as picture, pytest.raises(PictureTooLarge, match="24 frames of .*frames='first'"):
+        picture.pictures()
     assert opened(GIF, max_pixels=5000).picture().size == (14, 25)
 
 
@@ -180,10 +180,8 @@ def test_random_damage_raises_nothing_else():
             bad = bytearray(data)
             for where in rng.integers(0, min(len(bad), 300), 4):
                 bad[where] = rng.integers(0, 256)
-            try:
+            with contextlib.suppress(PictureDamaged, PictureUnknown, PictureTooLarge):
                 opened(bytes(bad), max_pixels=10**6).picture()
-            except (PictureDamaged, PictureUnknown, PictureTooLarge):
-                pass
 
 
 def test_an_empty_file():
@@ -227,7 +225,7 @@ def test_bombs_are_refused_by_their_header():
     with pytest.raises(PictureTooLarge, match="more than 10,000.*max_pixels="):
         opened(png_header(100, 101), max_pixels=10_000)
     assert opened(encoded(Image.new("1", (100, 100)), "PNG"), max_pixels=10_000).picture().size == (100, 100)
-    assert Image.MAX_IMAGE_PIXELS == before
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_what_is_allowed_makes_no_warning_and_is_decoded():
@@ -280,11 +278,5 @@ def test_no_file_stays_open(tmp_path):
             opened(tmp_path / "cut.jpg").picture()
         with pytest.raises(PictureUnknown):
             opened(__file__)
-    assert not [one for one in os.listdir("/proc/self/fd") if _leads(one).endswith((".jpg", ".png", ".gif", ".py"))]
-
-
-def _leads(descriptor):
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
-    except FileNotFoundError:
-        return ""
+    open_files = [str(one.resolve()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert not [one for one in open_files if one.endswith((".jpg", ".png", ".gif", ".py"))]

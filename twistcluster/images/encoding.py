@@ -62,8 +62,8 @@ class Encoding(Step):
 
     A picture that doesn't fit is changed as little as needed, in this order: its profile is converted to sRGB where
     `profile` is False or the format has none; CMYK becomes RGB; I becomes I;16, other deep modes 8 bits (as
-    `convert("L")`) where the format has no more; alpha is composited on `background` where the format has none. GIF
-    has 256 colours.
+    `convert("L")`) where the format has no more; alpha is composited on `background` where the format has none. In a
+    GIF there are 256 colours, and pixels are opaque or clear.
 
     Args:
         format: jpeg (or jpg), png, webp, avif, tiff (or tif), gif, bmp.
@@ -159,18 +159,28 @@ def _fitted(image: "Image.Image", encoding: Encoding) -> "Image.Image":
     if not (encoding.profile and holds.profile) and "icc_profile" in image.info:
         image = to_srgb(image)
         image = carry(image, image, icc_profile=None)
-    if image.mode in holds.modes:
-        return image
-    if image.mode in DEEP:
+    if image.mode in DEEP and image.mode not in holds.modes:
         wide = image.mode == "I" and "I;16" in holds.modes
         image = to_mode(image, "I;16") if wide else to_8bit(image)
-    elif image.mode == "CMYK":
+    elif image.mode == "CMYK" and "CMYK" not in holds.modes:
         image = to_rgb(image)
     elif image.mode.endswith("A") and "RGBA" not in holds.modes:
         image = _on_background(image, encoding.background)
+    if holds.pillow == "GIF" and image.mode.endswith("A"):
+        return _clear_or_not(to_mode(image, "RGBA"))
     if image.mode in holds.modes:
         return image
     return to_mode(image, "RGBA" if image.mode.endswith("A") else "RGB")
+
+
+def _clear_or_not(image: "Image.Image") -> "Image.Image":
+    """RGBA in which a pixel is opaque or clear, as GIF has them."""
+    from PIL import Image
+
+    mask = image.getchannel("A").point(lambda value: 255 if value >= 128 else 0)
+    made = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    made.paste(image.convert("RGB"), mask=mask)
+    return carry(image, made)
 
 
 def _on_background(image: "Image.Image", background: tuple[int, int, int, int]) -> "Image.Image":

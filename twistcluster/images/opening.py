@@ -109,7 +109,9 @@ class Opened:
                     if count > 1:
                         self.image.seek(index)
                         _check(self.name, self.image.size, self.max_pixels)
-                    made.append(self._ready(turn_of(self.image)))
+                    # A copy: an animation's next frame is drawn over this one's pixels.
+                    frame = self._ready(turn_of(self.image))
+                    made.append(carry(frame, frame.copy()))
             finally:
                 self.close()
         return tuple(made)

@@ -1,0 +1,134 @@
+import functools
+import math
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.images.pictures import GIF
+from twistcluster.errors import PictureUnreadable
+from twistcluster.images.encoding import Encoding
+from twistcluster.images.plan import Plan
+from twistcluster.images.stamps import plan_stamp, source_stamp, stamp
+from twistcluster.images.steps import Grayscale, Map, Resize, Watermark
+
+
+def of(*steps, encoding=None, **options):
+    return plan_stamp(Plan(steps, **options), encoding or Encoding("webp"))
+
+
+def cell(text, name="f", **names):
+    """A function as a notebook's cell defines it."""
+    space = {"__name__": "__main__", **names}
+    exec(compile(text, f"/tmp/ipykernel_{os.getpid()}/{id(space)}.py", "exec"), space)
+    return space[name]
+
+
+def test_paths_are_their_size_and_time(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    first = source_stamp(path)
+    (tmp_path / "link").symlink_to(path)
+    assert source_stamp(str(path)) == source_stamp(tmp_path / "link") == first
+    (tmp_path / "b.png").write_bytes(b"one")
+    facts = path.stat()
+    os.utime(tmp_path / "b.png", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert source_stamp(tmp_path / "b.png") != first
+    os.utime(path, ns=(0, 5))
+    assert source_stamp(path) != first
+    with pytest.raises(PictureUnreadable, match="none.png can't be read"):
+        source_stamp(tmp_path / "none.png")
+
+
+def test_bytes_pictures_and_arrays_are_their_content():
+    assert source_stamp(b"abc") == source_stamp(memoryview(b"abc")) != source_stamp(b"abd")
+    image = Image.open(GIF)
+    assert source_stamp(image) == source_stamp(image.copy()) != source_stamp(image.convert("L"))
+    with_exif = image.copy()
+    with_exif.info["exif"] = b"x"
+    assert source_stamp(with_exif) != source_stamp(image)
+    image.close()
+    array = np.zeros((4, 6), "u1")
+    assert source_stamp(array) == source_stamp(array.copy()) != source_stamp(array.reshape(6, 4))
+    assert source_stamp(array) != source_stamp(array.view("i1"))
+    with pytest.raises(TypeError, match="give bytes, a path"):
+        source_stamp(5)
+
+
+def test_steps_their_order_and_options_count():
+    stamps = [
+        of(),
+        of(Resize(5)),
+        of(Resize(6)),
+        of(Resize((5, 5))),
+        of(Resize(5), Grayscale()),
+        of(Grayscale(), Resize(5)),
+        of(Resize(5), frames="all"),
+        of(Resize(5), shrink=False),
+        of(Resize(5), encoding=Encoding("png")),
+        of(Resize(5), encoding=Encoding("webp", quality=5)),
+        of(Watermark(Image.new("L", (4, 4)))),
+        of(Watermark(Image.new("L", (4, 5)))),
+    ]
+    assert len(set(stamps)) == len(stamps) and None not in stamps
+    assert of(Resize(5)) == of(Resize(5), max_pixels=10**6)
+    assert stamp(b"a", of()) != stamp(b"b", of()) and len(stamp(b"a", of())) == 32
+    assert stamp(b"a", None) is None
+
+
+def test_a_function_is_its_code_and_what_it_uses():
+    text = "def f(image):\n    return image.rotate(angle) if g(image) else image\ndef g(image): return {LIMIT} > 3"
+    same = [of(Map(cell(text.replace("{LIMIT}", "4"), angle=9))) for _ in range(2)]
+    assert same[0] == same[1] is not None
+    assert of(Map(cell(text.replace("{LIMIT}", "5"), angle=9))) != same[0]
+    assert of(Map(cell(text.replace("{LIMIT}", "4"), angle=8))) != same[0]
+    assert of(Map(cell("def f(image, by=2): return by"))) != of(Map(cell("def f(image, by=3): return by")))
+    makers = "def make(x):\n    return lambda image: image.rotate(x)\nf = make({})"
+    assert of(Map(cell(makers.format(1)))) != of(Map(cell(makers.format(2))))
+    assert of(Map(functools.partial(math.pow, 2))) != of(Map(functools.partial(math.pow, 3)))
+    assert of(Map(cell("import math\ndef f(image): return math.floor(f(image))"))) is not None
+
+
+def test_what_can_not_be_told_has_no_stamp():
+    for text in (
+        "class A: pass\na = A()\ndef f(image): return a",
+        "class A:\n    def __call__(self, image): return image\nf = A()",
+        "import numpy as np\na = np.array([object()])\ndef f(image): return a",
+    ):
+        assert of(Map(cell(text))) is None
+    assert of(Map(cell("import numpy as np\na = np.arange(3)\ndef f(image): return a"))) is not None
+
+
+def test_a_module_beside_the_notebook_is_its_text(tmp_path, monkeypatch):
+    stamps = []
+    for text in ("def half(image): return 1", "def half(image): return 2", "def half(image): return 1"):
+        (tmp_path / "helpers_of_mine.py").write_text(text)
+        module = types.ModuleType("helpers_of_mine")
+        module.__file__ = str(tmp_path / "helpers_of_mine.py")
+        monkeypatch.setitem(sys.modules, "helpers_of_mine", module)
+        exec(text, module.__dict__)
+        stamps.append((of(Map(module.half)), of(Map(cell("def f(image): return h.half(image)", h=module)))))
+    assert stamps[0] == stamps[2] and not set(stamps[0]) & set(stamps[1])
+
+
+def test_stamps_are_the_same_in_every_process():
+    text = """
+from twistcluster.images.stamps import plan_stamp
+from twistcluster.images.plan import Plan
+from twistcluster.images.encoding import Encoding
+from twistcluster.images.steps import Map, Resize, Text
+def f(image, names=frozenset(["a", "b", "c"])):
+    return image if image.mode in {"L", "RGB", "RGBA"} else names
+print(plan_stamp(Plan((Resize(5), Text("x"), Map(f))), Encoding("webp")).hex())
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", text], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in "12"
+    }
+    assert len(found) == 1
