@@ -67,7 +67,7 @@ def chains(draw):
     return (*before, resize, *after)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(chains(), st.integers(0, len(PHOTOS) - 1), st.integers(1, 8), st.sampled_from(["JPEG", "PNG", "WEBP"]))
 def test_shrinking_is_not_seen(steps, index, orientation, format):
     data = encoded(photo(index), format, exif=oriented(orientation), quality=90)
@@ -276,3 +276,14 @@ def test_deep_and_clear_pictures_take_the_short_way_too():
         short, whole = (np.asarray(Plan(steps, shrink=shrink).run(data), "f8") / 257 for shrink in (True, False))
         assert psnr(short, whole) > 60
     assert psnr(Plan(steps).run(HORSE), Plan(steps, shrink=False).run(HORSE)) > 35
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 2}, {"quality": 40}])
+def test_jpegs_of_all_kinds_and_odd_sizes_shrink(mode, options):
+    for size in ((1411, 1409), (803, 1607), (1601, 33)):
+        data = encoded(mosaic(size, seed=size[0]).convert(mode), **options)
+        for steps in ((Thumbnail(61),), (Rotate(90, expand=True), Transpose("flip_left_right"), Fit((40, 9)))):
+            short, whole = (Plan(steps, shrink=shrink).run(data) for shrink in (True, False))
+            assert short.mode == whole.mode == mode
+            assert psnr(short, whole) >= 35

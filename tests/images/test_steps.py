@@ -125,6 +125,12 @@ def test_a_crop_stays_inside_of_the_picture():
         Crop((451, 0, 460, 10)).apply(photo(1))
 
 
+def test_a_crop_of_what_was_allowed_is_no_bomb(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert Crop((0, 0, 40, 40)).apply(photo(1)).size == (40, 40)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
 def test_deep_pictures_agree_with_shallow_ones():
     grey = photo(2).convert("L")
     deep = Convert("I;16").apply(grey)
@@ -305,6 +311,7 @@ def test_metadata():
         (lambda: Text("x", xy=5), "text: xy"),
         (lambda: Text("x", size=0), "text: size"),
         (lambda: Text("x", anchor="zz"), "text: anchor"),
+        (lambda: Text("x\ny", anchor="lt"), "text: anchor"),
         (lambda: Text("x", font=b"no font"), "text: font must be a TrueType"),
         (lambda: Watermark(photo(0), "left"), "watermark: position must be one of upper left"),
         (lambda: Watermark(photo(0), opacity=1.5), "watermark: opacity must be a number from 0 to 1"),

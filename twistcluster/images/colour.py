@@ -106,7 +106,9 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
     if profile is not None and not _is_srgb(profile):
         made = on_colours(image, lambda colours: _through(colours, profile))
         return carry(image, made, icc_profile=None)
-    made = image.convert("RGB") if image.mode == "CMYK" else image.copy()
+    if profile is None and image.mode != "CMYK":
+        return image
+    made = image.convert("RGB") if image.mode == "CMYK" else image._new(image.im)  # noqa: SLF001 (as in `normal`)
     return carry(image, made, icc_profile=None)
 
 

@@ -54,8 +54,9 @@ class Text(Step):
         colour(self, "stroke_fill")
         number(self, "size", 1)
         whole(self, "stroke_width", 0)
-        good = self.anchor is None or (len(self.anchor) == 2 and self.anchor[0] in "lmr" and self.anchor[1] in "amsbd")
-        self.check("anchor", good, "None or one of l, m, r and one of a, m, s, b, d")
+        lines = "\n" in self.text
+        good = self.anchor in {None, *(x + y for x in "lmr" for y in ("amsd" if lines else "amsdtb"))}
+        self.check("anchor", good, "None, or one of l, m, r and one of a, m, s, d (t and b too, for one line)")
         self.set("font", _bytes_of(self.font))
         if self.font is not None:
             try:
@@ -73,9 +74,8 @@ class Text(Step):
         layer = Image.new("RGBA", image.size, (*self.fill[:3], 0))
         draw = ImageDraw.Draw(layer)
         stroke = self.stroke_fill if self.stroke_width else None
-        anchor = None if "\n" in self.text and self.anchor and self.anchor[1] in "tb" else self.anchor
         draw.text(
-            self.xy, self.text, self.fill, self._font(), anchor, stroke_width=self.stroke_width, stroke_fill=stroke
+            self.xy, self.text, self.fill, self._font(), self.anchor, stroke_width=self.stroke_width, stroke_fill=stroke
         )
         colours = [self.fill, self.stroke_fill] if self.stroke_width else [self.fill]
         return _laid_over(image, layer, grey=all(len(set(one[:3])) == 1 for one in colours))

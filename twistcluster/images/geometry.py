@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twistcluster.errors import StepFailed
 from twistcluster.images.colour import DEEP, carry, to_mode
+from twistcluster.images.opening import pillows_limit
 from twistcluster.images.orientation import SWAPPING
 from twistcluster.images.step import RESAMPLE, Step, choice, colour, colour_in, number, pair
 
@@ -206,7 +207,8 @@ class Crop(Step):
 
     def apply(self, image: "Image.Image") -> "Image.Image":
         """Crop."""
-        return carry(image, image.crop(self.inside(image.size)))
+        with pillows_limit(image.width * image.height):  # it was allowed when it was opened
+            return carry(image, image.crop(self.inside(image.size)))
 
 
 @dataclass(frozen=True, slots=True)
