@@ -224,6 +224,8 @@ def test_bombs_are_refused_by_their_header():
         opened(png_header(20000, 10000))
     with pytest.raises(PictureTooLarge, match="more than 10,000.*max_pixels="):
         opened(png_header(100, 101), max_pixels=10_000)
+    with pytest.raises(PictureTooLarge, match="100 x 101 pixels, more than 10,099"):  # to the pixel
+        opened(png_header(100, 101), max_pixels=10_099)
     assert opened(encoded(Image.new("1", (100, 100)), "PNG"), max_pixels=10_000).picture().size == (100, 100)
     assert before == Image.MAX_IMAGE_PIXELS
 

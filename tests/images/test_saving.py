@@ -83,6 +83,18 @@ def test_overwriting_when_asked(folder):
             later.write("cat.png", b"third", "u")
 
 
+def test_a_picture_that_could_not_be_replaced_is_known_as_it_was(folder, monkeypatch):
+    def fails(part, target):
+        raise OSError(5, "Input/output error")
+
+    folder.write("cat.png", b"data", "s")
+    with again(folder, overwrite=True) as later:
+        monkeypatch.setattr(saving.Path, "replace", fails)
+        with pytest.raises(PictureUnwritable, match="Input/output error"):
+            later.write("cat.png", b"other", "t")
+        assert later.has("cat.png", "s") and not parts(folder)
+
+
 def test_two_pictures_of_one_name(folder):
     folder.write("cat.png", b"data", "s")
     with pytest.raises(PictureExists, match="two pictures of this run are named cat.png"):
