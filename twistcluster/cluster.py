@@ -25,12 +25,19 @@ from twistcluster.client.links import Tie, tie, unreachable
 from twistcluster.client.opening import reject_options
 from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import deadline_of, pause
-from twistcluster.client.quantities import check_text, count, memory_limit_bytes, seconds
+from twistcluster.client.quantities import check_text, count, memory_limit_bytes, seconds, size_bytes
 from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
+from twistcluster.images.fetching import MAX_BYTES, TIMEOUT_S
+from twistcluster.images.opening import MAX_PIXELS
+from twistcluster.images.pipeline import Pipeline
+from twistcluster.images.plan import Plan
+from twistcluster.images.run import there
+from twistcluster.images.sources import Options as SourceOptions
+from twistcluster.images.sources import Sources
 from twistcluster.nodes.packages import packages
 from twistcluster.wire.limits import SLOTS
 from twistcluster.wire.messages import (
@@ -244,6 +251,44 @@ class Cluster(Executor):
             The names that items know them by.
         """
         return self._link.contexts.upload(path)
+
+    # ---- pictures --------------------------------------------------------------------------------------------------
+
+    def images(
+        self,
+        *sources: Any,
+        where: Literal["client", "workers"] = "client",
+        frames: Literal["first", "all"] = "first",
+        max_pixels: int = MAX_PIXELS,
+        shrink: bool = True,
+        timeout: float | str = TIMEOUT_S,
+        max_bytes: float | str = MAX_BYTES,
+    ) -> Pipeline:
+        """Pictures to be worked on: steps are added to the answer, and nothing happens before results are asked for.
+
+        Args:
+            sources: Paths, patterns ("photos/**/*.jpg"), folders, zip and tar archives, http(s) addresses, bytes of
+                files, PIL images, arrays (height, width[, channels]), and lists or iterators of these.
+            where: "client": paths are this program's; a worker that sees the same file opens it, to others its bytes
+                are sent. "workers": paths are theirs; one of them lists patterns, and folders with a "/" at their end.
+            frames: Of animations and files of several pages "first" or "all"; then results are tuples.
+            max_pixels: A picture of more pixels is an error.
+            shrink: Decode JPEGs smaller where the steps allow it.
+            timeout: For addresses: seconds until the answer must have begun.
+            max_bytes: For addresses: a longer file is an error.
+
+        Raises:
+            TypeError: Something is no source.
+            PictureUnreadable: A pattern matches no file, or a folder has no pictures.
+
+        Example:
+            >>> cluster.images("photos/**/*.jpg").resize(512).save("out/", format="webp")     # doctest: +SKIP
+        """
+        if where not in {"client", "workers"}:
+            raise ValueError(f"where is 'client' or 'workers', not {where!r}")
+        options = SourceOptions(where, seconds(timeout, "timeout"), int(size_bytes(max_bytes, "max_bytes")))
+        plan = Plan((), frames, max_pixels=max_pixels, shrink=shrink)
+        return Pipeline(self, Sources(sources, options, functools.partial(there, lambda: self._link)), plan)
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
 

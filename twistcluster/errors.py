@@ -25,6 +25,7 @@ __all__ = [
     "ObjectLost",
     "OptionsDiffer",
     "PictureDamaged",
+    "PictureElsewhere",
     "PictureError",
     "PictureExists",
     "PictureNameRefused",
@@ -148,6 +149,10 @@ class PictureError(TwistclusterError):
 
 class PictureUnreadable(PictureError, OSError):
     """A picture's file can't be opened or read."""
+
+
+class PictureElsewhere(PictureUnreadable):
+    """A path is the client's, and the worker that was asked doesn't see that file."""
 
 
 class PictureUnknown(PictureError, ValueError):

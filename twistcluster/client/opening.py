@@ -26,7 +26,7 @@ from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import free
-from twistcluster.client.records import JobRecord
+from twistcluster.client.records import JobRecord, Mends
 from twistcluster.client.references import Collector, JobFutures, Reference, job_of
 from twistcluster.client.requests import answer_to
 from twistcluster.client.session import Session
@@ -104,8 +104,14 @@ class Opener:
         Feed(self._session, record, references).page(references.page(packer.packed(CALL, tuple(named))))
         return future
 
-    def map(self, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: JobOptions) -> JobRecord:
-        """A call for each item."""
+    def map(
+        self,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: JobOptions,
+        mends: Mends | None = None,
+    ) -> JobRecord:
+        """A call for each item. `mends` as in `JobRecord`."""
         if not iterables:
             raise TypeError("map wants a function and at least one iterable")
         sources = [job_of(each, self._session) for each in iterables]
@@ -127,6 +133,9 @@ class Opener:
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = _known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
+            record.mends = mends
+            if mends is not None:
+                mends.attach(record)
             references.bind(record)
             self._open(record, digest, parts, options)
         record.draw_on((each for each in sources if each is not None), through_here=True)

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from twistcluster.client.fates import Arrival, Fates
 from twistcluster.client.flowing import Flowing
@@ -26,10 +26,26 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo, Kept
 from twistcluster.wire.pages import Packed
 
-__all__ = ["JobRecord"]
+__all__ = ["JobRecord", "Mends"]
 
 
 _log = logging.getLogger("twistcluster")
+
+
+class Mends(Protocol):
+    """Makes the results of items that failed where they ran, in another way: then they haven't failed."""
+
+    def attach(self, record: "JobRecord") -> None:
+        """It is of this job."""
+
+    def takes(self, index: int, info: ErrorInfo) -> bool:
+        """Whether it will tell the record what becomes of this item (`succeeded`, `not_mended`, `were_cancelled`).
+
+        Asked on the reactor's thread, of each item that failed.
+        """
+
+    def cancel(self) -> None:
+        """The job was cancelled: so is what was taken."""
 
 
 class JobRecord(Flowing):
@@ -83,6 +99,9 @@ class JobRecord(Flowing):
         self._shown = False
         self._told_input = 0
         self._followers: list[weakref.ref[JobRecord]] = []
+
+    mends: Mends | None = None
+    """Whether another job makes the results of items that failed."""
 
     def __del__(self) -> None:
         if self.number:  # else the scheduler knows nothing of it
@@ -334,6 +353,8 @@ class JobRecord(Flowing):
         if source is not None:
             source.stop()
         self._line.cancel(self.number, 0, None)
+        if self.mends is not None:
+            self.mends.cancel()
 
     def retry(self) -> int:
         """The failed items again; returns how many."""
@@ -387,7 +408,12 @@ class JobRecord(Flowing):
         self._changed(over)
 
     def failed(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
-        """An item failed for good."""
+        """An item failed for good, unless somebody mends that."""
+        if self.mends is None or not self.mends.takes(index, info):
+            self.not_mended(index, info, buffers)
+
+    def not_mended(self, index: int, info: ErrorInfo, buffers: list[Buffer]) -> None:
+        """An item failed, and nobody will make its result in another way."""
         info = self.inputs.named(index, info)
         failure = ItemFailure(index, info, buffers, self._line.definitions, self.name_of(index))
         with self.condition:

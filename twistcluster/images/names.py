@@ -70,6 +70,12 @@ class Pattern:
         except ValueError as error:
             raise self._refused(str(error)) from None
 
+    @property
+    def format(self) -> str | None:
+        """The format that it ends with; None if it ends with {ext}, or with none."""
+        ending = PurePosixPath(self.pattern).suffix.removeprefix(".").lower()
+        return ending if ending in FORMATS else None
+
     def path(self, format: str, *, source: str | None, index: int, folder: str = "", stamp: str = "") -> str:  # noqa: A002
         """The path of a picture, relative to the folder, with "/".
 

@@ -55,6 +55,7 @@ class Folder:
         path: The folder; it is made if it isn't there.
         overwrite: Whether files of the same name may be replaced: those of other runs; two pictures of one run that
             have the same name are an error always.
+        run: Names the run, where several processes save for one; by default this is a run of its own.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place, Folder(place) as folder:
@@ -68,9 +69,9 @@ class Folder:
         PictureUnwritable: The folder can't be made or written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, run: str = "") -> None:
         self._overwrite = overwrite
-        self._run = secrets.token_hex(8)
+        self._run = run or secrets.token_hex(8)
         self._lock = threading.Lock()
         self._naming = threading.Lock()
         try:

@@ -32,7 +32,7 @@ from twistcluster.images.step import Step
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["plan_stamp", "source_stamp", "stamp"]
+__all__ = ["facts_stamp", "plan_stamp", "source_stamp", "stamp"]
 
 _VERSION: Final = b"twistcluster images 1"
 """Changes when the same steps make other pictures."""
@@ -67,8 +67,8 @@ def source_stamp(source: Any) -> bytes:
             facts = os.stat(source)  # noqa: PTH116 (a PathLike may give bytes)
         except OSError as error:
             raise PictureUnreadable(f"{os.fsdecode(source)} can't be read: {error.strerror}") from error
-        digest.update(repr(("path", os.path.realpath(source), facts.st_size, facts.st_mtime_ns)).encode())
-    elif isinstance(source, bytes | bytearray | memoryview):
+        return facts_stamp(os.fsdecode(os.path.realpath(source)), facts.st_size, facts.st_mtime_ns)
+    if isinstance(source, bytes | bytearray | memoryview):
         digest.update(b"bytes ")
         digest.update(source)
     elif isinstance(source, Image.Image):
@@ -80,6 +80,12 @@ def source_stamp(source: Any) -> bytes:
     else:
         raise TypeError(f"a {type(source).__name__} is no picture: give bytes, a path, a PIL image or an array")
     return digest.digest()
+
+
+def facts_stamp(name: str, size: int, mtime_ns: int) -> bytes:
+    """16 bytes that stand for a file by what its disk says of it."""
+    facts = repr(("path", name, size, mtime_ns)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(facts, digest_size=16).digest()
 
 
 def plan_stamp(plan: Plan, encoding: Encoding) -> bytes | None:

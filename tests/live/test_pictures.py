@@ -1,0 +1,392 @@
+"""Pipelines of pictures on a real cluster: sources, results, saving, what is wrong with single pictures."""
+
+import http.server
+import io
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import twistcluster as tc
+from tests.images.pictures import PHOTOS, encoded, photo
+from twistcluster.images.plan import Plan
+from twistcluster.images.steps import Grayscale, Resize
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with tc.Cluster(slots=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Six pictures in three folders, and what is none."""
+    root = tmp_path_factory.mktemp("photos")
+    (root / "2024" / "may").mkdir(parents=True)
+    (root / ".hidden").mkdir()
+    for index, name in enumerate(["a.jpg", "b.png", "2024/c.jpg", "2024/d.webp", "2024/may/e.jpg", "2024/may/f.JPG"]):
+        tile = photo(index % len(PHOTOS)).resize((120 + index, 90))
+        tile.save(root / name, "JPEG" if name.lower().endswith("jpg") else None)
+    (root / "notes.txt").write_text("no picture")
+    (root / ".hidden" / "g.jpg").write_bytes(b"none")
+    return root
+
+
+def names(table):
+    return [Path(row["source"]).name for row in table]
+
+
+def widths(job_or_pipeline):
+    return [image.width for image in job_or_pipeline.results()]
+
+
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_patterns_folders_and_lists_of_paths(cluster, folder):
+    assert names(cluster.images(f"{folder}/*.jpg").table()) == ["a.jpg"]
+    assert names(cluster.images(f"{folder}/**/*.[jJ][pP][gG]").table()) == ["a.jpg", "c.jpg", "e.jpg", "f.JPG"]
+    everything = ["c.jpg", "d.webp", "e.jpg", "f.JPG", "a.jpg", "b.png"]
+    assert names(cluster.images(folder).table()) == everything
+    assert sorted(names(cluster.images([folder / "b.png", [f"{folder}/2024/*"]]).table())) == [
+        "b.png",
+        "c.jpg",
+        "d.webp",
+    ]
+    assert names(cluster.images(folder / each for each in ("b.png", "a.jpg")).table()) == ["b.png", "a.jpg"]
+
+
+def test_bytes_images_arrays_and_stacks(cluster):
+    one = photo(0).resize((40, 30))
+    array = np.asarray(one)
+    given = [encoded(one, "PNG"), bytearray(encoded(one, "PNG")), one, array, np.stack([array, array])]
+    found = cluster.images(*given, array[:, :, 0]).results()
+    assert [image.size for image in found] == [(40, 30)] * 7
+    assert all(np.array_equal(np.asarray(image), array) for image in found[:6])
+    assert found[6].mode == "L"
+
+
+def archives(folder, tmp_path):
+    files = ["a.jpg", "b.png", "2024/c.jpg"]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as made:
+        for name in files:
+            made.write(folder / name, name)
+        made.write(folder / "notes.txt", "notes.txt")
+    for ending, mode in ((".tar", "w"), (".tar.gz", "w:gz"), (".tar.xz", "w:xz")):
+        with tarfile.open(tmp_path / f"all{ending}", mode) as made:
+            for name in files:
+                made.add(folder / name, name)
+    return [tmp_path / f"all{ending}" for ending in (".zip", ".tar", ".tar.gz", ".tar.xz")]
+
+
+def test_archives(cluster, folder, tmp_path):
+    for archive in archives(folder, tmp_path):
+        table = cluster.images(archive).table()
+        assert table.column("width") == [120, 121, 122], archive
+        assert table.column("source") == [f"{archive}/{name}" for name in ("a.jpg", "b.png", "2024/c.jpg")]
+
+
+def test_a_damaged_archive_is_an_error_in_its_place(cluster, folder, tmp_path):
+    good, *_ = archives(folder, tmp_path)
+    for name in ("bad.zip", "bad.tar.gz"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 and nothing")
+    (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "all.tar.gz").read_bytes()[:-5000])
+    pipeline = cluster.images(tmp_path / "bad.zip", tmp_path / "bad.tar.gz", good, tmp_path / "cut.tar.gz")
+    found = pipeline.options(errors="return").results()
+    assert [isinstance(each, tc.PictureUnreadable) for each in found[:5]] == [True, True, False, False, False]
+    assert "can't be unpacked" in str(found[0]) and isinstance(found[-1], tc.PictureUnreadable)
+
+
+def test_a_member_that_holds_more_than_its_archive_says(cluster, tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a.png", bytes(1_000_000))
+    data = (tmp_path / "bomb.zip").read_bytes()
+    # The sizes in both heads say ten bytes.
+    (tmp_path / "bomb.zip").write_bytes(data.replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    (error,) = cluster.images(tmp_path / "bomb.zip").results(errors="return")
+    assert isinstance(error, tc.PictureError)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """On loopback: pictures, and what goes wrong with addresses."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            picture = encoded(photo(0).resize((50, 40)))
+            if self.path.startswith("/moved"):
+                self.send_response(302)
+                self.send_header("location", "/picture.jpg")
+                self.end_headers()
+            elif self.path == "/round":
+                self.send_response(302)
+                self.send_header("location", "/round")
+                self.end_headers()
+            elif self.path == "/slow":
+                time.sleep(30)
+            elif self.path.startswith("/picture"):
+                self.answer(picture)
+            elif self.path == "/cut":
+                self.answer(picture, len(picture) + 100)
+            elif self.path == "/long":
+                self.answer(bytes(200_000))
+            elif self.path == "/endless":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(1000):
+                    self.wfile.write(bytes(1000))
+            else:
+                self.send_error(404)
+
+        def answer(self, data, length=None):
+            self.send_response(200)
+            self.send_header("content-length", str(length or len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    def handle_error(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def web():
+    server = Server(("127.0.0.1", 0), Server.Answers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_addresses_with_limits(cluster, web):
+    paths = ["/picture.jpg?token=secret", "/moved", "/nothing", "/round", "/slow", "/cut", "/long", "/endless"]
+    addresses = [web + path for path in paths] + ["http://127.0.0.1:9/x.jpg"]
+    found = cluster.images(addresses, timeout=1, max_bytes=100_000).results(errors="return")
+    assert [image.size for image in found[:2]] == [(50, 40)] * 2
+    wrong = [type(error) for error in found[2:]]
+    unreadable, large = tc.PictureUnreadable, tc.PictureTooLarge
+    assert wrong == [unreadable, unreadable, unreadable, unreadable, large, large, unreadable]
+    assert "404" in str(found[2]) and "timed out" in str(found[4]).lower() and "max_bytes" in str(found[6])
+    assert not any("secret" in str(error) for error in found[2:])
+
+
+def test_a_server_that_holds_a_secret_in_its_address_is_called_without_it(cluster, web):
+    (row,) = cluster.images(f"{web}/picture.jpg?token=secret").table()
+    assert row["source"] == f"{web}/picture.jpg"
+
+
+def test_what_is_no_source(cluster, tmp_path):
+    with pytest.raises(TypeError, match="images of what"):
+        cluster.images()
+    with pytest.raises(TypeError, match="a int is no picture"):
+        cluster.images([1])
+    with pytest.raises(tc.PictureUnreadable, match="no file matches"):
+        cluster.images(f"{tmp_path}/*.jpg")
+    with pytest.raises(tc.PictureUnreadable, match="has no pictures"):
+        cluster.images(tmp_path)
+    with pytest.raises(ValueError, match="where"):
+        cluster.images(tmp_path, where="here")
+    (error,) = cluster.images(tmp_path / "gone.jpg").results(errors="return")
+    assert isinstance(error, tc.PictureUnreadable) and "gone.jpg" in str(error)
+
+
+def test_an_iterator_can_be_gone_through_once(cluster, folder):
+    pipeline = cluster.images(iter([folder / "a.jpg", 7]))
+    first, second = pipeline.results(errors="return")
+    assert first.width == 120 and isinstance(second, tc.PictureUnknown)
+    with pytest.raises(ValueError, match="give a list"):
+        pipeline.run().results()
+
+
+def test_paths_of_the_workers(cluster, folder):
+    found = cluster.images([f"{folder}/2024/may/*", f"{folder}/2024/", folder / "a.jpg"], where="workers").table()
+    assert names(found) == ["e.jpg", "f.JPG", "c.jpg", "d.webp", "e.jpg", "f.JPG", "a.jpg"]
+    with pytest.raises(tc.InputEnded, match="no picture matches"):
+        cluster.images(f"{folder}/*.gif", where="workers").results()
+
+
+# ---- steps and results -----------------------------------------------------------------------------------------------
+
+
+def test_results_are_as_a_plan_s_run_here(cluster, folder):
+    paths = sorted(str(path) for path in folder.rglob("*.jpg") if ".hidden" not in str(path))
+    plan = Plan((Resize(32), Grayscale()))
+    found = cluster.images(paths).resize(32).grayscale().results()
+    for image, path in zip(found, paths, strict=True):
+        here = plan.run(path)
+        assert image.mode == "L" and np.array_equal(np.asarray(image), np.asarray(here))
+
+
+def test_a_function_of_one_s_own_and_a_filter(cluster, folder):
+    threshold = 121
+    wide = cluster.images(folder).filter(lambda image: image.width > threshold)
+    assert widths(wide) == [122, 123, 124, 125]
+    assert [index for index, _ in wide.run().as_completed()] != [] and len(wide.table()) == 4
+    means = wide.map(lambda array: float(array.mean()), "array").table()
+    assert means.columns == ["index", "source", "value"] and all(0 < mean < 255 for mean in means.column("value"))
+
+
+def test_metadata_is_a_table(cluster, folder):
+    table = cluster.images(folder).metadata().table()
+    assert table.column("format") == ["JPEG", "WEBP", "JPEG", "JPEG", "JPEG", "PNG"]
+    assert table.to_polars().shape[0] == 6
+
+
+def test_errors_are_those_of_single_pictures(cluster, folder):
+    sources = [folder / "a.jpg", b"no picture", encoded(photo(1))[:2000], folder / "b.png"]
+    pipeline = cluster.images(sources).resize(32)
+    with pytest.raises(tc.PictureUnknown):
+        pipeline.results()
+    assert [type(each).__name__ for each in pipeline.results(errors="return")][1:3] == [
+        "PictureUnknown",
+        "PictureDamaged",
+    ]
+    assert len(pipeline.options(errors="skip").results()) == 2
+    table = pipeline.options(errors="return").table()
+    assert table.columns[-1] == "error" and [bool(error) for error in table.column("error")] == [0, 1, 1, 0]
+    assert "picture 1" in table[1]["source"] and "PictureUnknown" in repr(table)
+
+
+def test_the_first_that_is_asked_for_opens_the_job_and_others_use_it(cluster, folder):
+    pipeline = cluster.images(folder).resize(20)
+    assert pipeline.job is None
+    pipeline.table()
+    job = pipeline.job
+    pipeline.results(), pipeline.stack  # noqa: B018
+    assert pipeline.job is job
+    assert pipeline.run() is pipeline.job is not job
+
+
+def test_options(cluster, folder):
+    job = cluster.images(folder).resize(20).options(name="thumbs", retries=2).run()
+    job.wait()
+    assert job.name == "thumbs" and len(cluster.job("thumbs").results()) == 6
+    with pytest.raises(TypeError, match="no option 'retry'"):
+        cluster.images(folder).options(retry=2)
+    with pytest.raises(ValueError, match="errors is"):
+        cluster.images(folder).options(errors="no")
+
+
+def test_pictures_of_one_size_in_one_array(cluster, folder):
+    pipeline = cluster.images(folder).fit((16, 12))
+    stack = pipeline.stack()
+    assert stack.shape == (6, 12, 16, 3) and stack.dtype == np.uint8
+    assert np.array_equal(stack[2], np.asarray(pipeline.results()[2]))
+    with pytest.raises(tc.PictureError, match="of one size and mode"):
+        cluster.images(folder).stack()
+    with pytest.raises(tc.PictureError, match="wants pictures"):
+        cluster.images(folder).metadata().stack()
+
+
+def test_frames(cluster):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    (frames,) = cluster.images(file.getvalue(), frames="all").resize(4).results()
+    assert [frame.size for frame in frames] == [(4, 4), (4, 4)]
+
+
+def test_more_than_may_be_decoded(cluster, folder):
+    (error,) = cluster.images(folder / "a.jpg", max_pixels=1000).results(errors="return")
+    assert isinstance(error, tc.PictureTooLarge) and "max_pixels" in str(error)
+
+
+# ---- saving ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["client", "workers"])
+def test_saved_once_and_found_again(cluster, folder, tmp_path, where):
+    out = tmp_path / "out"
+    small = cluster.images(f"{folder}/**/*.jpg").resize(32)
+    first = small.save(out, "{folder}/{stem}-small", format="webp", where=where)
+    assert [Path(row["path"]).relative_to(out).as_posix() for row in first] == [
+        "a-small.webp",
+        "2024/c-small.webp",
+        "2024/may/e-small.webp",
+    ]
+    assert first.column("made") == [True] * 3
+    assert size_of(first[0]["path"]) == (32, 24)
+    times = [Path(row["path"]).stat().st_mtime_ns for row in first]
+    again = (
+        cluster.images(f"{folder}/**/*.jpg").resize(32).save(out, "{folder}/{stem}-small", format="webp", where=where)
+    )
+    assert again.column("made") == [False] * 3
+    assert [Path(row["path"]).stat().st_mtime_ns for row in again] == times
+
+
+@pytest.mark.parametrize("where", ["client", "workers"])
+def test_nothing_is_overwritten_unasked(cluster, folder, tmp_path, where):
+    (tmp_path / "a.png").write_text("mine")
+    small = cluster.images(folder / "a.jpg", folder / "b.png").resize(32)
+    with pytest.raises(tc.PictureExists, match="overwrite=True") as raised:
+        small.save(tmp_path, where=where)
+    assert "others are saved" in raised.value.__notes__[0]
+    assert (tmp_path / "a.png").read_text() == "mine" and (tmp_path / "b.png").exists()
+    table = small.save(tmp_path, where=where, errors="return")
+    assert table.column("made") == [False, False] and "PictureExists" in table[0]["error"]
+    small.save(tmp_path, where=where, overwrite=True)
+    assert size_of(tmp_path / "a.png") == (32, 24)
+
+
+@pytest.mark.parametrize("where", ["client", "workers"])
+def test_two_pictures_of_one_name(cluster, folder, tmp_path, where):
+    sources = [encoded(photo(0).resize((30 + i, 30)), "PNG") for i in range(6)]
+    table = cluster.images(sources).save(tmp_path, "same.png", where=where, overwrite=True, errors="return")
+    assert sum(table.column("made")) == 1
+    assert all("{index}" in row["error"] for row in table if not row["made"])
+
+
+def test_saved_from_the_job_that_is_there(cluster, folder, tmp_path):
+    small = cluster.images(f"{folder}/**/*.jpg").resize(32)
+    job = small.run()
+    saved = small.save(tmp_path, format="jpeg", quality=90)
+    assert small.job is job and saved.column("made") == [True] * 3
+    assert small.save(tmp_path, format="jpeg", quality=90).column("made") == [False] * 3
+    assert [path.suffix for path in sorted(tmp_path.glob("*.jpg"))] == [".jpg"] * 3
+
+
+def test_saved_from_an_iterator(cluster, folder, tmp_path):
+    small = cluster.images(iter([folder / "a.jpg", folder / "2024" / "c.jpg"])).resize(32)
+    small.run().wait()
+    assert [Path(row["path"]).name for row in small.save(tmp_path)] == ["a.png", "c.png"]
+
+
+def test_what_can_t_be_saved(cluster, folder, tmp_path):
+    with pytest.raises(TypeError, match="no pictures that could be saved"):
+        cluster.images(folder).metadata().save(tmp_path)
+    with pytest.raises(ValueError, match="where"):
+        cluster.images(folder).save(tmp_path, where="there")
+    with pytest.raises(tc.PictureNameRefused):
+        cluster.images(folder).save(tmp_path, "../{stem}")
+    with pytest.raises(ValueError, match="quality"):
+        cluster.images(folder).save(tmp_path, format="png", quality=3)
+    (row,) = cluster.images(folder / "a.jpg").map(lambda image: 7).save(tmp_path, errors="return")
+    assert "can't be saved as a picture" in row["error"]
+
+
+def test_a_saved_picture_is_made_again_when_its_source_changed(cluster, folder, tmp_path):
+    source = tmp_path / "x.png"
+    photo(0).resize((40, 30)).save(source)
+    small = cluster.images(source).resize(20)
+    small.save(tmp_path / "out")
+    photo(1).resize((40, 30)).save(source)
+    with pytest.raises(tc.PictureExists, match="another picture"):
+        cluster.images(source).resize(20).save(tmp_path / "out")
+    assert cluster.images(source).resize(20).save(tmp_path / "out", overwrite=True).column("made") == [True]

@@ -1,0 +1,135 @@
+"""A pipeline's job: a `Job` whose items are pictures with names, some of which a filter may have left out.
+
+Owns: what it has beyond a `Job`. Must not know: how it was opened, how results are shown.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from twistcluster.client.jobs import Job
+from twistcluster.client.reading import Errors
+from twistcluster.client.records import JobRecord
+from twistcluster.errors import PictureError
+from twistcluster.images.plan import Dropped
+from twistcluster.images.sources import Names
+from twistcluster.images.table import Table
+from twistcluster.images.work import Encoded, Pictures, Saved
+
+__all__ = ["PictureJob"]
+
+
+class PictureJob(Job[Any]):
+    """The job of a pipeline: results in the order of the pictures.
+
+    Iterating, `results` and `as_completed` leave out what a `filter` left out; `job[i]` is the future of picture `i`,
+    whose result then is `Dropped.DROPPED`.
+    """
+
+    def __init__(self, record: JobRecord, names: Names, work: Pictures, errors: Errors) -> None:
+        super().__init__(record)
+        self.names = names
+        """By number."""
+        self._errors = errors
+        self.whole = True
+        """It has the results of all its pictures, and left none out because it is on a disk already."""
+        self.work = work
+        """What is done with each picture."""
+
+    @property
+    def record(self) -> JobRecord:
+        """What views look at."""
+        return self._record
+
+    def name_of(self, index: int) -> str:
+        """What a picture is called: its path or address, or its number."""
+        name = self.names[index] if index < len(self.names) else ""
+        return name or f"picture {index}"
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for value in super().__iter__() if value is not Dropped.DROPPED)
+
+    def __next__(self) -> Any:
+        __tracebackhide__ = True
+        while (value := super().__next__()) is Dropped.DROPPED:
+            pass
+        return value
+
+    def results(self, errors: Errors | None = None) -> list[Any]:
+        """As `Job.results`; `errors` as the pipeline's options say, unless it is given."""
+        __tracebackhide__ = True
+        return [value for value in super().results(errors or self._errors) if value is not Dropped.DROPPED]
+
+    def as_completed(self, errors: Errors | None = None) -> Iterator[tuple[int, Any]]:
+        """As `Job.as_completed`: pairs of a picture's number and its result."""
+        __tracebackhide__ = True
+        found = super().as_completed(errors or self._errors)
+        return ((index, value) for index, value in found if value is not Dropped.DROPPED)
+
+    def table(self, errors: Errors | None = None) -> Table:
+        """What is known of each picture, a row each, in their order; waits for the job's end.
+
+        Rows have `index` and `source`; `error`, if a picture failed (with errors="return"); and what the last step
+        gives: of `recognize` label, score and more, of `metadata` its facts, of a picture its width, height and mode,
+        of `map` its `value`.
+        """
+        __tracebackhide__ = True
+        found = sorted(self.as_completed(errors), key=lambda pair: pair[0])
+        return Table({"index": index, "source": self.name_of(index), **_row(value)} for index, value in found)
+
+    def stack(self) -> Any:
+        """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
+
+        Raises:
+            PictureError: They aren't of one size and mode: resize(…) or fit(…) them to one size, and convert("RGB").
+        """
+        import numpy as np
+
+        from twistcluster.images.arrays import to_array
+
+        __tracebackhide__ = True
+        self.wait()
+        block: Any = None
+        row = 0
+        for value in self:
+            array = value if isinstance(value, np.ndarray) else to_array(_picture(value))
+            if block is None:
+                block = np.empty((len(self), *array.shape), array.dtype)
+            if array.shape != block.shape[1:] or array.dtype != block.dtype:
+                raise PictureError(
+                    f"{self.name_of(row)} is {_shape(array)}, but those before it are {_shape(block[0])}: "
+                    'make all of one size and mode, by fit((256, 256)) and convert("RGB")'
+                )
+            block[row] = array
+            row += 1
+        return np.empty((0,)) if block is None else block[:row]
+
+
+def _picture(value: Any) -> Any:
+    if isinstance(value, Encoded):
+        return value.image()
+    if not hasattr(value, "getbands"):
+        raise PictureError(f"stack wants pictures or arrays, and this pipeline gives a {type(value).__name__}")
+    return value
+
+
+def _shape(array: Any) -> str:
+    return f"{' x '.join(map(str, array.shape))} of {array.dtype}"
+
+
+def _row(value: Any) -> dict[str, Any]:
+    """What a result says in a table."""
+    if isinstance(value, BaseException):
+        return {"error": f"{type(value).__name__}: {value}"}
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Saved):
+        return {"path": value.path, "made": value.made}
+    if isinstance(value, Encoded):
+        return {"width": value.size[0], "height": value.size[1], "format": value.format, "bytes": len(value.data)}
+    row = getattr(value, "row", None)
+    if callable(row):
+        found: dict[str, Any] = row()
+        return {name: one for name, one in found.items() if name != "source"}
+    if hasattr(value, "getbands"):
+        return {"width": value.width, "height": value.height, "mode": value.mode}
+    return {"value": value}

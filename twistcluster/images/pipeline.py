@@ -1,0 +1,315 @@
+"""Pictures and what is done to them: what `cluster.images(…)` gives.
+
+Owns: the chain of steps, options, and the five ways to its results: `run`, `table`, `gallery`, `save`, `serve`. Must not
+know: how a job is opened (`run`), how pictures are made (`plan`, `work`), how they are shown.
+
+A pipeline is a value: each method gives a new one, and nothing happens before results are asked for. The first of `run`,
+`gallery`, `table` and `save` opens its job; the others use that one, where it has what they need.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from twistcluster.client import views
+from twistcluster.client.options import OPTIONS, JobOptions
+from twistcluster.client.reading import Errors, check_errors
+from twistcluster.images.chain import Chain
+from twistcluster.images.encoding import Encoding
+from twistcluster.images.feed import Feed
+from twistcluster.images.job import PictureJob
+from twistcluster.images.names import Pattern
+from twistcluster.images.plan import Plan
+from twistcluster.images.recognition.recognizer import Recognizer
+from twistcluster.images.recognizing import Asked, AskedTogether, Recognizing
+from twistcluster.images.run import ClusterOfPictures, start, with_bytes
+from twistcluster.images.sources import Sources
+from twistcluster.images.step import Step
+from twistcluster.images.table import Table
+from twistcluster.images.work import Encode, Pictures, Saving
+from twistcluster.images.writing import Desk, save_here, save_there
+
+__all__ = ["Pipeline"]
+
+LABEL_CHARACTERS: Final = 40
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What holds for a pipeline beside its steps."""
+
+    job: JobOptions = field(default_factory=JobOptions)
+    errors: Errors = "raise"
+
+
+class Pipeline(Chain):
+    """Pictures, and what is done to them.
+
+    Example:
+        >>> small = cluster.images("photos/**/*.jpg").resize(512).autocontrast()      # doctest: +SKIP
+        >>> small.save("out/", format="webp", quality=80)                             # doctest: +SKIP
+        >>> small.gallery()                                                           # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterOfPictures,
+        sources: Sources,
+        plan: Plan,
+        recognizer: Recognizer | None = None,
+        setting: _Setting | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._sources = sources
+        self._plan = plan
+        self._recognizer = recognizer
+        self._setting = setting or _Setting()
+        self._job: PictureJob | None = None
+
+    def __repr__(self) -> str:
+        steps = [step.name for step in self._plan.steps] + ["recognize"] * (self._recognizer is not None)
+        held = self._sources.held
+        what = "pictures" if held is None else f"{held:,} picture{'' if held == 1 else 's'}"
+        job = "" if self._job is None else f"; {self._job!r}"
+        return f"<{what}: {', '.join(steps) or 'as they are'}{job}>"
+
+    # ---- what is done ----------------------------------------------------------------------------------------------
+
+    def then(self, *more: Step) -> Self:
+        """With further steps, such as `twistcluster.images.steps.Resize(512)`."""
+        if self._recognizer is not None:
+            raise TypeError(
+                f"recognize gives labels, no pictures: {more[0].name} can't follow; put it before recognize"
+            )
+        return self._with(plan=self._plan.then(*more))
+
+    def recognize(self, model: Any, **options: Any) -> Self:
+        """Ask a model what is in each picture: the result is a `Recognition`, with labels, scores, and boxes if it finds things.
+
+        Pictures go to the model in batches, and each slot loads it once. Nothing but the pictures' results comes back.
+
+        Args:
+            model: The path or bytes of an ONNX model, or one that is shipped: `tc.models.digits`, `tc.models.digit_finder`,
+                `tc.models.faces`.
+            options: As `Recognizer` takes them: labels, top, threshold, normalize, size, fit, iou, decode.
+
+        Raises:
+            ModelRefused: It is no model, or none of pictures.
+
+        Example:
+            >>> photos.recognize("model.onnx", labels="labels.txt", top=5).table()    # doctest: +SKIP
+        """
+        if self._recognizer is not None:
+            raise TypeError("these pictures are recognised already: call recognize once, on the pipeline before it")
+        if self._plan.frames != "first":
+            raise ValueError("recognize looks at one picture of each file: leave out frames='all'")
+        if self._plan.steps and self._plan.steps[-1].name == "metadata":
+            raise TypeError("metadata gives facts, no pictures: leave it out before recognize")
+        return self._with(recognizer=Recognizer(model, **options))
+
+    def options(self, *, errors: Errors | None = None, **options: Any) -> Self:
+        """What holds for its jobs.
+
+        Args:
+            errors: What becomes of pictures that failed, in results, tables and `save`: "raise" raises the first one's
+                error, "return" puts errors in the results' places, "skip" leaves them out.
+            options: As `Cluster.options` takes them: priority, resources, name, retries, time_limit, max_crashes.
+        """
+        if errors is not None:
+            check_errors(errors)
+        unknown = next((name for name in options if name not in OPTIONS), None)
+        if unknown is not None:
+            raise TypeError(f"there is no option {unknown!r}; there are errors, {', '.join(OPTIONS)}")
+        job = JobOptions.of(**{**_as_given(self._setting.job), **options})
+        return self._with(setting=_Setting(job, errors or self._setting.errors))
+
+    # ---- its results -----------------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> PictureJob | None:
+        """The job that was opened last; None before anything was asked for."""
+        return self._job
+
+    def run(self) -> PictureJob:
+        """Open a job, anew each time, and return it at once."""
+        return self._start(self._work())
+
+    def results(self, errors: Errors | None = None) -> list[Any]:
+        """All results in order, waiting for them: PIL images, or what the last step gives."""
+        __tracebackhide__ = True
+        return self._suiting().results(errors)
+
+    def __iter__(self) -> Any:
+        return iter(self._suiting())
+
+    def table(self, errors: Errors | None = None) -> Table:
+        """What is known of each picture, a row each; waits for the job's end. See `PictureJob.table`."""
+        __tracebackhide__ = True
+        return self._suiting(encoded=True).table(errors)
+
+    def stack(self) -> Any:
+        """All pictures in one array of shape (number, height, width[, channels]). See `PictureJob.stack`."""
+        __tracebackhide__ = True
+        return self._suiting().stack()
+
+    def gallery(self, wait: bool | None = None) -> None:
+        """Show the pictures as they come, as tiles that open at a click.
+
+        Args:
+            wait: Whether to return only at the job's end. By default a script or terminal waits, a notebook doesn't.
+        """
+        job = self._suiting(encoded=True, previews=True)
+        views.backend().gallery(Feed(job, self._full), wait)
+
+    def show(self, wait: bool | None = None) -> None:
+        """Show how its job goes, as `job.show`."""
+        self._suiting(encoded=True).show(wait)
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        pattern: str = "{stem}.{ext}",
+        *,
+        format: str | None = None,  # noqa: A002 (Pillow's word)
+        quality: int | None = None,
+        lossless: bool = False,
+        exif: bool = False,
+        profile: bool = True,
+        background: Any = "white",
+        overwrite: bool = False,
+        where: Literal["client", "workers"] = "client",
+        errors: Errors | None = None,
+    ) -> Table:
+        """Save the pictures; waits until all are.
+
+        A file is there whole or not at all. What is there from the same source and by the same steps and options isn't
+        made again, so that an interrupted run goes on where it was. Of pictures that fail, the others are saved all the
+        same.
+
+        Args:
+            folder: On this computer, or with where="workers" on theirs; it is made if it isn't there.
+            pattern: Their names: {stem}, {name}, {folder}, {ext}, {index:04d}, {hash}. See `names.Pattern`.
+            format: jpeg, png, webp, avif, tiff, gif or bmp. By default what the pattern ends with, else png.
+            quality: 1 to 100, for jpeg, webp, avif.
+            lossless: For webp.
+            exif: Keep EXIF data, which may say where a picture was taken.
+            profile: Keep the colour profile.
+            background: Under what is transparent, where the format has no alpha.
+            overwrite: Whether files of these names may be replaced.
+            where: "workers": the worker that made a picture writes it, and nothing but its name comes back.
+            errors: As in `options`; "raise" raises the first error after the others were saved.
+
+        Returns:
+            A table of index, source, path, and made: whether it was made now.
+
+        Raises:
+            PictureExists: Another file of this name is there (an error of that picture).
+            PictureUnwritable: The folder can't be written to.
+        """
+        __tracebackhide__ = True
+        if self._recognizer is not None or (self._plan.steps and self._plan.steps[-1].name == "metadata"):
+            raise TypeError("this pipeline gives no pictures that could be saved: table() has what it gives")
+        if where not in {"client", "workers"}:
+            raise ValueError(f"where is 'client' or 'workers', not {where!r}")
+        named = Pattern(pattern)
+        encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
+        chosen = errors or self._setting.errors
+        check_errors(chosen)
+        if where == "workers":
+            saving = Saving(
+                _absolute(folder, self._sources.options.where), named, encoding, overwrite, secrets.token_hex(8)
+            )
+            return save_there(self._start(self._work(saving=saving)), chosen)
+        there = self._saved_as(encoding)
+        return save_here(
+            Desk(Path(folder), named, encoding, self._plan, overwrite),
+            chosen,
+            (lambda look: self._start(self._work(encoding), look)) if there is None else there,
+            self._sources,
+        )
+
+    def serve(self, name: str) -> None:
+        """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
+
+        It outlives this program. Questions of several programs go to the model together. A server is asked with bytes, a
+        PIL image or an array; its own sources aren't looked at.
+
+        Args:
+            name: What it is asked by; a server of this name is replaced.
+
+        Example:
+            >>> photos.recognize(tc.models.digits).serve("digits")                    # doctest: +SKIP
+            >>> cluster.ask("digits", image).label                                    # doctest: +SKIP
+            '7'
+        """
+        work = self._work(previews=False)
+        self._cluster.serve(name, AskedTogether(work) if isinstance(work, Recognizing) else Asked(work))
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _with(self, **changed: Any) -> Self:
+        parts = {
+            "plan": self._plan,
+            "recognizer": self._recognizer,
+            "setting": self._setting,
+        } | changed
+        return type(self)(self._cluster, self._sources, **parts)
+
+    def _work(
+        self, encoding: Encoding | None = None, saving: Saving | None = None, *, previews: bool = False
+    ) -> Pictures:
+        names = [step.name for step in self._plan.steps] + ["recognize"] * (self._recognizer is not None)
+        label = "-".join(names)[:LABEL_CHARACTERS] or "images"
+        if self._recognizer is not None:
+            return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
+        return Pictures(self._plan, encoding, saving, label)
+
+    def _start(self, work: Pictures, look: Any = None) -> PictureJob:
+        link = self._cluster._link  # noqa: SLF001 (one class in two)
+        self._job = start(link, self._sources, work, self._setting.job, self._setting.errors, look)
+        return self._job
+
+    def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
+        """The job that is there, if it has what is wanted; else a new one."""
+        job = self._job
+        if job is not None and job.state != "cancelled" and job.whole:
+            work = job.work
+            plain = work.encoding is None and work.saving is None
+            small = not previews or not isinstance(work, Recognizing) or work.previews
+            if (plain or (encoded and work.saving is None)) and small:
+                return job
+        return self._start(self._work(previews=previews))
+
+    def _saved_as(self, encoding: Encoding) -> PictureJob | None:
+        """The job that is there, if its results are these files' bytes, or pictures of which they can be made."""
+        job = self._job
+        if job is None or job.state == "cancelled" or job.work.saving is not None or not job.whole:
+            return None
+        if job.work.encoding == encoding:
+            return job
+        if job.work.encoding is not None:
+            return None
+        work = replace(job.work, encoding=encoding)
+        link = self._cluster._link  # noqa: SLF001 (one class in two)
+        record = link.opener.map(Encode(encoding), (job,), self._setting.job)
+        return PictureJob(record, job.names, work, self._setting.errors)
+
+    def _full(self, index: int) -> Any:
+        """One picture again, as its steps make it, for a gallery."""
+        link = self._cluster._link  # noqa: SLF001
+        item = with_bytes(self._sources.at(index))
+        return link.opener.submit(Pictures(self._plan, label="picture"), (item,), {}).result()
+
+
+def _as_given(options: JobOptions) -> Mapping[str, Any]:
+    changed = options.changed()
+    return {name: changed[name] for name in changed}
+
+
+def _absolute(folder: str | os.PathLike[str], where: str) -> str:
+    """A folder of the workers': as it is meant here, where workers share this disk."""
+    path = os.fspath(folder)
+    return path if where == "workers" else os.path.abspath(path)  # noqa: PTH100

@@ -1,0 +1,292 @@
+"""One picture's source as it travels to a slot, and what the slot opens.
+
+Owns: the kinds of sources, the proof that a worker sees the client's own file, and how each becomes what `opening.opened`
+takes. Must not know: how sources are listed, steps, clusters.
+
+A path is the client's. With it travels what the client's disk says of the file: device, inode, size, time of modification.
+A worker that finds the same opens it; any other raises `PictureElsewhere`, and the client sends the bytes
+(`mending`). A path of `where="workers"` has no proof, and is opened wherever the item runs.
+"""
+
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from twistcluster.errors import PictureElsewhere, PictureError, PictureTooLarge, PictureUnreadable
+from twistcluster.images.fetching import fetched
+from twistcluster.images.stamps import facts_stamp, source_stamp
+
+__all__ = ["MEMBER_BYTES", "File", "Given", "Item", "Member", "Proof", "Source", "Unfit", "Url", "proof_of"]
+
+MEMBER_BYTES: Final = 1 << 30
+"""A member of an archive that unpacks to more is refused: it is no picture that anybody wants."""
+
+
+class Proof(NamedTuple):
+    """What a disk says of a file, by which another process knows it for the same."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def proof_of(path: str) -> Proof:
+    """Look at a file.
+
+    Raises:
+        OSError: It isn't there.
+    """
+    found = os.stat(path)  # noqa: PTH116 (once for each of very many)
+    return Proof(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class File(NamedTuple):
+    """A file by its path.
+
+    Attributes:
+        path: Absolute where it is the client's.
+        proof: What the client's disk said of it; None: it is the workers'.
+        folder: Relative to where the listing began, for names of what is saved.
+    """
+
+    path: str
+    proof: Proof | None = None
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """What errors and tables call it."""
+        return self.path
+
+    def opened_here(self) -> str:
+        """What `opened` takes.
+
+        Raises:
+            PictureElsewhere: This process doesn't see the file that the client meant.
+        """
+        if self.proof is None:
+            return self.path
+        try:
+            seen = proof_of(self.path)
+        except OSError:
+            seen = None
+        if seen != self.proof:
+            raise PictureElsewhere(
+                f"{self.path} isn't here as the client sees it: run the pipeline in a program that stays until it ends, "
+                "which then sends the bytes, or say where='workers' if the path is theirs"
+            )
+        return self.path
+
+    def sent(self) -> "Given":
+        """The same with its bytes, read here."""
+        try:
+            return Given(Path(self.path).read_bytes(), self.path, self.folder, self.stamp())
+        except OSError as error:
+            raise PictureUnreadable(f"{self.path} can't be read: {error.strerror}") from error
+
+    def stamp(self) -> bytes:
+        """What stands for it in the stamp of what is made of it."""
+        if self.proof is None:
+            return source_stamp(self.path)
+        return facts_stamp(os.path.realpath(self.path), self.proof.size, self.proof.mtime_ns)
+
+
+class Member(NamedTuple):
+    """A file in a zip or tar archive.
+
+    Attributes:
+        archive: The archive.
+        inner: The member's name in it.
+        at: Of a tar: where its bytes begin, and how many they are; None: the archive is a zip.
+    """
+
+    archive: File
+    inner: str
+    at: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What errors and tables call it."""
+        return f"{self.archive.path}/{self.inner}"
+
+    @property
+    def folder(self) -> str:
+        """Its folder in the archive."""
+        return self.inner.rpartition("/")[0]
+
+    def opened_here(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            PictureElsewhere: This process doesn't see the archive that the client meant.
+            PictureUnreadable: The archive is damaged there.
+            PictureTooLarge: It unpacks to more than `MEMBER_BYTES`.
+        """
+        path = self.archive.opened_here()
+        try:
+            return _unpacked(path, self.inner) if self.at is None else _cut_out(path, *self.at)
+        except PictureError:
+            raise
+        except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise PictureUnreadable(f"{self.name} can't be unpacked: {error}") from error
+        except Exception as error:  # zlib.error, lzma.LZMAError
+            raise PictureUnreadable(f"{self.name} can't be unpacked: {str(error) or type(error).__name__}") from error
+
+    def sent(self) -> "Given":
+        """The same with its bytes, read here."""
+        return Given(self.opened_here(), self.name, self.folder, self.stamp())
+
+    def stamp(self) -> bytes:
+        """As a file's."""
+        proof = self.archive.proof
+        if proof is None:
+            return source_stamp(self.archive.path) + self.inner.encode("utf-8", "surrogateescape")
+        return facts_stamp(self.name, proof.size, proof.mtime_ns)
+
+
+class Url(NamedTuple):
+    """A picture on the web, fetched by the worker.
+
+    Attributes:
+        url: Its address.
+        timeout_s: Seconds until the server must have answered, and until all must be there.
+        max_bytes: A longer answer is refused.
+    """
+
+    url: str
+    timeout_s: float
+    max_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Its address without the query, which may hold a secret."""
+        return self.url.partition("?")[0].partition("#")[0]
+
+    @property
+    def folder(self) -> str:
+        """It has none."""
+        return ""
+
+    def opened_here(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            PictureUnreadable: Nobody answers, or not with a file.
+            PictureTooLarge: There are more than `max_bytes`.
+        """
+        return fetched(self.url, self.name, self.timeout_s, self.max_bytes)
+
+    def stamp(self) -> bytes:
+        """Its address stands for it: whether what lies there changed can't be told without fetching it."""
+        return facts_stamp(self.url, 0, 0)
+
+
+class Given(NamedTuple):
+    """Bytes, a PIL image or an array.
+
+    Attributes:
+        value: It.
+        given_name: Where it came from, if anybody knows.
+        folder: As a file's.
+        given_stamp: Of the file that the bytes were read from.
+    """
+
+    value: Any
+    given_name: str = ""
+    folder: str = ""
+    given_stamp: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """What errors and tables call it; empty: by its number."""
+        return self.given_name or _own_name(self.value)
+
+    def opened_here(self) -> Any:
+        """It."""
+        return self.value
+
+    def stamp(self) -> bytes:
+        """Its content."""
+        return self.given_stamp or source_stamp(self.value)
+
+
+class Unfit(NamedTuple):
+    """In the place of what is no source, or couldn't be read: its item fails with that."""
+
+    name: str
+    error: PictureError
+    folder: str = ""
+
+    def opened_here(self) -> Any:
+        """Raise it."""
+        raise self.error
+
+    def stamp(self) -> bytes:
+        """Nothing was ever made of it."""
+        return b""
+
+
+Source = File | Member | Url | Given | Unfit
+
+
+class Item(NamedTuple):
+    """What a slot is handed: a source and its number in the pipeline."""
+
+    number: int
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self.source.name or f"picture {self.number}"
+
+
+def _own_name(value: Any) -> str:
+    """A PIL image may know its file."""
+    filename = getattr(value, "filename", "")
+    return filename if isinstance(filename, str) else ""
+
+
+_zips: dict[tuple[str, Proof], zipfile.ZipFile] = {}
+"""The archive that this process read last: its directory is read once, not once for each member."""
+
+
+def _unpacked(path: str, inner: str) -> bytes:
+    key = path, proof_of(path)
+    archive = _zips.get(key)
+    if archive is None:
+        for old in _zips.values():
+            old.close()
+        _zips.clear()
+        archive = _zips[key] = zipfile.ZipFile(path)
+    info = archive.getinfo(inner)
+    _check_size(f"{path}/{inner}", info.file_size)
+    with archive.open(info) as member:
+        return _all_of(member.read, info.file_size, f"{path}/{inner}")
+
+
+def _cut_out(path: str, at: int, size: int) -> bytes:
+    _check_size(path, size)
+    with Path(path).open("rb") as file:
+        file.seek(at)
+        data = file.read(size)
+    if len(data) < size:
+        raise tarfile.ReadError(f"it breaks off after {len(data):,} of {size:,} bytes")
+    return data
+
+
+def _all_of(read: Callable[[int], bytes], size: int, name: str) -> bytes:
+    """What a member holds, no more than it said: a bomb says less."""
+    data = read(size + 1)
+    if len(data) > size:
+        raise PictureUnreadable(f"{name} holds more than its archive says ({size:,} bytes): the archive is damaged")
+    return data
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MEMBER_BYTES:
+        raise PictureTooLarge(f"{name} unpacks to {size:,} bytes: more than {MEMBER_BYTES:,} are no picture")

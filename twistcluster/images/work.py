@@ -1,0 +1,183 @@
+"""What a slot does with one picture of a pipeline: open, steps, and what the result is made into.
+
+Owns: the functions that pipelines' jobs call. Must not know: clusters, who asks for results.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from twistcluster.images.encoding import Encoding, encode
+from twistcluster.images.names import Pattern
+from twistcluster.images.plan import Dropped, Plan
+from twistcluster.images.saving import Folder
+from twistcluster.images.source import Given, Item
+from twistcluster.images.stamps import plan_stamp, stamp
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["AlreadyThere", "Encode", "Encoded", "Pictures", "Saved", "Saving", "asked_item", "encoded"]
+
+
+class Encoded(NamedTuple):
+    """A picture as the bytes of a file, on its way to the client's disk."""
+
+    data: bytes
+    format: str
+    size: tuple[int, int]
+
+    def image(self) -> "Image.Image":
+        """The picture."""
+        import io
+
+        from PIL import Image
+
+        return Image.open(io.BytesIO(self.data))
+
+    def __repr__(self) -> str:
+        return f"<{self.format} of {len(self.data):,} bytes>"
+
+
+class Saved(NamedTuple):
+    """A picture that is on a disk.
+
+    Attributes:
+        path: Where, on the disk of who saved it.
+        made: False: it was there already, of the same source and steps.
+    """
+
+    path: str
+    made: bool
+
+
+class AlreadyThere(NamedTuple):
+    """In the place of an item of which the result is on the client's disk: nothing is to do."""
+
+    number: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where the workers put pictures, on their own disks."""
+
+    folder: str
+    pattern: Pattern
+    encoding: Encoding
+    overwrite: bool
+    run: str
+
+    def name(self, item: Item, made_of: str | None) -> str:
+        """A picture's name in the folder."""
+        source = item.source
+        return self.pattern.path(
+            self.encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of or ""
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Open a picture, and do the steps.
+
+    Args:
+        plan: The steps.
+        encoding: Make the picture a file's bytes; None: the picture itself is the result.
+        saving: Write the file where this runs, and say where.
+        label: What its jobs are called.
+    """
+
+    plan: Plan
+    encoding: Encoding | None = None
+    saving: Saving | None = None
+    label: str = field(default="images", compare=False)
+
+    @property
+    def __name__(self) -> str:
+        return self.label
+
+    def __call__(self, item: Item | AlreadyThere) -> Any:
+        """The result for one picture.
+
+        Raises:
+            PictureError: What is wrong with it.
+        """
+        if isinstance(item, AlreadyThere):
+            return Saved(item.path, made=False)
+        if self.saving is not None:
+            return self._saved(item, self.saving)
+        found = self.picture(item)
+        return found if self.encoding is None or found is Dropped.DROPPED else encoded(found, self.encoding)
+
+    def picture(self, item: Item) -> Any:
+        """What the steps make of it."""
+        return self.plan.run(item.source.opened_here(), name=item.name)
+
+    def _saved(self, item: Item, saving: Saving) -> Any:
+        made_of = stamp(item.source.stamp(), plan_stamp(self.plan, saving.encoding))
+        folder = _folder(saving)
+        name = saving.name(item, made_of)
+        if folder.has(name, made_of):
+            return Saved(str(folder.path / name), made=False)
+        found = self.picture(item)
+        if found is Dropped.DROPPED:
+            return found
+        return Saved(str(folder.write(name, encoded(found, saving.encoding).data, made_of)), made=True)
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Make a file's bytes of pictures that a job made."""
+
+    encoding: Encoding
+    __name__ = "encode"
+
+    def __call__(self, found: Any) -> Any:
+        """The bytes of one."""
+        return found if found is Dropped.DROPPED else encoded(found, self.encoding)
+
+
+def encoded(found: Any, encoding: Encoding) -> Encoded:
+    """A picture, or its frames, as a file's bytes."""
+    first = found[0] if isinstance(found, Sequence) and found else found
+    data = encode(found, encoding)
+    width, height = _size(first)
+    return Encoded(data, encoding.format, (width, height))
+
+
+def asked_item(value: Any) -> Item:
+    """What somebody asked a server about: the picture itself, never a path or an address, which would be the worker's.
+
+    Raises:
+        TypeError: It is no picture.
+    """
+    if isinstance(value, Item):
+        return value
+    if isinstance(value, str | os.PathLike | Path):
+        raise TypeError(
+            f"a server of pictures is asked with a picture: Path({os.fspath(value)!r}).read_bytes(), a PIL image or an array"
+        )
+    return Item(0, Given(value))
+
+
+def _size(picture: Any) -> tuple[int, int]:
+    if hasattr(picture, "size") and isinstance(picture.size, tuple):
+        return picture.size
+    shape = getattr(picture, "shape", (0, 0))
+    return int(shape[1]), int(shape[0])
+
+
+_folders: dict[tuple[str, str], Folder] = {}
+_lock: Final = threading.Lock()
+
+
+def _folder(saving: Saving) -> Folder:
+    """The folder, opened once by this slot."""
+    key = saving.folder, saving.run
+    with _lock:
+        if key not in _folders:
+            _folders[key] = Folder(saving.folder, overwrite=saving.overwrite, run=saving.run)
+        return _folders[key]
