@@ -269,7 +269,7 @@ def test_the_first_that_is_asked_for_opens_the_job_and_others_use_it(cluster, fo
     assert pipeline.job is None
     pipeline.table()
     job = pipeline.job
-    pipeline.results(), pipeline.stack  # noqa: B018
+    pipeline.results(), pipeline.stack
     assert pipeline.job is job
     assert pipeline.run() is pipeline.job is not job
 

@@ -136,7 +136,7 @@ class _Paths:
             yield item
 
     def _item(self, index: int) -> Item:
-        return self._items.pop(index)
+        return with_bytes(self._items[index])
 
     def _second(self, items: Iterator[Item]) -> JobRecord:
         options = self._options
