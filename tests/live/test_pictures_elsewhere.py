@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_paths_that_one_worker_sees_and_another_doesn_t(clusters, folder):
     paths = [*map(str, sorted(folder.iterdir()))]
     with tc.connect("lab") as cluster:
         cluster.wait_for_workers(2, slots=2, timeout=60)
-        where = cluster.map(lambda path: os.path.exists(path), paths * 3).results()
+        where = cluster.map(lambda path: Path(path).exists(), paths * 3).results()
         assert {True, False} == set(where)
         pipeline = cluster.images(f"{folder}/*.jpg").resize(64).map(slowly)
         job = pipeline.run()

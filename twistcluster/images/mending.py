@@ -121,7 +121,8 @@ class _Second:
             except queue.Empty:
                 first = self._mender.record()
                 with self._lock:
-                    self._closed = self._closed or ((first is None or first.is_over) and self._queue.empty())
+                    if (first is None or first.is_over) and self._queue.empty():
+                        self._closed = True
             else:
                 yield self._mender.item(index)
 

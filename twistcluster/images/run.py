@@ -99,7 +99,7 @@ def _travels(tie: Tie) -> bool:
     return not workers or any(worker.serial for worker in workers)
 
 
-def with_bytes(item: Any) -> Any:
+def with_bytes(item: Any) -> Any:  # an `Item`, or what took its place
     """An item of a path of this program's, with the bytes that are there."""
     if not isinstance(item, Item) or not isinstance(item.source, File | Member):
         return item
@@ -136,7 +136,8 @@ class _Paths:
             yield item
 
     def _item(self, index: int) -> Item:
-        return with_bytes(self._items[index])
+        item: Item = with_bytes(self._items[index])
+        return item
 
     def _second(self, items: Iterator[Item]) -> JobRecord:
         options = self._options

@@ -6,7 +6,7 @@ Must not know: which functions are pickled when (client/functions.py).
 
 import pickle
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.definitions import ByValueUnpickler, Definitions
@@ -58,7 +58,3 @@ def _load(blob: bytes, definitions: Definitions, *, step: bool) -> Callable[...,
         return function(*args, **kwargs)
 
     return with_classes
-
-
-class Raised(NamedTuple):
-    error: BaseException
