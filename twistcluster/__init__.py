@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twistcluster import models
     from twistcluster.client.futures import Future
     from twistcluster.client.jobs import Job
     from twistcluster.client.references import Reference
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         ClusterUnreachable,
         DependencyFailed,
         Detached,
+        ExtraMissing,
         InputEnded,
         InsideItem,
         JobNotFound,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
         JournalInUse,
         JournalLost,
         JournalUnusable,
+        ModelError,
+        ModelFailed,
+        ModelOutputUnknown,
+        ModelRefused,
         NotPicklable,
         ObjectLost,
         OptionsDiffer,
@@ -63,6 +69,7 @@ __all__ = [
     "ClusterUnreachable",
     "DependencyFailed",
     "Detached",
+    "ExtraMissing",
     "Future",
     "InputEnded",
     "InsideItem",
@@ -73,6 +80,10 @@ __all__ = [
     "JournalInUse",
     "JournalLost",
     "JournalUnusable",
+    "ModelError",
+    "ModelFailed",
+    "ModelOutputUnknown",
+    "ModelRefused",
     "NotPicklable",
     "ObjectLost",
     "OptionsDiffer",
@@ -102,6 +113,7 @@ __all__ = [
     "connect",
     "gather",
     "load_ipython_extension",
+    "models",
     "unload_ipython_extension",
     "wait",
 ]
@@ -125,6 +137,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "models":
+        return importlib.import_module("twistcluster.models")
     value = getattr(importlib.import_module(_PLACES.get(name, "twistcluster.errors")), name)
     globals()[name] = value
     return value

@@ -13,6 +13,7 @@ __all__ = [
     "ClusterUnreachable",
     "DependencyFailed",
     "Detached",
+    "ExtraMissing",
     "InputEnded",
     "InsideItem",
     "JobNotFound",
@@ -21,6 +22,10 @@ __all__ = [
     "JournalInUse",
     "JournalLost",
     "JournalUnusable",
+    "ModelError",
+    "ModelFailed",
+    "ModelOutputUnknown",
+    "ModelRefused",
     "NotPicklable",
     "ObjectLost",
     "OptionsDiffer",
@@ -181,6 +186,26 @@ class PictureExists(PictureError, FileExistsError):
 
 class PictureNameRefused(PictureError, ValueError):
     """A picture's name, by its pattern, is none or would leave the folder that it is saved to."""
+
+
+class ModelError(TwistclusterError):
+    """Base of what can be wrong with a model that recognises pictures."""
+
+
+class ModelRefused(ModelError, ValueError):
+    """A model can't be used: no such file, no ONNX model, or one that takes no pictures; or labels don't fit to it."""
+
+
+class ModelOutputUnknown(ModelRefused):
+    """What a model gives are neither classes nor boxes that are known; `decode=` says how to read it."""
+
+
+class ModelFailed(ModelError, RuntimeError):
+    """A model failed on pictures, or gave numbers that are none."""
+
+
+class ExtraMissing(TwistclusterError, ImportError):
+    """A library isn't installed that comes with one of twistcluster's extras; the message says which."""
 
 
 class RemoteError(TwistclusterError):

@@ -18,6 +18,8 @@ HEAVY = {
     "msgspec",
     "cryptography",
     "OpenSSL",
+    "onnxruntime",
+    "skimage",
 }
 NOTEBOOK = {"IPython", "ipykernel", "ipywidgets", "anywidget", "matplotlib"}
 

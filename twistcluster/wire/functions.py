@@ -6,13 +6,19 @@ Must not know: which functions are pickled when (client/functions.py).
 
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.definitions import ByValueUnpickler, Definitions
 from twistcluster.wire.values import dumps
 
-__all__ = ["dump_function", "load_function", "load_step"]
+__all__ = ["Raised", "dump_function", "load_function", "load_step"]
+
+
+class Raised(NamedTuple):
+    """In the place of an answer of `together`: this item alone failed."""
+
+    error: BaseException
 
 
 def dump_function(
