@@ -106,14 +106,16 @@ class Driver:
         resources: dict[str, float] | None = None,
         lease: int | None = None,
         time_limit: float = 0.0,
+        together: int = 0,
+        function: bytes = b"function",
     ) -> int:
         """A job of one page, leased whole as the lease of the same number."""
         self.jobs += 1
-        self.hear(Blob(b"function"), b"blob")
+        self.hear(Blob(function), b"blob")
         if context is None:
             context = self.context(b"context")
         options: dict[str, Any] = {"priority": priority, "resources": resources or {}, "time_limit": time_limit}
-        self.hear(OpenJob(self.jobs, [b"function"], context.digest, **options))
+        self.hear(OpenJob(self.jobs, [function], context.digest, together=together, **options))
         self.hear(Page(self.jobs, 0, items, 0), b"page")
         if lease is not None or items:
             self.hear(Lease(self.jobs if lease is None else lease, self.jobs, 0, items))

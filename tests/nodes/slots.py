@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twistcluster.nodes.slot_page import FILE_BYTES, LIMIT, RUNNING, STOPPED, new_words
+from twistcluster.nodes.slot_page import FILE_BYTES, GROUP, LIMIT, RUNNING, STOPPED, new_words
 from twistcluster.wire.codec import Codec
 from twistcluster.wire.digests import digest
 from twistcluster.wire.frames import FrameDecoder
@@ -46,7 +46,7 @@ class RealSlot:
         os.ftruncate(page_fd, FILE_BYTES)
         self.memory = mmap.mmap(page_fd, FILE_BYTES)
         self.words = new_words(self.memory)
-        self.words[RUNNING] = self.words[LIMIT] = self.words[STOPPED] = NONE
+        self.words[RUNNING] = self.words[LIMIT] = self.words[STOPPED] = self.words[GROUP] = NONE
         life, self.life = os.pipe()
         command = [
             sys.executable,
@@ -86,7 +86,7 @@ class RealSlot:
             self.inbox += map(self.codec.decode, self.decoder.feed(data))
         return self.inbox.pop(0)
 
-    def job(self, *functions: Callable[..., Any] | bytes, context: Context | None = None) -> int:
+    def job(self, *functions: Callable[..., Any] | bytes, context: Context | None = None, together: int = 0) -> int:
         context = context or self.context
         digests = []
         for function in functions:
@@ -95,7 +95,7 @@ class RealSlot:
             self.say(Blob(digests[-1]), blob)
         self.say(context)
         self.jobs += 1
-        self.say(OpenJob(self.jobs, digests, context.digest))
+        self.say(OpenJob(self.jobs, digests, context.digest, together=together))
         return self.jobs
 
     def page(self, job: int, items: list[Any], first: int = 0, shape: int = ONE, framed: bool = False) -> None:
@@ -116,9 +116,9 @@ class RealSlot:
             packed = pack_plain(items, shape)
         self.say(Page(job, first, packed.count, packed.kind, [*packed.definitions]), *packed.buffers)
 
-    def bite(self, job: int, start: int, stop: int) -> int:
+    def bite(self, job: int, start: int, stop: int, alone: bool = False) -> int:
         self.bites += 1
-        self.say(Bite(self.bites, job, start, stop, self.ordinal))
+        self.say(Bite(self.bites, job, start, stop, self.ordinal, alone))
         self.ordinal += stop - start
         return self.bites
 

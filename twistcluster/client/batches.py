@@ -19,6 +19,7 @@ from twistcluster.client.references import Collector
 from twistcluster.client.results import Segment, pack_one
 from twistcluster.errors import NotPicklable, ResultsGone
 from twistcluster.storage.values import ValueStore, encode, is_large
+from twistcluster.wire.functions import most_at_once
 from twistcluster.wire.limits import PAGE_BYTES, PAGE_ITEMS, PAGE_STORED_BYTES
 from twistcluster.wire.pages import CALL, PLAIN_TYPES, FramedPacker, Packed
 from twistcluster.wire.values import Definitions
@@ -128,6 +129,8 @@ class Batch:
         self.functions: list[bytes] = []
         self.parts: list[Parts] = []
         """What the functions are made of; the last one's context is the batch's."""
+        self.together = 0
+        """The most that a function of it says of how many items go together."""
         self.pages: list[Packed] = []
         self._definitions = definitions
         self._store = store
@@ -157,6 +160,7 @@ class Batch:
         number = self._numbers.setdefault(digest, len(self.functions))
         if number == len(self.functions):
             self.functions.append(digest)
+            self.together = max(self.together, most_at_once(function))
         self._known[id(function)] = (number, name, function)
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:

@@ -33,6 +33,7 @@ from twistcluster.client.session import Session
 from twistcluster.client.shares import shares_of
 from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
+from twistcluster.wire.functions import most_at_once
 from twistcluster.wire.limits import KIB, PULL_AHEAD_BYTES
 from twistcluster.wire.messages import ListJobs, OpenJob, Status
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
@@ -99,7 +100,7 @@ class Opener:
             record = self._record(name, options, count=1, shows_errors=False)
             references.bind(record)
             future: Future[T] = record.future(0)
-            self._open(record, digest, parts, options)
+            self._open(record, digest, parts, options, together=most_at_once(function))
         named = dict.fromkeys((*self._functions.definitions_of(digest), *row.definitions))
         Feed(self._session, record, references).page(references.page(packer.packed(CALL, tuple(named))))
         return future
@@ -137,7 +138,7 @@ class Opener:
             if mends is not None:
                 mends.attach(record)
             references.bind(record)
-            self._open(record, digest, parts, options)
+            self._open(record, digest, parts, options, together=most_at_once(function))
         record.draw_on((each for each in sources if each is not None), through_here=True)
         feed = Feed(self._session, record, references)
         if items is None:
@@ -158,7 +159,7 @@ class Opener:
         with self._lock:
             parts, digest = self._prepare(function)
             record = self._record(options.name or function_name(function), options, source.count)
-            self._open(record, digest, parts, options, source.number)
+            self._open(record, digest, parts, options, source.number, together=most_at_once(function))
         record.follow(source)
         return record
 
@@ -269,7 +270,8 @@ class Opener:
         if count:  # else its only call could not be pickled
             pages = batch.close()
             context = batch.parts[-1].context.digest
-            message = OpenJob(record.number, batch.functions, context, record.describe(count), count=count)
+            label, together = record.describe(count), batch.together
+            message = OpenJob(record.number, batch.functions, context, label, count=count, together=together)
             outbox.job(message, batch.parts)
             first = 0
             for packed in pages:
@@ -336,7 +338,9 @@ class Opener:
                 older.id,
             )
 
-    def _open(self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions, source: int = 0) -> None:
+    def _open(
+        self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions, source: int = 0, *, together: int
+    ) -> None:
         message = OpenJob(
             job=record.number,
             functions=[digest],
@@ -350,6 +354,7 @@ class Opener:
             retries=options.retries,
             time_limit=options.time_limit,
             max_crashes=options.max_crashes,
+            together=together,
         )
         self._session.do(lambda outbox: outbox.job(message, (parts,)))
         if record.count == 0:

@@ -1,6 +1,6 @@
 """Bites: how many items of which job a slot gets next.
 
-Owns: a worker's record of a job and its leases, the size of a bite, and the choice between jobs. Must not know: slots'
+Owns: a worker's record of a job and its leases, the size of a bite, how many of them, and the choice between jobs. Must not know: slots'
 processes, messages to the scheduler.
 """
 
@@ -16,7 +16,17 @@ from twistcluster.wire.messages import Context, OpenJob
 if TYPE_CHECKING:
     from twistcluster.core.slots import Slot
 
-__all__ = ["BITE_S", "IN_FLIGHT", "HeldLease", "Resources", "WorkerJob", "bite_size", "choose"]
+__all__ = [
+    "BITE_S",
+    "IN_FLIGHT",
+    "TOGETHER_AT_MOST",
+    "HeldLease",
+    "Resources",
+    "WorkerJob",
+    "bite_size",
+    "choose",
+    "in_flight",
+]
 
 BITE_S: Final = 0.008
 """Seconds of work in a bite."""
@@ -26,6 +36,13 @@ IN_FLIGHT: Final = 2
 """Bites in a slot: one that it runs, and one that it finds when it is through."""
 ALONE_S: Final = 0.05
 """Items that take longer than this are not queued behind another: fetching the next one costs 0.3 ms."""
+TOGETHER_AT_MOST: Final = 16
+"""Bites of one item in a slot, where they may go together: those that come while it runs are its next group."""
+TOGETHER_AT_LEAST: Final = 4
+"""The same where an item takes so long that a group of fewer would fill `TOGETHER_S`: that it is shorter in company shows
+only in company."""
+TOGETHER_S: Final = 0.1
+"""Such a group is at most so long, if its items take as long as before. It can't be taken back once it runs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +71,8 @@ class WorkerJob:
     turn: int = 0
     """When it was last given a slot: the one that waited longest is next."""
     ended: bool = False
+    alone: RangeSet = field(default_factory=RangeSet)
+    """Items that don't go together with others any more: a slot died while they did."""
     waiting_since: float | None = None
     """Since when it has items and fewer slots than its share."""
 
@@ -61,6 +80,12 @@ class WorkerJob:
     def number(self) -> int:
         """The scheduler's name for it."""
         return self.message.job
+
+    @property
+    def kind(self) -> tuple[bytes, bytes] | None:
+        """Its function and context: jobs in which these agree may have items that go together. None: they don't."""
+        message = self.message
+        return (message.functions[0], message.context) if message.together and len(message.functions) == 1 else None
 
     @property
     def priority(self) -> int:
@@ -136,6 +161,14 @@ def bite_size(job: WorkerJob, slots: int) -> int:
     count = job.pace.size(BITE_S)
     fair = -(-len(job.spans.pending) // (2 * slots))
     return max(1, min(count, max(fair, job.pace.size(SMALL_BITE_S))))
+
+
+def in_flight(job: WorkerJob) -> int:
+    """How many bites of one item may be in a slot."""
+    unit = job.pace.unit(otherwise=ALONE_S)
+    if job.kind is None or unit > ALONE_S:
+        return IN_FLIGHT
+    return max(TOGETHER_AT_LEAST, min(int(TOGETHER_S / unit), TOGETHER_AT_MOST, job.message.together))
 
 
 def choose(jobs: Iterable[WorkerJob], suits: Callable[[WorkerJob], bool]) -> WorkerJob | None:

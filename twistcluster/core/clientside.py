@@ -193,6 +193,7 @@ class ClientSide:
         scheduler.supply.use(parts)
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = job
+        scheduler.leasing.opened(job)
         client.open_jobs += 1
         if message.count != 0 and source is None:
             client.sending[message.job] = job

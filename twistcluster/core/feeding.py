@@ -5,7 +5,16 @@ Owns: that decision, and making the bite. Must not know: what slots answer.
 
 from typing import TYPE_CHECKING
 
-from twistcluster.core.bites import ALONE_S, IN_FLIGHT, HeldLease, WorkerJob, bite_size, choose
+from twistcluster.core.bites import (
+    ALONE_S,
+    IN_FLIGHT,
+    TOGETHER_AT_MOST,
+    HeldLease,
+    WorkerJob,
+    bite_size,
+    choose,
+    in_flight,
+)
 from twistcluster.core.contexts import fits
 from twistcluster.core.slots import NO_ITEM, BiteRecord, Slot
 from twistcluster.wire.messages import Bite
@@ -34,6 +43,32 @@ class Feeding:
                     self._give(slot)
                     if not self._worker.pending:
                         return
+        if any(job.message.together for job in self._worker.pending.values()):
+            self._fill_together()
+
+    def _fill_together(self) -> None:
+        """Then what may go together with all that a slot has: in turn, too, so that nobody waits longer for it."""
+        for depth in range(IN_FLIGHT, TOGETHER_AT_MOST):
+            for slot in self._worker.crew.slots.values():
+                if slot.open and len(slot.bites) == depth and self._goes_together(slot):
+                    self._give(slot)
+                    if not self._worker.pending:
+                        return
+
+    def _goes_together(self, slot: Slot) -> bool:
+        """Whether what is next for a slot may go together with what it has, and is a bite of one item, as these are."""
+        job = choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
+        if (
+            job is None
+            or job.kind is None
+            or len(slot.bites) >= in_flight(job)
+            or min(self._size(job), len(job.spans.pending)) > 1
+        ):
+            return False
+        return all(b.job.kind == job.kind and b.span.stop - b.span.start == 1 for b in slot.bites.values())
+
+    def _size(self, job: WorkerJob) -> int:
+        return bite_size(job, max(1, self._worker.crew.target))
 
     def _give(self, slot: Slot) -> None:
         job = choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
@@ -59,7 +94,11 @@ class Feeding:
         return True
 
     def _bite(self, slot: Slot, job: WorkerJob, lease: HeldLease, start: int, stop: int) -> None:
-        count = min(bite_size(job, max(1, self._worker.crew.target)), stop - start)
+        count = min(self._size(job), stop - start)
+        alone = start in job.alone
+        if job.alone:
+            behind = job.alone.overlap(start, start + count)
+            count = 1 if alone else min(count, *(first - start for first, _ in behind)) if behind else count
         parcels = self._worker.stock.bring_items(slot.ledger, job.message, job.pages, start, start + count)
         number, self._next_bite = self._next_bite, self._next_bite + 1
         span = job.spans.take(number, slot, count)
@@ -78,4 +117,4 @@ class Feeding:
             self._worker.pending.pop(job.number, None)
         for message, buffers in parcels:
             self._worker.tell(slot, message, buffers)
-        self._worker.tell(slot, Bite(number, job.number, span.start, span.stop, bite.ordinal))
+        self._worker.tell(slot, Bite(number, job.number, span.start, span.stop, bite.ordinal, alone))

@@ -248,6 +248,13 @@ class Job:
     told: tuple[int, str] = (0, "")
     """The progress that the watchers know: running, waiting."""
 
+    @property
+    def kind(self) -> tuple[bytes, bytes] | None:
+        """Its function and context: items of jobs in which these agree may go together. None: they don't."""
+        info = self.info
+        one = info.together and not info.time_limit and len(info.functions) == 1
+        return (info.functions[0], info.context) if one else None
+
     def __post_init__(self) -> None:
         self.needs = tuple(sorted(self.info.resources.items()))
         self.load = self.info.priority, self.needs

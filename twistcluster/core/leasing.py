@@ -11,7 +11,7 @@ from twistcluster.core.effects import Effect, Send
 from twistcluster.core.fairness import ReadyJobs
 from twistcluster.core.jobs import Job
 from twistcluster.core.places import local_range
-from twistcluster.core.spans import LeasedSpan
+from twistcluster.core.spans import LeasedSpan, Paces
 from twistcluster.core.supply import Supply
 from twistcluster.core.workers import Needs, Worker
 from twistcluster.wire.messages import Lease, Revoke
@@ -22,6 +22,8 @@ TARGET_S = 0.05
 """Seconds of work that a worker is filled up to, while the scheduler is less than half busy."""
 TARGET_LONGEST = 64
 """How far the target is stretched, at most, for a busy scheduler."""
+TOGETHER_AT_LEAST = 8
+"""Items that may go together, in the room of `TARGET_S`, unless one alone takes longer than that."""
 STEAL_S = 0.01
 """A lease with less work than this left isn't worth asking back."""
 
@@ -39,6 +41,7 @@ class Leasing:
         "_supply",
         "_unfilled",
         "asked",
+        "paces",
         "ready",
         "slots",
         "troubled",
@@ -51,6 +54,8 @@ class Leasing:
         self._next_lease = 1
         self._stretch = 1
         self.ready = ReadyJobs()
+        self.paces = Paces()
+        """Of functions whose items may go together."""
         self.workers: dict[int, Worker] = {}
         self._unfilled: dict[Worker, None] = {}
         """Workers that may have room, to be looked at."""
@@ -125,6 +130,11 @@ class Leasing:
         self._unfilled[worker] = None
         if not worker.stopped:
             self.troubled.pop(worker, None)
+
+    def opened(self, job: Job) -> None:
+        """A job is there."""
+        if job.kind is not None:
+            job.pace = self.paces.of(job.kind)
 
     def runnable(self, job: Job) -> bool:
         """Whether a worker that is here could run it."""
@@ -201,7 +211,7 @@ class Leasing:
         return False
 
     def _lease(self, worker: Worker, job: Job, target: float, room_s: float, places: int) -> tuple[int, float]:
-        """Lease items of a job to a worker; returns how many, and how long each is taken to need."""
+        """Lease items of a job to a worker; returns how many, and what each counts for of its room."""
         needs, priority, spans = job.needs, job.info.priority, job.spans
         width = worker.slots
         if needs:
@@ -215,28 +225,38 @@ class Leasing:
         self._next_lease = number + 1
         if worker.short:
             count = 1
+        load = self._load(job, unit)
         near = None
         if job.losses:
             count = self._cautious(worker, job, count, number)
         elif job.local is not None and len(self._hosts) > 1:
             near = local_range(job, worker.hello.host)
         if near is None:
-            lease = spans.take(number, worker, count, unit)
+            lease = spans.take(number, worker, count, load)
         else:
-            lease = spans.take_range(number, worker, near[0], min(near[1], near[0] + count), unit)
+            lease = spans.take_range(number, worker, near[0], min(near[1], near[0] + count), load)
         assert lease is not None, "a job that is picked has pending items"
         self._supply.lease(worker, job, lease.start, lease.stop)
         worker.leases[number] = job, lease
         self._leased[priority] = self._leased.get(priority, 0) + 1
         items = lease.stop - lease.start
-        worker.charge(job, items, unit)
+        worker.charge(job, items, load)
         self.ready.charge(job, items * unit)
         if job.state != "running":
             job.advance("leased")
         self._effects.append(Send(worker.peer, Lease(number, job.key, lease.start, lease.stop)))
         if len(worker.loads) > 1:
             self._take_back_below(worker, priority)
-        return items, unit
+        return items, load
+
+    def _load(self, job: Job, unit: float) -> float:
+        """What an item counts for of a worker's room, in seconds. `unit`: how long it is taken to need.
+
+        Where items may go together there are some more of them: that they are shorter then shows only then.
+        """
+        if job.kind is None or job.pace.unit(otherwise=0.0) > TARGET_S:
+            return unit
+        return min(unit, self.target_s / TOGETHER_AT_LEAST)
 
     @staticmethod
     def _cautious(worker: Worker, job: Job, count: int, number: int) -> int:

@@ -119,7 +119,9 @@ class Orders:
 
     def _open_job(self, message: OpenJob, _: Buffers) -> None:
         context = self._worker.stock.context(message.context)
-        self._worker.jobs[message.job] = WorkerJob(message, context)
+        job = self._worker.jobs[message.job] = WorkerJob(message, context)
+        if job.kind is not None:
+            job.pace = self._worker.paces.of(job.kind)
         self._worker.rebalance.seen(context)
 
     def _page(self, message: Page, buffers: Buffers) -> None:

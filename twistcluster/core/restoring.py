@@ -152,6 +152,7 @@ class _Restoring:
         scheduler.supply.use(parts)
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = self._jobs[job.key] = job
+        scheduler.leasing.opened(job)
         self._done[job] = RangeSet()
         scheduler.key_taken(job.key)
         owner.jobs[job.number] = job

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from twistcluster.core.contexts import Binding
 from twistcluster.core.ledger import Ledger
+from twistcluster.core.ranges import Range
 from twistcluster.core.spans import LeasedSpan
 from twistcluster.wire.messages import Context, Step
 
@@ -32,6 +33,8 @@ class LastWords(NamedTuple):
     """The last lines that its last item printed."""
     over_limit: bool = False
     """It was killed because it used more than its memory limit."""
+    group: int = NO_ITEM
+    """The ordinal of the first of the items that went together, the last of which is said to have run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +54,11 @@ class BiteRecord:
         """The item that has this ordinal, if it is in this bite."""
         index = ordinal - self.ordinal + self.span.start
         return index if self.span.start <= index < self.span.stop else None
+
+    def within(self, first: int, last: int) -> list[Range]:
+        """Its items that haven't ended, of those with these ordinals."""
+        start, stop = self.after(first), self.after(last + 1)
+        return self.span.left.overlap(start, stop) if start < stop else []
 
     def after(self, ordinal: int) -> int:
         """The first of its items whose ordinal is at least that."""

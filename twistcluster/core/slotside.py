@@ -103,7 +103,16 @@ class SlotSide:
         self._worker.through(slot)
 
     def blame(self, slot: Slot, reason: str, ordinal: int, last: LastWords) -> None:
-        """Say which item a slot died on: what its page says; if it died before its first item could run, that one."""
+        """Say which item a slot died on: what its page says; if it died before its first item could run, that one.
+
+        Of items that went together none is said: each runs alone from here on, so the one that is the cause ends a slot
+        again, and only that one.
+        """
+        if last.group < ordinal < NO_ITEM:
+            for bite in slot.bites.values():
+                for start, stop in bite.within(last.group, ordinal):
+                    bite.job.alone.add(start, stop)
+            return
         for bite in slot.bites.values():
             index = bite.index(ordinal)
             if ordinal == NO_ITEM and not slot.proven:
@@ -118,5 +127,15 @@ class SlotSide:
                 bite.job.spans.report(bite.number, index, index + 1)
                 self._worker.leave(bite.lease, index, index + 1)
                 if not bite.job.ended:
-                    self._worker.up(Crashed(bite.lease.number, index, reason, *last, not slot.proven))
+                    self._worker.up(
+                        Crashed(
+                            bite.lease.number,
+                            index,
+                            reason,
+                            last.peak_bytes,
+                            last.printed,
+                            last.over_limit,
+                            first=not slot.proven,
+                        )
+                    )
                 return

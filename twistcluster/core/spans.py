@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from twistcluster.core.ranges import Range, RangeSet
 
-__all__ = ["LeasedSpan", "Pace", "Spans"]
+__all__ = ["LeasedSpan", "Pace", "Paces", "Spans"]
 
 HolderT = TypeVar("HolderT")
 
@@ -26,6 +26,9 @@ GROWTH = 16
 """A lease is at most this many times the number of items measured so far: one quick first item proves little."""
 MEMORY_ITEMS = 64
 """A pace forgets by halves beyond this many measurements, so that it follows items that grow or shrink."""
+
+PACES = 256
+"""Of so many functions the pace is remembered."""
 
 
 class Pace:
@@ -88,6 +91,30 @@ class Pace:
         if not self._items:
             return 1
         return max(1, min(int(seconds / self.unit(seconds)), GROWTH * self.seen))
+
+
+class Paces:
+    """The paces of functions whose items go together across jobs: what one of them took says what the next will take.
+
+    Example:
+        >>> paces = Paces()
+        >>> paces.of((b"label", b"context")) is paces.of((b"label", b"context"))
+        True
+    """
+
+    __slots__ = ("_paces",)
+
+    def __init__(self) -> None:
+        self._paces: dict[tuple[bytes, bytes], Pace] = {}
+
+    def of(self, kind: tuple[bytes, bytes]) -> Pace:
+        """The pace of a function in a context."""
+        pace = self._paces.get(kind)
+        if pace is None:
+            if len(self._paces) >= PACES:
+                del self._paces[next(iter(self._paces))]
+            pace = self._paces[kind] = Pace()
+        return pace
 
 
 @dataclass(slots=True, eq=False)

@@ -145,6 +145,8 @@ class Supply:
             priority=info.priority,
             resources=info.resources,
             time_limit=info.time_limit,
+            # A time limit is for an item, and so is the death of what exceeds it.
+            together=0 if info.time_limit else info.together,
         )
         self._effects.append(Send(worker.peer, told))
 

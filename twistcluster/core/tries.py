@@ -12,6 +12,7 @@ from typing import Final
 
 from twistcluster.core.jobs import Job
 from twistcluster.errors import ProtocolError
+from twistcluster.wire.limits import TOGETHER_ITEMS
 from twistcluster.wire.messages import Crashed, ErrorInfo, OpenJob
 
 __all__ = ["again", "check_limits", "crashed"]
@@ -33,6 +34,8 @@ def check_limits(job: OpenJob) -> None:
         raise ProtocolError(f"job {job.job}: {job.retries} retries and {job.max_crashes} crashes aren't possible")
     if not 0.0 <= job.time_limit < math.inf:
         raise ProtocolError(f"job {job.job}: a time limit of {job.time_limit} s")
+    if not 0 <= job.together <= TOGETHER_ITEMS:
+        raise ProtocolError(f"job {job.job}: {job.together} items together")
 
 
 def again(job: Job, index: int, error: ErrorInfo) -> bool:

@@ -18,6 +18,7 @@ from twistcluster.core.rebalance import Rebalance
 from twistcluster.core.shortness import Shortness
 from twistcluster.core.slots import BiteRecord, LastWords, Slot
 from twistcluster.core.slotside import SlotSide
+from twistcluster.core.spans import Paces
 from twistcluster.core.stillness import Stillness
 from twistcluster.core.stopping import Stopping
 from twistcluster.core.taking import Taking
@@ -45,6 +46,8 @@ class Worker:
         self.leases: dict[int, HeldLease] = {}
         self.pending: dict[int, WorkerJob] = {}
         """Jobs that have items for slots."""
+        self.paces = Paces()
+        """Of functions whose items may go together."""
         self.makers: dict[bytes, int] = {}
         """Slots by what the ids of the values that they make begin with."""
         self.crew = Crew(self.effects, slots)

@@ -87,7 +87,7 @@ class WorkerStatusTeller:
         return bool(running)
 
     def _measure(self, running: list[tuple[WorkerJob, float]]) -> None:
-        """The time of items that run counts in their job's mean."""
-        for job in self._worker.jobs.values():
-            seconds = [elapsed for other, elapsed in running if other is job]
-            job.pace.running(len(seconds), sum(seconds))
+        """The time of items that run counts in their job's mean, which may be that of several jobs."""
+        for pace in {id(job.pace): job.pace for job in self._worker.jobs.values()}.values():
+            seconds = [elapsed for job, elapsed in running if job.pace is pace]
+            pace.running(len(seconds), sum(seconds))

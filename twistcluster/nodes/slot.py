@@ -20,11 +20,13 @@ import pathlib
 import select
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Final
 
 from twistcluster.errors import StoreFull
+from twistcluster.nodes.slot_batches import Waiting
 from twistcluster.nodes.slot_bites import Biter
 from twistcluster.nodes.slot_errors import ContextError, TakenBackError
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
@@ -54,6 +56,8 @@ from twistcluster.wire.messages import (
 
 __all__ = ["Slot", "main"]
 
+BRINGING: Final = (Blob, Context, OpenJob, Page, Values)
+"""What brings something, and takes nothing away."""
 OOM_SCORE: Final = 800
 """Of 1000: as if it used four fifths of the memory on top of what it uses."""
 STRAY: Final = b"a child process that an item forked came out of the item: it is ended here (end it with os._exit)\n"
@@ -64,6 +68,8 @@ class Slot:
 
     def __init__(self, link: SlotLink, page: mmap.mmap, folder: pathlib.Path, values: ValueStore | None = None) -> None:
         self._link = link
+        self._inbox: deque[tuple[Message, list[Buffer]]] = deque()
+        """What came and is still to be done."""
         words = self._words = new_words(page)
         self._forked = False
         self._store = Store(values)
@@ -97,10 +103,12 @@ class Slot:
         signal.signal(signal.SIGINT, self._biter.stops.interrupted)
         values = self._store.values
         self._say(Ready(os.getpid(), maker=b"" if values is None else values.maker))
-        do = self._do
+        do, inbox = self._do, self._inbox
         try:
             while (came := self._link.read()) is not None:
-                for message, buffers in came:
+                inbox += came
+                while inbox:
+                    message, buffers = inbox.popleft()
                     do[type(message)](message, buffers)
         finally:
             if self._forked:
@@ -202,8 +210,40 @@ class Slot:
         except ContextError as error:
             broken = error
         self._flusher.begin()
-        self._biter.run(message, job, broken)
+        if job.together and broken is None and not message.alone:
+            self._biter.run_waiting(self._waiting(Waiting(message, job)))
+        else:
+            self._biter.run(message, job, broken)
         self._flusher.end()
+
+    def _waiting(self, first: Waiting) -> list[Waiting]:
+        """A bite, and those that wait behind it and may go with it, of whatever job.
+
+        What these need is taken in on the way; what is said to be needed no more is done after them.
+        """
+        found, late = [first], list[tuple[Message, list[Buffer]]]()
+        ended: set[int] = set()
+        inbox = self._inbox
+        if not first.of_one:
+            return found
+        inbox += self._link.read_now()
+        while inbox and len(found) < first.job.message.together:
+            message, buffers = inbox[0]
+            if isinstance(message, Bite):
+                other = Waiting(message, self._store.jobs[message.job])
+                if not other.goes_with(first):
+                    break
+                found.append(other)
+            elif isinstance(message, EndJob | Freed):
+                late.append((message, buffers))
+                ended.update([message.job] if isinstance(message, EndJob) else [])
+            elif not isinstance(message, BRINGING) or (isinstance(message, OpenJob) and message.job in ended):
+                break
+            else:
+                self._do[type(message)](message, buffers)
+            inbox.popleft()
+        inbox.extendleft(reversed(late))
+        return found
 
     def _step(self, message: Step, _: list[Buffer]) -> None:
         error, buffers = self._steps.step(message)

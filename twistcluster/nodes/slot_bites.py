@@ -6,11 +6,12 @@ surroundings are made.
 
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from types import CoroutineType
 from typing import Any, Final
 
 from twistcluster.errors import NotPicklable, StoreFull
+from twistcluster.nodes.slot_batches import CALLERS, Batches, Waiting
 from twistcluster.nodes.slot_errors import ArgumentError, ContextError, TakenBackError, Why, describe, result_info
 from twistcluster.nodes.slot_jobs import JobPage, SlotJob, Store
 from twistcluster.nodes.slot_link import Results
@@ -85,7 +86,12 @@ class Biter:
         self._results = results
         self._words = words
         self.coroutines = Coroutines()
-        self.stops = Stops(words, results, frozenset({Coroutines.run.__code__}))
+        self.stops = Stops(words, results, CALLERS | {Coroutines.run.__code__})
+        self._batches = Batches(store, results, words, self, self.stops.was_raised)
+
+    def run_waiting(self, bites: Sequence[Waiting]) -> None:
+        """Run bites of a function whose items go together, and say what each reached."""
+        self._batches.run(bites)
 
     def run(self, bite: Bite, job: SlotJob, broken: ContextError | None) -> None:
         """Run a bite, and say what it reached. With `broken` none of its items can run: each fails with that."""
@@ -110,7 +116,7 @@ class Biter:
     def _run_page(self, bite: Bite, job: SlotJob, page: JobPage, at: int, stop: int) -> int | None:
         """Run items of one page; None if the limit was met (the shared page says where)."""
         if not page.plain:
-            return self._run_singly(bite, job, page, at, stop)
+            return self.run_singly(bite, job, page, at, stop)
         results = self._results
         items = page.plain_values()
         while at < stop:
@@ -127,7 +133,7 @@ class Biter:
             except BaseException as error:
                 at += len(values)
                 results.close()
-                self._failed(at, error, "raised", 0.0)
+                self.failed(at, error, "raised", 0.0)
                 at += 1
                 continue
             at += len(values)
@@ -135,11 +141,11 @@ class Biter:
                 results.close()
                 return at if other is DONE else None
             # Of a function that returns other things once, the next result will hardly be plain either.
-            at = self._finish(at, other, results.since)
-            return self._run_singly(bite, job, page, at, stop, opened=True) if at < stop else self._closed(at)
+            at = self.finish(at, other, results.since)
+            return self.run_singly(bite, job, page, at, stop, opened=True) if at < stop else self._closed(at)
         return at
 
-    def _run_singly(
+    def run_singly(
         self, bite: Bite, job: SlotJob, page: JobPage, at: int, stop: int, opened: bool = False
     ) -> int | None:
         """Run items one by one, each result pickled before the next item can change it."""
@@ -158,25 +164,25 @@ class Biter:
                 self._results.close()
                 if isinstance(error.__cause__, TakenBackError):
                     return None
-                self._failed(at, error, "raised", time.perf_counter() - started)
+                self.failed(at, error, "raised", time.perf_counter() - started)
                 at += 1
                 self._results.open(at)
             else:
-                at = self._finish(at, result, started)
+                at = self.finish(at, result, started)
         return self._closed(at)
 
     def _closed(self, at: int) -> int:
         self._results.close()
         return at
 
-    def _finish(self, index: int, result: Any, started: float) -> int:
+    def finish(self, index: int, result: Any, started: float) -> int:
         """Take the result of an item that ended; returns the next item."""
         try:
             if type(result) is CoroutineType:
                 result = self.coroutines.run(result)
         except BaseException as error:
             self._results.close()
-            self._failed(index, error, "raised", time.perf_counter() - started)
+            self.failed(index, error, "raised", time.perf_counter() - started)
             self._results.open(index + 1)
             return index + 1
         results = self._results
@@ -191,7 +197,7 @@ class Biter:
             if isinstance(error, NotPicklable | StoreFull):
                 results.fail(index, result_info(error), seconds, (), ())
             else:
-                self._failed(index, error, "result", seconds)
+                self.failed(index, error, "result", seconds)
             results.open(index + 1)
             return index + 1
         self._add(row)
@@ -207,7 +213,8 @@ class Biter:
             # A view's memory is the item's, and the next item may change it.
             self._results.add(row._replace(buffers=[bytes(buffer) for buffer in row.buffers]))
 
-    def _failed(self, index: int, error: BaseException, why: Why, seconds: float) -> None:
+    def failed(self, index: int, error: BaseException, why: Why, seconds: float) -> None:
+        """An item of the bite at hand raised, or could not be run. The run was closed before."""
         if self.stops.was_raised(self._results.ordinal(index)):
             self._stopped(index, error)
             return
@@ -240,7 +247,7 @@ class Biter:
             self._words[0] = index - bite.start + bite.ordinal
             if self._words[0] >= self._words[1]:
                 return index
-            self._failed(index, broken, "context", 0.0)
+            self.failed(index, broken, "context", 0.0)
         return bite.stop
 
 

@@ -6,7 +6,7 @@ Owns: the remote traceback, without our own frames. Must not know: links, bites.
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 from twistcluster.errors import NotPicklable, StoreFull, TwistclusterError
 from twistcluster.wire.frames import Buffer
@@ -39,7 +39,7 @@ class ContextError(TwistclusterError):
         self.definitions = definitions
 
 
-def own_frame(name: object) -> bool:
+def own_frame(name: object) -> TypeGuard[str]:
     """Whether a frame of this module is ours, by the module's name."""
     return isinstance(name, str) and (name.startswith(OWN_MODULES) or name == "twistcluster")
 

@@ -166,6 +166,8 @@ class SlotJob:
 
     def __init__(self, store: Store, message: OpenJob) -> None:
         self.message = message
+        self.together = message.together > 1
+        """Whether its items may go together (slot_batches.py)."""
         self._store = store
         self.functions = Functions(store, message.functions)
         self._firsts: list[int] = []

@@ -5,6 +5,7 @@ sends what is older than 20 ms while a long item runs, and gives back memory. Mu
 """
 
 import os
+import select
 import time
 from _thread import allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class SlotLink:
         self._put_off: list[tuple[Message, list[Buffer]]] = []
         """Messages that came while an answer was waited for."""
         self._reader = get_ident()
+        self._here = select.poll()
+        self._here.register(fd, select.POLLIN)
         self.lock = allocate_lock()
 
     def read(self) -> list[tuple[Message, list[Buffer]]] | None:
@@ -58,6 +61,12 @@ class SlotLink:
             came, self._put_off = self._put_off, []
             return came
         return self._read()
+
+    def read_now(self) -> list[tuple[Message, list[Buffer]]]:
+        """What has come already."""
+        came, self._put_off = self._put_off, []
+        # The end of the link is for `read` to tell: it comes without data.
+        return [*came, *((self._here.poll(0) and self._read()) or ())]
 
     @property
     def reads_here(self) -> bool:
@@ -152,6 +161,7 @@ class Results:
         self._definitions: dict[bytes, None] = {}
         self._seen = (0, 0)
         self._opened = 0
+        self._group: dict[int, tuple[int, int]] = {}
         self.values: list[Any] = []
 
     def begin(self, bite: int, offset: int) -> None:
@@ -159,15 +169,19 @@ class Results:
         self._bite = bite
         self._offset = offset
 
-    def open(self, index: int) -> list[Any]:
-        """Begin a run at an item; returns the list that plain results are appended to."""
+    def group(self, others: dict[int, tuple[int, int]]) -> None:
+        """Items of these other bites run with those of the bite at hand: by ordinal, bite and index. Empty: none any more."""
+        self._group = others
+
+    def open(self, index: int, seconds: float = 0.0) -> list[Any]:
+        """Begin a run at an item; returns the list that plain results are appended to. It began `seconds` ago."""
         with self._link.lock:
             self.values = []
             self._first = index
             self._sent = 0
             self._packer = None
             self._opened += 1
-            self._since = time.perf_counter()
+            self._since = time.perf_counter() - seconds
         return self.values
 
     def add(self, row: Row) -> None:
@@ -232,13 +246,14 @@ class Results:
         with self._link.lock:
             self._link.put(Failure(self._bite, index, seconds, error, [*definitions], missing), buffers)
 
-    def end(self, message: Message) -> None:
-        """The last word of a bite: everything leaves now."""
+    def end(self, message: Message, more: bool = False) -> None:
+        """The last word of a bite: everything leaves now, or (`more`) with the next bite's."""
         with self._link.lock:
             if self._capture.waiting:
                 self._emit_printed(ended=True)
             self._link.put(message)
-            self._link.write()
+            if not more:
+                self._link.write()
 
     def flush_old(self) -> None:
         """Send what was finished a tick ago already."""
@@ -294,8 +309,8 @@ class Results:
 
     def _emit_printed(self, ended: bool) -> None:
         for caught in self._capture.take(ended):
-            index = caught.ordinal - self._offset
-            self._link.put(Printed(self._bite, index, caught.text, caught.dropped_bytes))
+            bite, index = self._group.get(caught.ordinal) or (self._bite, caught.ordinal - self._offset)
+            self._link.put(Printed(bite, index, caught.text, caught.dropped_bytes))
 
 
 class Flusher:

@@ -1,7 +1,8 @@
 """The page of memory that a slot shares with its worker: what stands where.
 
 Owns: that layout. The first words are numbers of items (ordinals): `RUNNING` is written by the slot before each item,
-`LIMIT` by the worker (taking.py), `REACHED` by the slot between bites, `STOPPED` by the worker (stopping.py). Behind them
+`LIMIT` by the worker (taking.py), `REACHED` by the slot between bites, `STOPPED` by the worker (stopping.py), `GROUP` by
+the slot while items go together: the first of them, when `RUNNING` is the last. Behind them
 lie the last bytes that an item printed, and a part to which the slot writes where its code was when it died of a signal:
 both are read when the slot is dead. Must not know: what the numbers are for.
 """
@@ -11,6 +12,7 @@ from typing import Final
 
 __all__ = [
     "FILE_BYTES",
+    "GROUP",
     "LIMIT",
     "NO_ITEM",
     "REACHED",
@@ -26,6 +28,7 @@ RUNNING: Final = 0
 LIMIT: Final = 1
 REACHED: Final = 2
 STOPPED: Final = 3
+GROUP: Final = 4
 NO_ITEM: Final = (1 << 64) - 1
 """The number of none."""
 WORDS_BYTES: Final = 64

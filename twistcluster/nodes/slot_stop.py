@@ -38,8 +38,8 @@ AGAIN_S: Final = 1.0
 REAP_S: Final = 0.2
 MARGIN_S: Final = 0.03
 LOOPS: Final = frozenset({run_ones.__code__, run_args.__code__, run_calls.__code__})
-PASSED_OVER: Final = "twistcluster.wire.functions"
-"""Its wrapper stands between us and some functions."""
+PASSED_OVER: Final = ("twistcluster.wire.functions", "twistcluster.images.")
+"""Modules of ours whose code runs as items do: wrappers that stand between us and some functions, and steps of pictures."""
 
 
 class ItemStopped(KeyboardInterrupt):
@@ -87,7 +87,7 @@ class Stops:
     def _at_work(self, ordinal: int, frame: FrameType | None) -> bool:
         while frame is not None:
             name = frame.f_globals.get("__name__")
-            if own_frame(name) and name != PASSED_OVER:
+            if own_frame(name) and not name.startswith(PASSED_OVER):
                 code = frame.f_code
                 return code in self._callers or (code in LOOPS and self._taken.next_ordinal() == ordinal)
             frame = frame.f_back

@@ -30,6 +30,7 @@ from twistcluster.nodes.slot_end import last_words, size_text, told
 from twistcluster.nodes.slot_memory import OomKills, memory_of
 from twistcluster.nodes.slot_page import (
     FILE_BYTES,
+    GROUP,
     LIMIT,
     NO_ITEM,
     REACHED,
@@ -156,7 +157,7 @@ class SlotProcess:
             stack.callback(os.close, page_fd)
             self._map = mmap.mmap(page_fd, FILE_BYTES)
             self._words = new_words(self._map)
-            self._words[RUNNING] = self._words[LIMIT] = self._words[STOPPED] = NO_ITEM
+            self._words[RUNNING] = self._words[LIMIT] = self._words[STOPPED] = self._words[GROUP] = NO_ITEM
             ours, theirs = socket.socketpair()
             stack.callback(theirs.close)
             life_fd = -1
@@ -275,7 +276,7 @@ class SlotProcess:
         by_kernel = code == -signal.SIGKILL and not self._silent and not self._over_limit and self._ooms.more()
         self._reason = self._over_limit or told(code, by_kernel)
         words = last_words(self._map, self.ordinal, code)
-        self._last = LastWords(self._peak_bytes, words, bool(self._over_limit))
+        self._last = LastWords(self._peak_bytes, words, bool(self._over_limit), int(self._words[GROUP]))
         self._timer = _cancel(self._timer)
         if self._silent or not self._linked:
             self._dead()

@@ -1,24 +1,58 @@
 """A function's blob: its pickle, and the definitions of the notebook's classes that it names.
 
-A blob stands alone: whoever has it can load it, whatever else was sent. Owns: that layout, and how a slot loads one.
-Must not know: which functions are pickled when (client/functions.py).
+A blob stands alone: whoever has it can load it, whatever else was sent. Owns: that layout, how a slot loads one, and
+what makes a function one whose items go together. Must not know: which functions are pickled when (client/functions.py).
 """
 
 import pickle
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twistcluster.errors import ProtocolError
 from twistcluster.wire.definitions import ByValueUnpickler, Definitions
+from twistcluster.wire.limits import TOGETHER_ITEMS
 from twistcluster.wire.values import dumps
 
-__all__ = ["Raised", "dump_function", "load_function", "load_step"]
+__all__ = ["BatchFunction", "Raised", "dump_function", "load_function", "load_step", "most_at_once"]
+
+
+class BatchFunction(Protocol):
+    """A function of one argument whose items may go together, as a model takes many pictures in one call.
+
+    `function(item)` gives what `together([prepare(item)])[0]` gives, and raises where that is `Raised`.
+    """
+
+    most_at_once: int
+    """How many items go together at most."""
+
+    def prepare(self, item: Any) -> Any:
+        """What an item needs for itself alone, as to be opened. If it raises, this item has failed."""
+
+    def together(self, prepared: list[Any]) -> list[Any]:
+        """One answer an item, in their order; `Raised` where one has failed. If it raises, they are run one by one."""
+
+    def __call__(self, item: Any) -> Any:
+        """One item alone."""
 
 
 class Raised(NamedTuple):
-    """In the place of an answer of `together`: this item alone failed."""
+    """The answer of `together` for an item that failed."""
 
     error: BaseException
+
+
+def most_at_once(function: object) -> int:
+    """How many items of a function go together; 0: each is a call of its own.
+
+    Example:
+        >>> most_at_once(abs)
+        0
+    """
+    most = getattr(function, "most_at_once", 0)
+    if type(most) is not int or most < 2 or isinstance(function, type):
+        return 0
+    complete = callable(getattr(function, "prepare", None)) and callable(getattr(function, "together", None))
+    return min(most, TOGETHER_ITEMS) if complete else 0
 
 
 def dump_function(
@@ -63,4 +97,29 @@ def _load(blob: bytes, definitions: Definitions, *, step: bool) -> Callable[...,
         definitions.use(names)
         return function(*args, **kwargs)
 
-    return with_classes
+    most = most_at_once(function)
+    return _BatchWithClasses(function, with_classes, most, definitions, names) if most else with_classes
+
+
+class _BatchWithClasses:
+    """A batch function whose blob names classes."""
+
+    def __init__(
+        self, function: Any, call: Callable[..., Any], most: int, definitions: Definitions, names: tuple[bytes, ...]
+    ) -> None:
+        self.most_at_once = most
+        self._function = function
+        self._call = call
+        self._definitions = definitions
+        self._names = names
+
+    def prepare(self, item: Any) -> Any:
+        self._definitions.use(self._names)
+        return self._function.prepare(item)
+
+    def together(self, prepared: list[Any]) -> Any:
+        self._definitions.use(self._names)
+        return self._function.together(prepared)
+
+    def __call__(self, item: Any) -> Any:
+        return self._call(item)

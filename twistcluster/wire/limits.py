@@ -34,6 +34,7 @@ __all__ = [
     "RESULTS_HELD_BYTES",
     "SLOTS",
     "STORED_BYTES",
+    "TOGETHER_ITEMS",
     "UNWELCOMED_CONNECTIONS",
 ]
 
@@ -98,6 +99,8 @@ RESULTS_HELD_BYTES: Final = GIB
 
 SLOTS: Final = 1024
 """Slots of one worker. One that says it has more is refused, and so is a wish for more."""
+TOGETHER_ITEMS: Final = 4096
+"""Items of a batch function that go together in one call, whatever the function says."""
 
 OUTPUT_ITEM_BYTES: Final = 64 * KIB
 """What one item prints. Of more, head and tail are kept."""

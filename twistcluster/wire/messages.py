@@ -114,7 +114,7 @@ __all__ = [
     "WorkerToSlot",
 ]
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised whenever a message changes so that an older peer would misread it."""
 
 
@@ -447,6 +447,8 @@ class OpenJob(Message, tag=True):
     """Seconds that an item may run; 0: any."""
     max_crashes: int = 3
     """An item fails when its slot died on it so often."""
+    together: int = 0
+    """So many items of its functions go together in one call, at most; 0: each is a call of its own."""
 
 
 class Page(Message, tag=True):
@@ -997,6 +999,8 @@ class Bite(Message, tag=True):
     start: int
     stop: int
     ordinal: int
+    alone: bool = False
+    """Its items don't go together with others: a slot died while they did."""
 
 
 class BiteDone(Message, tag=True):
