@@ -186,6 +186,7 @@ class SimulatedClient:
         inputs: dict[int, list[tuple[SimulatedJob | None, int]]] | None = None,
         retries: int = 0,
         time_limit: float = 0.0,
+        together: int = 0,
     ) -> SimulatedJob:
         """Open a job of `count` items, its pages and all.
 
@@ -199,6 +200,7 @@ class SimulatedClient:
                 of a job.
             retries: how often an item that failed runs again.
             time_limit: seconds that an item may run; 0: any.
+            together: how many items go together.
         """
         number = len(self.jobs) + 1
         job = self.jobs[number] = SimulatedJob(number, count)
@@ -214,6 +216,7 @@ class SimulatedClient:
                 resources=resources or {},
                 retries=retries,
                 time_limit=time_limit,
+                together=together,
             )
         )
         for first in range(0, count, page_items):

@@ -1,7 +1,7 @@
 """Simulated slots.
 
-Owns: `SimulatedSlot`, which obeys the protocol of slots and of their shared page on simulated time. Must not know: the
-worker's machine.
+Owns: `SimulatedSlot`, which obeys the protocol of slots and of their shared page on simulated time: one item after the
+other, or several together. Must not know: the worker's machine.
 """
 
 from collections import deque
@@ -55,6 +55,19 @@ class SimulatedSlot:
         self._inputs = Inputs()
         self._jobs: dict[int, set[int]] = {}
         """The pages (their items) of each job that it was told of."""
+        self._together: dict[int, int] = {}
+        """By job: how many of its items go together."""
+        self.group = NO_ITEM
+        """The ordinal of the first that goes with others."""
+        self._bites: list[Bite] = []
+        self._line: list[tuple[Bite, int]] = []
+        """What is to be run of bites whose items may go together."""
+        self._at = 0
+        """Where in that line what runs begins, and how many of it run."""
+        self._count = 0
+        self._apart = 0
+        """So many of the next run alone."""
+        self._late: list[Message] = []
         self._bite: Bite | None = None
         self._index = 0
         self._unsaid = 0
@@ -72,6 +85,9 @@ class SimulatedSlot:
 
     def interrupted(self, ordinal: int) -> None:
         """A signal came, which means the item of this ordinal."""
+        if self._line:
+            self._interrupt_group(ordinal)
+            return
         bite, index = self._bite, self._index
         if not self.alive or bite is None or self.ordinal != ordinal or self.worker.deaf(bite.job, index):
             return
@@ -90,9 +106,11 @@ class SimulatedSlot:
             self.worker.later_here(HOP_S, self.worker.slot_died, self, reason)
 
     @property
-    def running(self) -> tuple[int, int] | None:
-        """The item that runs: (job, index)."""
-        return (self._bite.job, self._index) if self._bite is not None and self.alive else None
+    def running(self) -> list[tuple[int, int]]:
+        """The items that run: (job, index)."""
+        if self._line and self.alive:
+            return [(bite.job, index) for bite, index in self._line[self._at : self._at + self._count]]
+        return [(self._bite.job, self._index)] if self._bite is not None and self.alive else []
 
     def _up(self) -> None:
         if self.alive:
@@ -102,24 +120,36 @@ class SimulatedSlot:
         self.worker.later_here(HOP_S, self.worker.slot_said, self, message, buffers)
 
     def _go_on(self) -> None:
-        while self._inbox and self._bite is None and self.alive:
+        while self._inbox and self._bite is None and not self._line and self.alive:
             message = self._inbox.popleft()
-            self._inputs.said(message)
             match message:
-                case OpenJob(job=job):
-                    self._jobs[job] = set()
-                case EndJob(job=job):
-                    self._jobs.pop(job, None)
-                case Page(job=job, first=first, count=count):
-                    self._jobs[job].update(range(first, first + count))
-                case Step(request=request):
-                    self._say(StepDone(request, str(self.number)))
+                case Bite() as bite if self._together.get(bite.job) and not bite.alone:
+                    self._begin_line(bite)
                 case Bite() as bite:
-                    assert self._jobs[bite.job].issuperset(range(bite.start, bite.stop)), "items without their page"
+                    self._check(bite)
                     self._bite, self._index, self._unsaid = bite, bite.start, bite.start
                     self._next()
                 case _:
-                    pass
+                    self._take(message)
+
+    def _take(self, message: Message) -> None:
+        """What is no bite."""
+        self._inputs.said(message)
+        match message:
+            case OpenJob(job=job, together=together):
+                self._jobs[job] = set()
+                self._together[job] = together
+            case EndJob(job=job):
+                self._jobs.pop(job, None)
+            case Page(job=job, first=first, count=count):
+                self._jobs[job].update(range(first, first + count))
+            case Step(request=request):
+                self._say(StepDone(request, str(self.number)))
+            case _:
+                pass
+
+    def _check(self, bite: Bite) -> None:
+        assert self._jobs[bite.job].issuperset(range(bite.start, bite.stop)), "items without their page"
 
     def _next(self) -> None:
         """Start the next item of the bite, or end it."""
@@ -171,3 +201,109 @@ class SimulatedSlot:
             )
             self._say(Report(bite.bite, self._unsaid, count, 0, self._seconds), (value,))
             self._unsaid = self._index
+
+    # ---- items that go together ------------------------------------------------------------------------------------
+
+    def _begin_line(self, first: Bite) -> None:
+        """A bite, and those of one item that wait behind it."""
+        found = [first]
+        while self._inbox and first.stop - first.start == 1 and len(found) < self._together[first.job]:
+            match self._inbox[0]:
+                case Bite() as bite if bite.alone or bite.stop - bite.start > 1 or not self._together.get(bite.job):
+                    break
+                case Bite() as bite:
+                    found.append(bite)
+                case OpenJob() | Page() as message if not self._late:
+                    self._take(message)
+                case EndJob() as message:
+                    self._late.append(message)
+                case _:
+                    break
+            self._inbox.popleft()
+        for bite in found:
+            self._check(bite)
+        self._line = [(bite, index) for bite in found for index in range(bite.start, bite.stop)]
+        self._bites = found
+        self._at = self._apart = 0
+        self._next_group()
+
+    def _next_group(self) -> None:
+        """Start the next items, or end the bites."""
+        line, at = self._line, self._at
+        most = 1 if self._apart else self._together[line[at][0].job] if at < len(line) else 0
+        self._apart = max(0, self._apart - 1)
+        count = 0
+        while at + count < len(line) and count < most:
+            ordinal = place(*line[at + count])
+            if not count:
+                self.ordinal = ordinal
+            if ordinal >= self.limit:
+                break
+            self.ordinal = ordinal
+            count += 1
+        if not count:
+            self._end_line()
+            return
+        self.reached = self.ordinal + 1
+        for bite, index in line[at : at + count]:
+            self._inputs.check(bite.job, index)
+        seconds = max(self.worker.begin(self, bite.job, index) for bite, index in line[at : at + count])
+        self._count = count
+        self.group = place(*line[at]) if count > 1 else NO_ITEM
+        self._turn += 1
+        self._began = self.worker.now
+        self.worker.later(seconds, self.stalls.happen, self._group_ended, seconds, self._turn)
+
+    def _group_ended(self, seconds: float, turn: int) -> None:
+        if not self.alive or turn != self._turn:
+            return
+        worker, share = self.worker, seconds / self._count
+        members = self._line[self._at : self._at + self._count]
+        if any(worker.crashes(bite.job, index) for bite, index in members):
+            self.die("signal 9 (SIGKILL)")
+            return
+        self.group = NO_ITEM
+        for bite, index in members:
+            worker.runs.append((bite.job, index))
+            if worker.fails(bite.job, index):
+                self._say(Failure(bite.bite, index, share, ErrorInfo("raised", "ValueError", "no")))
+            else:
+                value = f"{index} by {self.number} of {worker.hello.process}, run {len(worker.runs)}".encode()
+                self._say(Report(bite.bite, index, 1, 0, share), (value,))
+        self._at += self._count
+        self._count = 0
+        self._next_group()
+        self._go_on()
+
+    def _interrupt_group(self, ordinal: int) -> None:
+        """The last one is stopped, and the others run alone."""
+        if not self.alive or self.ordinal != ordinal or not self._count:
+            return
+        last = self._at + self._count - 1
+        bite, index = self._line[last]
+        if self.worker.deaf(bite.job, index):
+            return
+        self._turn += 1
+        error = ErrorInfo("stopped", "KeyboardInterrupt", "stopped")
+        self._say(Failure(bite.bite, index, self.worker.now - self._began, error))
+        del self._line[last]
+        self._apart, self._count, self.group = self._count - 1, 0, NO_ITEM
+        self._next_group()
+        self._go_on()
+
+    def _end_line(self) -> None:
+        """Say of each bite what it reached: it is through if nothing of it is left."""
+        left: dict[int, int] = {}
+        for bite, index in self._line[self._at :]:
+            left.setdefault(bite.bite, index)
+        for bite in self._bites:
+            self._say(BiteDone(bite.bite, left.get(bite.bite, bite.stop)))
+            self.reached = bite.ordinal + bite.stop - bite.start
+        self._line, self.ordinal = [], NO_ITEM
+        self._inbox.extendleft(reversed(self._late))
+        self._late.clear()
+
+
+def place(bite: Bite, index: int) -> int:
+    """The ordinal of an item of a bite."""
+    return bite.ordinal + index - bite.start

@@ -7,6 +7,7 @@ never runs in two slots of a worker at once and meets one end in each lease. Mus
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from twistcluster.core.slots import LastWords
 from twistcluster.core.worker import Worker
 from twistcluster.core.worker_effects import (
     Ended,
@@ -165,7 +166,7 @@ class MachineWorker:
 
     def begin(self, slot: SimulatedSlot, job: int, index: int) -> float:
         """An item starts in a slot; returns how long it takes."""
-        beside = [other.number for other in self._slots.values() if other is not slot and other.running == (job, index)]
+        beside = [other.number for other in self._slots.values() if other is not slot and (job, index) in other.running]
         assert not beside, f"item {index} of job {job} runs in slots {slot.number} and {beside} at once"
         return self.cluster.item_seconds(job, index)
 
@@ -177,7 +178,8 @@ class MachineWorker:
     def slot_died(self, slot: SimulatedSlot, reason: str) -> None:
         """A slot's process is gone."""
         if self.alive and self._slots.pop(slot.number, None) is not None:
-            self._apply(self._machine.slot_died(slot.number, reason, slot.ordinal, self.now))
+            last = LastWords(group=slot.group)
+            self._apply(self._machine.slot_died(slot.number, reason, slot.ordinal, self.now, last))
 
     def _apply(self, effects: list[WorkerEffect]) -> None:
         for effect in effects:

@@ -58,6 +58,7 @@ class Story:
         self._chained = pick.random() < 0.3
         self._circles = pick.random() < 0.3
         self._stalling = pick.random() < 0.5
+        self._together = pick.random() < 0.4
         self._durable = pick.random() < 0.6
         named = self._durable or pick.random() < 0.3
         self.cluster = SimulatedCluster(
@@ -147,7 +148,11 @@ class Story:
             inputs=self._inputs(known, count) if self._tied and pick.random() < 0.6 else {},
             retries=pick.choice([0, 0, 2]),
             time_limit=limit,
+            together=pick.choice([0, 4, 32]) if self._together else 0,
         )
+        if self._together and pick.random() < 0.5:
+            for _ in range(pick.choice([3, 20])):
+                self.jobs.append((client, client.open_job(1, together=8)))
         self._limits[job] = limit
         self.jobs.append((client, job))
         waits = {item: [(other.number, at) for other, at in found] for item, found in job.inputs.items()}
