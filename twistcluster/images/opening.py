@@ -27,7 +27,7 @@ from twistcluster.images.orientation import SWAPPING, turn_of, upright_exif
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MAX_PIXELS", "Opened", "name_of", "opened", "pillows_limit"]
+__all__ = ["MAX_PIXELS", "Opened", "as_it_is", "name_of", "opened", "pillows_limit"]
 
 MAX_PIXELS: Final = 178_956_970
 """A picture of more pixels is refused unless more are allowed: where Pillow itself refuses, half a gigabyte as RGB."""
@@ -35,7 +35,11 @@ MAX_PIXELS: Final = 178_956_970
 _REFUSED: Final = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
 """What Pillow can only name, draws by other programs, or draws on another system."""
 
+_USUAL: Final = ("JPEG", "PNG")
+
 _lock = threading.RLock()
+_inside: int | None = None
+"""The limit that holds now, for the thread that has the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,51 @@ def opened(source: Any, *, name: str | None = None, max_pixels: int = MAX_PIXELS
         raise
 
 
+def as_it_is(
+    source: Any, *, name: str, max_pixels: int = MAX_PIXELS, wanted: tuple[int, int] | None = None
+) -> tuple["Image.Image", tuple[int, int]]:
+    """A picture of which the pixels alone count, in L or RGB where it is stored so: half the time of `Opened.picture`.
+
+    Args:
+        source: As `opened` takes it.
+        name: What errors call it.
+        max_pixels: Refuse a picture with more.
+        wanted: Width and height that it will be made: a JPEG is decoded smaller, with three pixels or more for each.
+
+    Returns:
+        The picture, and the (width, height) that it has undiminished.
+
+    Raises:
+        PictureError: As `opened` and `Opened.picture`.
+    """
+    if isinstance(source, bytes | str):
+        with contextlib.suppress(Exception):  # what is wrong with it is said below
+            found = _usual(source, max_pixels, wanted)
+            if found is not None:
+                return found
+    with opened(source, name=name, max_pixels=max_pixels) as picture:
+        return picture.picture(), picture.size
+
+
+def _usual(
+    source: bytes | str, max_pixels: int, wanted: tuple[int, int] | None
+) -> tuple["Image.Image", tuple[int, int]] | None:
+    """A JPEG or PNG in L or RGB that is upright; None: it is something else."""
+    from PIL import Image
+
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    with pillows_limit(max_pixels), Image.open(file, formats=_USUAL) as image:
+        known = image.info
+        if image.mode not in {"L", "RGB"} or image.width * image.height > max_pixels:
+            return None
+        size = image.size
+        if wanted is not None and image.format == "JPEG":
+            image.draft(None, (3 * wanted[0], 3 * wanted[1]))
+        image.load()
+        unusual = "transparency" in known or "icc_profile" in known or turn_of(image) is not None
+        return None if unusual else (image, size)
+
+
 def name_of(source: Any) -> str:
     """What errors call a source that has no name of its own.
 
@@ -210,15 +259,21 @@ def pillows_limit(max_pixels: int) -> Iterator[None]:
     Both are globals of the process: one thread at a time opens pictures. (A photo with odd EXIF data is none the worse,
     where warnings are errors too.)
     """
+    global _inside
     from PIL import Image
 
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2
-        try:
+    with _lock:
+        if _inside == max_pixels:
             yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outer = _inside, Image.MAX_IMAGE_PIXELS
+            _inside, Image.MAX_IMAGE_PIXELS = max_pixels, (max_pixels + 1) // 2
+            try:
+                yield
+            finally:
+                _inside, Image.MAX_IMAGE_PIXELS = outer
 
 
 def _file(path: str | bytes, name: str) -> IO[bytes]:

@@ -9,7 +9,7 @@ A pipeline is a value: each method gives a new one, and nothing happens before r
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -86,18 +86,41 @@ class Pipeline(Chain):
             )
         return self._with(plan=self._plan.then(*more))
 
-    def recognize(self, model: Any, **options: Any) -> Self:
-        """Ask a model what is in each picture: the result is a `Recognition`, with labels, scores, and boxes if it finds things.
+    def recognize(
+        self,
+        model: Any,
+        labels: Any = None,
+        top: int | None = None,
+        threshold: float | None = None,
+        *,
+        iou: float | None = None,
+        size: Any = None,
+        layout: str | None = None,
+        normalize: Any = None,
+        fit: str | None = None,
+        decode: Callable[[Mapping[str, Any], tuple[int, int]], Any] | None = None,
+    ) -> Self:
+        """Ask a model what is in each picture: the result is a `Recognition`, labels and scores, and boxes if it finds things.
 
-        Pictures go to the model in batches, and each slot loads it once. Nothing but the pictures' results comes back.
+        Pictures go to the model in batches, and each slot loads it once.
 
         Args:
-            model: The path or bytes of an ONNX model, or one that is shipped: `tc.models.digits`, `tc.models.digit_finder`,
-                `tc.models.faces`.
-            options: As `Recognizer` takes them: labels, top, threshold, normalize, size, fit, iou, decode.
+            model: The path or bytes of an ONNX model, or one that is shipped: `tc.models.digits`,
+                `tc.models.digit_finder`, `tc.models.faces`.
+            labels: Of its classes: the path of a text file with one a line, a list, or a dict by number.
+            top: How many are told of a picture at most.
+            threshold: The least score that is told.
+            iou: Boxes of a class that overlap by more than this are one.
+            size: Of its input, where the model leaves that open.
+            layout: "NCHW" or "NHWC", where the model leaves that open.
+            normalize: "0..1", "-1..1", "imagenet", "none", or (mean, std).
+            fit: How a picture becomes the input's size: "stretch", "crop", "letterbox".
+            decode: A function of the model's outputs, where they are of no kind that is known.
+                See `Recognizer` for all of these.
 
         Raises:
             ModelRefused: It is no model, or none of pictures.
+            ModelOutputUnknown: Its outputs need `decode`.
 
         Example:
             >>> photos.recognize("model.onnx", labels="labels.txt", top=5).table()    # doctest: +SKIP
@@ -108,7 +131,19 @@ class Pipeline(Chain):
             raise ValueError("recognize looks at one picture of each file: leave out frames='all'")
         if self._plan.steps and self._plan.steps[-1].name == "metadata":
             raise TypeError("metadata gives facts, no pictures: leave it out before recognize")
-        return self._with(recognizer=Recognizer(model, **options))
+        recognizer = Recognizer(
+            model,
+            labels,
+            top,
+            threshold,
+            iou=iou,
+            size=size,
+            layout=layout,
+            normalize=normalize,
+            fit=fit,
+            decode=decode,
+        )
+        return self._with(recognizer=recognizer)
 
     def options(self, *, errors: Errors | None = None, **options: Any) -> Self:
         """What holds for its jobs.

@@ -5,12 +5,13 @@ models, clusters.
 """
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twistcluster.errors import StepFailed
 from twistcluster.images.arrays import from_array
 from twistcluster.images.colour import to_rgb
+from twistcluster.images.opening import as_it_is
 from twistcluster.images.plan import Dropped
 from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.source import Item
@@ -72,16 +73,23 @@ class Recognizing(Pictures):
         Raises:
             PictureError: What is wrong with it.
         """
-        found = self.picture(item)
-        if found is Dropped.DROPPED:
-            return Dropped.DROPPED
-        image = _image(found, item.name)
+        if self.plan.steps:
+            found = self.picture(item)
+            if found is Dropped.DROPPED:
+                return Dropped.DROPPED
+            image = _image(found, item.name)
+            size = image.size
+        else:
+            plan = self.plan
+            wanted = self._model.size if plan.shrink else None
+            source = item.source.opened_here()
+            image, size = as_it_is(source, name=item.name, max_pixels=plan.max_pixels, wanted=wanted)
         try:
             array = self._model.array(image)
         except (ValueError, MemoryError) as error:
             raise StepFailed(f"{item.name} can't be made an input of the model: {error}") from error
         preview = small(image) if self.previews else b""
-        return Prepared(item.source.name, array, image.size, preview)
+        return Prepared(item.source.name, array, size, preview)
 
     def together(self, prepared: list[Prepared | Dropped]) -> list[Any]:
         """One answer for each."""
@@ -93,7 +101,7 @@ class Recognizing(Pictures):
     def _answer(answer: Any, of: Prepared) -> Any:
         if isinstance(answer, Raised):
             return answer
-        return replace(answer, source=of.name, preview=of.preview)
+        return answer.of(of.name, of.preview)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,11 @@ class Recognizer:
         return self.asked.digest
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels of what the model looks at; None: of the picture itself."""
+        return self.asked.input.size if isinstance(self.asked, Network) else None
+
+    @property
     def most_at_once(self) -> int:
         """How many pictures make a batch at most."""
         return self.asked.most_at_once

