@@ -66,9 +66,12 @@ def cnn(layout="NCHW", dtype="float32", batch="n", size=(20, 16), channels=3, cl
     return made(nodes, inputs, [("sure" if softmax else "logits", "float32", [batch, classes])], constants)
 
 
-def saying(outputs, *, batch="n", size=(64, 64), channels=3, dtype="float32", metadata=None, shapes=None, alone=False):
-    """A model that says the same of every picture: outputs by name, each without the batch's side."""
-    constants = {"none": np.float32(0), "axes": np.array([1, 2, 3])}
+def saying(outputs, *, batch="n", size=(64, 64), channels=3, dtype="float32", metadata=None, alone=False, hidden=False):
+    """A model that says the same of every picture: outputs by name, each without the batch's side.
+
+    With `alone` each is told once, whatever the batch; with `hidden` the model doesn't say how large they are.
+    """
+    constants = {"none": np.float32(0), "axes": np.array([0, 1, 2, 3] if alone else [1, 2, 3])}
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["floats", "none"], ["nothing"]),
@@ -83,9 +86,21 @@ def saying(outputs, *, batch="n", size=(64, 64), channels=3, dtype="float32", me
         nodes += [
             helper.make_node("Reshape", ["zeros", name + ".shape"], [name + ".zeros"]),
             helper.make_node("Cast", [name + ".zeros"], [name + ".typed"], to=TYPES[dtype_out]),
-            helper.make_node("Add", [name + ".typed", name + ".said"], [name]),
+            helper.make_node("Add", [name + ".typed", name + ".said"], [name + ".whole" if hidden else name]),
         ]
-        shape = (shapes or {}).get(name) or ([*value.shape] if alone else [batch, *value.shape])
+        shape = [*value.shape] if alone else [batch, *value.shape]
+        if hidden:
+            constants[name + ".all"] = np.array([1] * (value.ndim + 1))
+            constants[name + ".axis"] = np.array([0])
+            nodes += [
+                helper.make_node("ReduceSum", [name + ".typed", name + ".axis"], [name + ".no"], keepdims=0),
+                helper.make_node("Cast", [name + ".no"], [name + ".int"], to=TensorProto.INT64),
+                helper.make_node("Reshape", [name + ".int", name + ".axis.one"], [name + ".flat"]),
+                helper.make_node("Add", [name + ".flat", name + ".all"], [name + ".repeats"]),
+                helper.make_node("Tile", [name + ".whole", name + ".repeats"], [name]),
+            ]
+            constants[name + ".axis.one"] = np.array([1])
+            shape = [batch, *(f"side{side}" for side in range(value.ndim))]
         told.append((name, dtype_out, shape))
     inputs = [("images", dtype, shape_of("NCHW", batch, size, channels))]
     return made(nodes, inputs, told, constants, metadata)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-__all__ = ["FITS", "PRESETS", "Input", "in_grey", "read_input"]
+__all__ = ["FITS", "PRESETS", "Input", "in_grey", "only_input", "read_input"]
 
 FITS: Final = ("stretch", "crop", "letterbox")
 
@@ -165,7 +165,7 @@ def read_input(
     """
     if fit not in FITS:
         raise ValueError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
-    tensor = _only_input(model)
+    tensor = only_input(model)
     layout = _layout(model, tensor, layout)
     channels = tensor.shape[layout.index("C")]
     factors, offsets = _normalization(model, normalize, tensor.dtype, channels or 3)
@@ -174,7 +174,8 @@ def read_input(
     )
 
 
-def _only_input(model: Model) -> Tensor:
+def only_input(model: Model) -> Tensor:
+    """A model's one input, or the error of a model that takes no pictures."""
     if len(model.inputs) != 1:
         listed = ", ".join(f"{one.name} ({_shape(one)})" for one in model.inputs) or "none"
         raise ModelRefused(

@@ -132,12 +132,11 @@ def _kind(model: Model, decode: Any) -> tuple[str, tuple[int, ...]]:
 def _triple(model: Model) -> tuple[int, int, int] | None:
     """Which outputs are boxes, labels and scores: by their shapes and types, and names where these don't say."""
     outputs = list(enumerate(model.outputs))
-    boxes = [index for index, one in outputs if len(one.shape) in {2, 3} and one.shape[-1] == 4] or [
-        index for index, one in outputs if "box" in one.name.lower() and len(one.shape) in {2, 3}
-    ]
-    if len(boxes) != 1:
+    rank = max(len(one.shape) for one in model.outputs) - 1
+    largest = [index for index, one in outputs if len(one.shape) == rank + 1]
+    boxes = [index for index in largest if model.outputs[index].shape[-1] in {None, 4}]
+    if len(boxes) != 1 or rank not in {1, 2}:
         return None
-    rank = len(model.outputs[boxes[0]].shape) - 1
     rest = [index for index, one in outputs if index != boxes[0] and len(one.shape) == rank]
     whole = [index for index in rest if "int" in model.outputs[index].dtype]
     named = [index for index in rest if any(word in model.outputs[index].name.lower() for word in ("label", "class"))]

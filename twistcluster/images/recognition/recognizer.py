@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.images.recognition.cascade import Cascade, faces_file
-from twistcluster.images.recognition.inputs import read_input
+from twistcluster.images.recognition.inputs import only_input, read_input
 from twistcluster.images.recognition.model import read_model
 from twistcluster.images.recognition.network import Network
 from twistcluster.images.recognition.outputs import BOXES, YOLO, check_options, read_output
@@ -126,6 +126,7 @@ class Recognizer:
 
 def _network(source: Any, name: str | None, **given: Any) -> Network:
     model = read_model(source, name)
+    only_input(model)  # of a model that takes no pictures, its outputs are no matter
     reading = {name: given.pop(name) for name in ("labels", "top", "threshold", "iou", "decode") if name in given}
     output = read_output(model, **reading)
     fit = given.pop("fit", "letterbox" if output.kind in {BOXES, YOLO} else "stretch")

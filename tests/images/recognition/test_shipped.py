@@ -1,0 +1,106 @@
+"""The models that are shipped: their quality on digits, photographs and pictures that no training saw."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import sklearn
+from PIL import Image
+
+import twistcluster as tc
+from tools.digit_pictures import HELD_OUT_PHOTOS, digits, f1, found_right, held_out_pictures, iou, photo
+from twistcluster.images.recognition.recognizer import Recognizer
+
+DATA = Path(skimage.__file__).parent / "data"
+WITHOUT_FACES = (
+    *sorted(path for path in (*DATA.glob("*.png"), *DATA.glob("*.jpg")) if path.name != "astronaut.png"),
+    *sorted((Path(sklearn.__file__).parent / "datasets" / "images").glob("*.jpg")),
+)
+FACE = (170.0, 62.0, 280.0, 180.0)
+"""The astronaut's, from the hair to the chin, by eye."""
+
+
+def asked(recognizer, pictures):
+    return recognizer.recognize([recognizer.array(one) for one in pictures], [one.size for one in pictures])
+
+
+def test_they_say_what_they_are():
+    assert repr(tc.models.digits).startswith("<tc.models.digits: which digit a picture shows")
+    assert {one.name for one in (tc.models.digits, tc.models.digit_finder, tc.models.faces)} == set(tc.models.__all__)
+    for one in (tc.models.digits, tc.models.digit_finder):
+        assert one.file.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["light on dark", "dark on light"])
+@pytest.mark.parametrize(
+    ("side", "how"),
+    [(8, Image.Resampling.BOX), (64, Image.Resampling.BILINEAR), (64, Image.Resampling.BICUBIC)],
+)
+def test_digits_97_percent(side, how, inverted):
+    pictures, targets = digits(held_out=True)
+    files = []
+    for one in pictures:
+        file = io.BytesIO()
+        Image.fromarray(255 - one if inverted else one).resize((side, side), how).save(file, "PNG")
+        files.append(file)
+    found = asked(Recognizer(tc.models.digits), [Image.open(file) for file in files])
+    right = sum(one.label == str(target) for one, target in zip(found, targets, strict=True))
+    assert len(targets) == 450 and right / len(targets) >= 0.97
+
+
+def test_what_was_held_out_was_not_trained_on():
+    (seen, _), (held_out, _) = digits(held_out=False), digits(held_out=True)
+    assert len(seen) + len(held_out) == 1797
+    known = {one.tobytes() for one in seen}
+    assert sum(one.tobytes() in known for one in held_out) == 0
+
+
+def test_the_finder_f1_90_percent():
+    pictures = held_out_pictures(45, seed=1)
+    found = asked(Recognizer(tc.models.digit_finder), [one.picture for one in pictures])
+    right = sum(found_right(one, answer.labels, answer.boxes) for one, answer in zip(pictures, found, strict=True))
+    there, told = sum(len(one.labels) for one in pictures), sum(len(one.labels) for one in found)
+    assert there > 100 and f1(right, told, there) >= 0.9
+
+
+def test_the_finder_finds_nothing_in_photographs_without_digits():
+    found = asked(Recognizer(tc.models.digit_finder), [photo(path) for path in HELD_OUT_PHOTOS])
+    assert sum(len(one.labels) for one in found) <= 1
+
+
+def test_the_astronauts_face_is_found():
+    recognizer = Recognizer(tc.models.faces)
+    (found,) = asked(recognizer, [photo(DATA / "astronaut.png")])
+    assert found.labels == ("face",) and found.size == (512, 512)
+    assert iou(found.boxes[0], FACE) >= 0.5
+    (smaller,) = asked(recognizer, [photo(DATA / "astronaut.png").crop((60, 0, 400, 300))])
+    assert smaller.labels == ("face",)
+    assert iou(smaller.boxes[0], (FACE[0] - 60, FACE[1], FACE[2] - 60, FACE[3])) >= 0.5
+
+
+def test_no_face_where_there_is_none():
+    pictures = [photo(path) for path in WITHOUT_FACES]
+    assert len(pictures) > 20
+    recognizer = Recognizer(tc.models.faces)
+    for path, one in zip(WITHOUT_FACES, asked(recognizer, pictures), strict=True):
+        assert one.labels == () and one.boxes == (), path.name
+
+
+def test_options_of_the_shipped():
+    sure = asked(Recognizer(tc.models.digits, top=2, labels=[*"abcdefghij"]), [Image.new("L", (8, 8))])[0]
+    assert len(sure.labels) == 2 and set(sure.labels) <= set("abcdefghij")
+    (many,) = asked(
+        Recognizer(tc.models.faces, labels=["visage"], threshold=0.1, top=2), [photo(DATA / "astronaut.png")]
+    )
+    assert many.labels == ("visage", "visage")
+    with pytest.raises(ValueError, match="faces isn't a network: it has no normalize="):
+        Recognizer(tc.models.faces, normalize="0..1")
+    with pytest.raises(ValueError, match="one label, not 2"):
+        Recognizer(tc.models.faces, labels=["a", "b"])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 900), (20, 20)])
+def test_faces_in_pictures_that_are_hardly_any(size):
+    assert asked(Recognizer(tc.models.faces), [Image.new("RGB", size)])[0].size == size
