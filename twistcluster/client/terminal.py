@@ -6,11 +6,12 @@ Owns: what a job looks like as text. Must not know: notebooks, how a job travels
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, Final, TextIO
 
 from twistcluster.client.patience import detached, refuse_to_wait
 from twistcluster.client.quantities import duration_text
-from twistcluster.client.views import DrawFunction, JobFeed, Progress
+from twistcluster.client.views import DrawFunction, JobFeed, PictureFeed, Progress
 from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import Packed
 
@@ -35,10 +36,16 @@ class TerminalBackend:
 
     def show_job(self, feed: JobFeed, wait: bool | None) -> None:
         """A progress bar, until the job's end; with `wait=False` one line, and no waiting."""
+        self._show(_Bar(feed, self._out()), feed, wait)
+
+    def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
+        """There is nothing to show pictures on: progress instead, and a line for each picture that failed."""
+        self._show(_Bar(feed, self._out(), feed.names), feed, wait)
+
+    def _show(self, bar: "_Bar", feed: JobFeed, wait: bool | None) -> None:
         if wait is False:
             self._write(progress_line(feed.label, feed.progress(), self._columns()) + "\n")
             return
-        bar = _Bar(feed, self._out())
         self._shown.add(feed.id)
         unsubscribe = feed.subscribe(bar)
         try:
@@ -88,11 +95,12 @@ class TerminalBackend:
 
 
 class _Bar:
-    """The listener behind a progress bar."""
+    """The listener behind a progress bar; with `names` it tells of all errors, by those names."""
 
-    def __init__(self, feed: JobFeed, out: Any) -> None:
+    def __init__(self, feed: JobFeed, out: Any, names: Callable[[int], str] | None = None) -> None:
         self.woken = threading.Event()
         self._feed = feed
+        self._names = names
         self._out = out
         self._live = bool(getattr(out, "isatty", lambda: False)())
         self._errors: list[tuple[int, ErrorInfo]] = []
@@ -104,7 +112,7 @@ class _Bar:
 
     def failed(self, index: int, error: ErrorInfo) -> None:
         """Shown with the next redraw."""
-        if len(self._errors) < ERRORS_SHOWN:
+        if self._names or len(self._errors) < ERRORS_SHOWN:
             self._errors.append((index, error))
 
     def printed(self, index: int, text: str) -> None:
@@ -120,7 +128,7 @@ class _Bar:
 
     def draw(self, columns: int) -> None:
         for index, error in self._errors[self._shown :]:
-            self._line(_error_text(index, error, columns), columns)
+            self._line(_error_text(index, error, columns, self._names(index) if self._names else ""), columns)
             self._shown += 1
         if self._live:
             text = progress_line(self._feed.label, self._feed.progress(), columns)
@@ -170,8 +178,13 @@ def progress_line(label: str, progress: Progress, columns: int = 100) -> str:
     return "  ".join(parts)[: max(20, columns - 1)]
 
 
-def _error_text(index: int, info: ErrorInfo, columns: int) -> str:
+def _error_text(index: int, info: ErrorInfo, columns: int, name: str = "") -> str:
     message = " ".join(info.message.split())
-    text = f"item {index} failed: {info.type}" + (f": {message}" if message else "")
+    text = f"{_printable(name) or f'item {index}'} failed: {info.type}" + (f": {message}" if message else "")
     limit = max(60, min(columns, 200))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _printable(name: str) -> str:
+    """A file's name may hold anything, also what moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else "?" for char in name)

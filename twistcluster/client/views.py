@@ -21,6 +21,7 @@ __all__ = [
     "JobFeed",
     "JobListener",
     "JobState",
+    "PictureFeed",
     "Progress",
     "ViewBackend",
     "backend",
@@ -112,6 +113,24 @@ class JobFeed(Protocol):
         """Wait for the job's end in the calling thread; False if the time was up before."""
 
 
+class PictureFeed(JobFeed, Protocol):
+    """A pipeline of pictures as a gallery sees it.
+
+    Its results are PIL images, arrays or encoded pictures; or have a method `__tile__()` that returns (encoded preview,
+    (width, height) of the picture, [(label, score or None, box in pixels of that size or None), ...]); or are
+    `Dropped.DROPPED`, which has no tile; others are shown as words.
+    """
+
+    def names(self, index: int) -> str:
+        """What a picture is called; cheap, in any thread."""
+
+    def full(self, index: int) -> tuple[str, bytes]:
+        """The whole picture for a browser, of at most 4096 pixels a side: its mime type and its bytes.
+
+        May take seconds, so it is called in a thread of its own. Raises with a reason that is shown.
+        """
+
+
 class ViewBackend(Protocol):
     """A place to show things."""
 
@@ -120,6 +139,9 @@ class ViewBackend(Protocol):
 
     def plot_job(self, feed: JobFeed, draw_fn: DrawFunction, wait: bool | None) -> None:
         """`job.plot(draw_fn)`."""
+
+    def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
+        """`pipeline.gallery()`: a tile for each picture, errors as tiles with their reason."""
 
     def display_job(self, feed: JobFeed) -> None:
         """A job is the value of a cell's last expression."""

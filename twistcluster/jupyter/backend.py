@@ -12,11 +12,13 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from twistcluster.client.patience import detached, wait_until
-from twistcluster.client.views import DrawFunction, JobFeed
+from twistcluster.client.views import DrawFunction, JobFeed, PictureFeed
+from twistcluster.jupyter.album_view import AlbumView
 from twistcluster.jupyter.screen import Screen, Shell
 from twistcluster.jupyter.secret import SecretWidget, fallback
 from twistcluster.jupyter.stage import Stage
 from twistcluster.jupyter.view import Phase, View
+from twistcluster.jupyter.widget import AlbumWidget
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.functions import dump_function
 from twistcluster.wire.messages import ErrorInfo
@@ -62,6 +64,12 @@ class JupyterBackend:
         blob, _ = dump_function(draw_fn, Definitions(), name="the draw function")
         self._show(feed, blob, wait)
 
+    def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
+        """Show pictures while they come, and after it: a tile for each, to browse, to filter, to open."""
+        stage = self.stage
+        screen = Screen(self.shell, _display_id(), stage.wake, self.fps, AlbumWidget)
+        self._run(AlbumView(stage.number(), feed, screen, stage.wake), wait)
+
     def display_job(self, feed: JobFeed) -> None:
         """A job is the value of a cell's last expression: as `show()`."""
         self._show(feed, None, None)
@@ -72,7 +80,7 @@ class JupyterBackend:
             data = SecretWidget(line, about, until).bundle(title)
         else:
             data = {"text/plain": fallback(title)}
-        self.shell.publish(data, {}, f"twistcluster-{uuid.uuid4().hex}", update=False)
+        self.shell.publish(data, {}, _display_id(), update=False)
 
     def error_job(self, feed: JobFeed, index: int, info: ErrorInfo) -> None:
         """Show a job's first error under the cell that opened it. In any thread: it is handed on."""
@@ -82,15 +90,16 @@ class JupyterBackend:
 
     def _show(self, feed: JobFeed, draw_blob: bytes | None, wait: bool | None) -> None:
         stage = self.stage
-        number = stage.number()
-        screen = Screen(self.shell, f"twistcluster-{uuid.uuid4().hex}", stage.wake, self.fps)
-        view = View(number, feed, draw_blob, screen, stage.wake)
+        screen = Screen(self.shell, _display_id(), stage.wake, self.fps)
+        self._run(View(stage.number(), feed, draw_blob, screen, stage.wake), wait)
+
+    def _run(self, view: View, wait: bool | None) -> None:
         view.open()
-        stage.add(view)
+        self.stage.add(view)
         self._open = [*(other for other in self._open if other.phase is not Phase.FINISHED), view]
         if wait if wait is not None else not self.shell.interactive:
             # The job's other views, too: what nbclient saves after this cell shall have the end of them all.
-            for shown in [other for other in self._open if other.feed is feed]:
+            for shown in [other for other in self._open if other.feed is view.feed]:
                 self._await(shown)
 
     def _await(self, view: View) -> None:
@@ -103,6 +112,10 @@ class JupyterBackend:
             # Of a job that is over, only this process's own stage is waited for.
             here=view.feed.progress().state not in {"pending", "running"},
         )
+
+
+def _display_id() -> str:
+    return f"twistcluster-{uuid.uuid4().hex}"
 
 
 def error_text(label: str, index: int, info: ErrorInfo) -> str:

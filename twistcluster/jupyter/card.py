@@ -171,7 +171,7 @@ def draw_card(
         pen.text(PADDING, y + RESULT_LINE * (number + 0.5), line, RESULT_SIZE, theme.text, MONO)
     y += result_height
     if indices:
-        _sheet(pen, [(index, tiles[index]) for index in indices], grid, y)
+        _sheet(pen, [(index, tiles[index]) for index in indices], grid, y, card.captions)
         y += parts[1]
     if plot:
         pen.paste(plot, PADDING, y, inner, plot_height)
@@ -245,7 +245,9 @@ class _Grid:
         return self.rows * self.pitch - GAP
 
 
-def _sheet(pen: _Pen, tiles: Sequence[tuple[int, CardTile]], grid: _Grid, top: float) -> None:
+def _sheet(
+    pen: _Pen, tiles: Sequence[tuple[int, CardTile]], grid: _Grid, top: float, captions: Mapping[int, str]
+) -> None:
     theme = pen.theme
     size = 10 if grid.columns < 10 else 9 if grid.columns < 12 else 8
     for place, (index, tile) in enumerate(tiles):
@@ -256,10 +258,9 @@ def _sheet(pen: _Pen, tiles: Sequence[tuple[int, CardTile]], grid: _Grid, top: f
             pen.paste(tile.image, x, y, grid.width, grid.picture)
         else:
             _words(pen, tile, x, y, grid, size)
-        caption = f"{index} failed" if tile.failed else str(index)
-        pen.text(
-            x + 1, y + grid.picture + grid.caption / 2 + 1, caption, size, theme.failed if tile.failed else theme.muted
-        )
+        caption = captions.get(index) or (f"{index} failed" if tile.failed else str(index))
+        color = theme.failed if tile.failed else theme.muted
+        pen.text(x + 1, y + grid.picture + grid.caption / 2 + 1, caption, size, color, width=grid.width - 1)
 
 
 def _words(pen: _Pen, tile: CardTile, x: float, y: float, grid: _Grid, size: int) -> None:

@@ -42,20 +42,20 @@ def is_picture(value: Any) -> bool:
     return False
 
 
-def as_picture(value: Any) -> Image.Image:
-    """The picture that a value is. Raises what Pillow raises for a broken one."""
+def as_picture(value: Any, size: tuple[int, int] = (THUMB_WIDTH, THUMB_HEIGHT)) -> Image.Image:
+    """The picture that a value is, decoded no smaller than twice that size. Raises what Pillow raises for a broken one."""
     if isinstance(value, Image.Image):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         image: Image.Image = Image.open(io.BytesIO(value))
-        image.draft("RGB", (THUMB_WIDTH * 2, THUMB_HEIGHT * 2))
+        image.draft("RGB", (size[0] * 2, size[1] * 2))
         return image
     return Image.fromarray(value)
 
 
-def thumbnail(value: Any) -> Thumb:
-    """A thumbnail of at most THUMB_WIDTH x THUMB_HEIGHT pixels, upright as its EXIF data say."""
-    image = as_picture(value)
+def thumbnail(value: Any, size: tuple[int, int] = (THUMB_WIDTH, THUMB_HEIGHT)) -> Thumb:
+    """A thumbnail of at most that many pixels, upright as its EXIF data say."""
+    image = as_picture(value, size)
     image.load()
     image = ImageOps.exif_transpose(image)
     small = max(image.size) < PIXELATED_BELOW
@@ -69,7 +69,7 @@ def thumbnail(value: Any) -> Thumb:
     if not small:
         if image is value:
             image = image.copy()
-        image.thumbnail((THUMB_WIDTH, THUMB_HEIGHT), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image.thumbnail(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
     if small or has_alpha:
         image.save(out, "PNG", compress_level=3)

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from twistcluster.jupyter.album import Album
 from twistcluster.jupyter.gallery import Gallery
 from twistcluster.jupyter.inbox import Answer, Canvas
 from twistcluster.jupyter.render_messages import (
@@ -26,6 +27,7 @@ from twistcluster.jupyter.render_messages import (
     Draw,
     FailedItem,
     KernelToRender,
+    OpenAlbum,
     OpenGallery,
     OpenPlot,
     Results,
@@ -73,6 +75,8 @@ class Render:
                 _surround(folder, path)
             case OpenGallery(view):
                 self.views[view] = Gallery(view, self.definitions)
+            case OpenAlbum(view):
+                self.views[view] = Album(view, self.definitions)
             case OpenPlot(view):
                 # Here: matplotlib takes a third of a second, which a gallery needn't wait for.
                 from twistcluster.jupyter.plot import PlotCanvas

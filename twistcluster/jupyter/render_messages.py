@@ -9,10 +9,17 @@ order, so the oldest request without an answer is the one it works on.
 
 from typing import Literal
 
+import msgspec
+
 from twistcluster.wire.messages import Message
 
 __all__ = [
+    "DROPPED",
     "MAX_TILES",
+    "PICTURE",
+    "WORDS",
+    "AlbumTile",
+    "AlbumTiles",
     "Card",
     "CloseView",
     "Definition",
@@ -20,6 +27,7 @@ __all__ = [
     "FailedItem",
     "Frame",
     "KernelToRender",
+    "OpenAlbum",
     "OpenGallery",
     "OpenPlot",
     "Picture",
@@ -47,6 +55,12 @@ class Surroundings(Message, tag=True):
 
 class OpenGallery(Message, tag=True):
     """A view that shows results as tiles, where they are pictures."""
+
+    view: int
+
+
+class OpenAlbum(Message, tag=True):
+    """A view of a pipeline's pictures: a tile for each item, however many there are."""
 
     view: int
 
@@ -84,7 +98,7 @@ class FailedItem(Message, tag=True):
 
 
 class Draw(Message, tag=True):
-    """Take in what arrived and draw it: answered by `Tiles` (gallery) or `Frame` (plot)."""
+    """Take in what arrived and draw it: answered by `Tiles` (gallery), `AlbumTiles` (album) or `Frame` (plot)."""
 
     view: int
     request: int
@@ -92,6 +106,8 @@ class Draw(Message, tag=True):
     """Device pixels per CSS pixel."""
     single: bool = False
     """The job has exactly one item: a gallery tells its result in words, if that is no picture."""
+    edge: int = 0
+    """An album's tiles are that many pixels wide; 0: nobody looks at them, only those of the contact sheet are made."""
 
 
 class Card(Message):
@@ -109,6 +125,8 @@ class Card(Message):
     note: str = ""
     result: str = ""
     """Of a job of one item, in a few lines."""
+    captions: dict[int, str] = msgspec.field(default_factory=dict)
+    """Of tiles, where their number doesn't say enough."""
 
 
 class Snapshot(Message, tag=True):
@@ -157,6 +175,38 @@ class Tiles(Message, tag=True):
     """What the only item of a job returned, in words; nothing where it isn't there yet or is a picture."""
 
 
+PICTURE = 1
+WORDS = 3
+DROPPED = 4
+"""What a result is in an album (2 is an error, which is no result): a picture, something else, left out by a filter."""
+
+Box = tuple[float, float, float, float]
+
+
+class AlbumTile(Message, array_like=True):
+    """A result of a pipeline."""
+
+    index: int
+    kind: int
+    width: int = 0
+    """Of the whole picture, in its own pixels, in which boxes are, too."""
+    height: int = 0
+    labels: tuple[tuple[str, float | None, Box | None], ...] = ()
+    """What was recognised, the best first: label, score, box (left, top, right, bottom)."""
+    text: str = ""
+    """What stands in for a picture."""
+
+
+class AlbumTiles(Message, tag=True):
+    """Some of the results taken in. Buffers: one encoded thumbnail a tile, empty where there is none."""
+
+    view: int
+    request: int
+    tiles: list[AlbumTile]
+    more: bool
+    """Results still wait: ask again."""
+
+
 class Frame(Message, tag=True):
     """A drawn plot. Buffers: the PNG, or none where nothing could be drawn yet."""
 
@@ -178,5 +228,7 @@ class Picture(Message, tag=True):
     height: int
 
 
-KernelToRender = Surroundings | OpenGallery | OpenPlot | Definition | Results | FailedItem | Draw | Snapshot | CloseView
-RenderToKernel = Tiles | Frame | Picture
+KernelToRender = (
+    Surroundings | OpenGallery | OpenAlbum | OpenPlot | Definition | Results | FailedItem | Draw | Snapshot | CloseView
+)
+RenderToKernel = Tiles | AlbumTiles | Frame | Picture

@@ -15,6 +15,7 @@ import base64
 import contextvars
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ ANSWER_SECONDS = 3.0
 PICTURE_SECONDS = 0.5
 BLIND_FRAME_SECONDS = 0.1
 UNACKNOWLEDGED = 2
+ASKED = 100
 INSTALL_NOTE = "For a live view: pip install anywidget in the environment that runs JupyterLab, then reload the page."
 
 
@@ -98,10 +100,15 @@ def _finds_parent(ip: Any) -> bool:
 class Screen:
     """The display of one view."""
 
-    def __init__(self, shell: Shell, display_id: str, wake: Callable[[], None], fps: float) -> None:
+    def __init__(
+        self, shell: Shell, display_id: str, wake: Callable[[], None], fps: float, widget: type[ViewWidget] = ViewWidget
+    ) -> None:
         self.shell = shell
         self.display_id = display_id
         self.widget: ViewWidget | None = None
+        self._kind = widget
+        self.asked: deque[dict[str, Any]] = deque(maxlen=ASKED)
+        """What front ends said that isn't about pace: for the view."""
         self.live = False
         """Frames go to the widget."""
         self.theme: Literal["light", "dark"] = "light"
@@ -125,7 +132,7 @@ class Screen:
         """Show the view, empty as it is, under the cell that runs."""
         data: dict[str, Any] = {"text/plain": text}
         if self.shell.interactive:
-            self.widget = ViewWidget(snapshot, self._heard)
+            self.widget = self._kind(snapshot, self._heard)
             self.live = True
             data |= self.widget.bundle()
         self._opened = time.monotonic()
@@ -154,6 +161,8 @@ class Screen:
                     self._acknowledged = max(self._acknowledged, min(number, self._sent))
             case "visible":
                 self._visible = bool(content.get("visible"))
+            case _:
+                self.asked.append(content)
         self._wake()
 
     # ---- what the view thread does ---------------------------------------------------------------------------------
@@ -209,6 +218,11 @@ class Screen:
         self.sent_at = now
         content = {"kind": "frame", "n": self._sent, **frame}
         self.shell.run(self.widget.send, content, list(buffers))
+
+    def tell(self, content: dict[str, Any], buffers: Sequence[Buffer]) -> None:
+        """Send the front end an answer, at once: it was asked for, so there are no more of them than questions."""
+        if self.widget is not None:
+            self.shell.run(self.widget.send, content, list(buffers))
 
     def show_picture(self, png: bytes, size: tuple[int, int], text: str, now: float, *, last: bool) -> None:
         """Update the display; the last time without the widget."""

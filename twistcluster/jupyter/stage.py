@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from twistcluster.jupyter.render_messages import CloseView, Definition, Draw, OpenGallery, OpenPlot, Snapshot
+from twistcluster.jupyter.render_messages import CloseView, Definition, Draw, Snapshot
 from twistcluster.jupyter.renderer import Renderer
 from twistcluster.jupyter.view import Phase, View
 from twistcluster.wire.frames import Buffer
@@ -25,7 +25,7 @@ __all__ = ["Stage"]
 
 HANG_SECONDS = 15.0
 KEPT = 8
-"""Widgets of finished views that still answer, for pages that were reloaded while they ran."""
+"""Finished views that still answer: pages that were reloaded while they ran, and who browses a gallery."""
 
 
 class Stage:
@@ -41,7 +41,7 @@ class Stage:
         self._ears.setblocking(False)
         self._bell.setblocking(False)
         self._rung = False
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._views: list[View] = []
         self._kept: deque[View] = deque()
         self._renderer: Renderer | None = None
@@ -62,8 +62,10 @@ class Stage:
     def add(self, view: View) -> None:
         """Run a view from now on."""
         self.call(lambda: self._views.append(view))
+        # It takes a fifth of a second to start: not after the first result.
+        self.call(self._started)
 
-    def call(self, function: Callable[[], None]) -> None:
+    def call(self, function: Callable[[], object]) -> None:
         """Call something in the view thread."""
         self._calls.append(function)
         self.wake()
@@ -99,7 +101,7 @@ class Stage:
         now = time.monotonic()
         while self._calls:
             self._guarded(self._calls.popleft())
-        for view in self._views[:]:
+        for view in [*self._kept, *self._views]:
             self._step(view, now)
         self._wait(now)
 
@@ -113,21 +115,21 @@ class Stage:
             view.show(now)
         except Exception as error:  # A view's fault ends that view only.
             view.give_up(error)
-        if view.phase is Phase.FINISHED:
+        if view.phase is Phase.FINISHED and view in self._views:
             self._views.remove(view)
             self._kept.append(view)
             if view.number in self._opened and self._renderer is not None:
                 self._renderer.send(CloseView(view.number))
                 self._opened.discard(view.number)
             while len(self._kept) > KEPT:
-                self._guarded(self._kept.popleft().screen.close)
+                self._guarded(self._kept.popleft().close)
 
-    def _guarded(self, function: Callable[[], None]) -> None:
+    def _guarded(self, function: Callable[[], object]) -> None:
         with contextlib.suppress(Exception):
             function()
 
     def _wait(self, now: float) -> None:
-        until = min((view.next_step_at(now) for view in self._views), default=float("inf"))
+        until = min((view.next_step_at(now) for view in [*self._kept, *self._views]), default=float("inf"))
         if self._asked:
             until = min(until, self._working_since + self.hang_seconds)
         self._flush()
@@ -154,10 +156,7 @@ class Stage:
         if view.number not in self._opened:
             self._opened.add(view.number)
             renderer.surround()
-            if view.draw_blob is not None and not view.content.broken:
-                renderer.send(OpenPlot(view.number), [view.draw_blob])
-            else:
-                renderer.send(OpenGallery(view.number))
+            renderer.send(*view.opening())
         for digest in definitions:
             if digest not in renderer.known:
                 renderer.known.add(digest)

@@ -23,6 +23,8 @@ from twistcluster.jupyter.render_messages import (
     Draw,
     FailedItem,
     Frame,
+    OpenGallery,
+    OpenPlot,
     Picture,
     Results,
     Snapshot,
@@ -102,10 +104,17 @@ class View:
         draw_blob: The pickled draw function of a plot; without it the view is a gallery, if results are pictures.
         screen: Where it is shown.
         wake: Wakes the view thread.
+        content: What it shows, where that isn't a job's progress with its plot or gallery.
     """
 
     def __init__(
-        self, number: int, feed: JobFeed, draw_blob: bytes | None, screen: Screen, wake: Callable[[], None]
+        self,
+        number: int,
+        feed: JobFeed,
+        draw_blob: bytes | None,
+        screen: Screen,
+        wake: Callable[[], None],
+        content: Content | None = None,
     ) -> None:
         self.number = number
         self.feed = feed
@@ -117,7 +126,7 @@ class View:
         self._news: deque[tuple[Ear, str, int, Any]] = deque()
         self._ear: Ear | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
-        self.content = Content(feed.label, feed.progress(), plot=draw_blob is not None)
+        self.content = content or Content(feed.label, feed.progress(), plot=draw_blob is not None)
         self._progress_at = 0.0
         self._received = 0
         self._settle_until = float("inf")
@@ -138,6 +147,12 @@ class View:
         """Show it, and begin to listen."""
         self.screen.open(self.content.text(""), self.content.snapshot)
         self.listen()
+
+    def opening(self) -> tuple[Message, list[Buffer]]:
+        """What opens it in the render process."""
+        if self.draw_blob is not None and not self.content.broken:
+            return OpenPlot(self.number), [self.draw_blob]
+        return OpenGallery(self.number), []
 
     def listen(self) -> None:
         """Hear everything from the start; the news of an earlier ear don't count any more."""
@@ -184,8 +199,7 @@ class View:
             self._drawing = True
             self._draw_asked_at = now
             self._undrawn = False
-            ratio = self.screen.ratio if self.screen.live else 1.0
-            outbox.append((Draw(self.number, number(), ratio, self.content.is_single), (), ()))
+            outbox += self._draw_requests(number())
         if self._picture_wanted(now):
             self._picturing = True
             self._picture_due = False
@@ -288,6 +302,10 @@ class View:
             return True
         return self.screen.looked_at and now >= self._next_draw_at(now)
 
+    def _draw_requests(self, request: int) -> list[Request]:
+        ratio = self.screen.ratio if self.screen.live else 1.0
+        return [(Draw(self.number, request, ratio, self.content.is_single), (), ())]
+
     def _next_draw_at(self, now: float) -> float:
         if self.screen.live:
             # Begun as early as it takes, so that drawing overlaps with the way of the frame before.
@@ -338,6 +356,10 @@ class View:
         self.screen.show_picture(png, size, self.content.text(self.screen.note), now, last=last)
         if last:
             self._finish()
+
+    def close(self) -> None:
+        """Nobody will look again, after its end."""
+        self.screen.close()
 
     def _finish(self) -> None:
         self._unsubscribe()

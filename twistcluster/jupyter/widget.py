@@ -1,4 +1,6 @@
-"""The front end of a view: one anywidget with inline ESM (view.js) and CSS (view.css).
+"""The front end of a view: one anywidget with inline ESM and CSS: of view.js and view.css, of a gallery album.js and others.
+
+An inline module can't import another, so the pieces that make one stand one behind the other in it.
 
 Owns: the widget's class and what belongs to its comm. Frames go as custom messages with binary buffers. The one trait
 `state` is never sent as such while the view lives: it is put together when a front end asks for the model, which is how
@@ -12,9 +14,13 @@ from typing import Any
 import anywidget
 import traitlets
 
-__all__ = ["ViewWidget"]
+__all__ = ["AlbumWidget", "ViewWidget"]
 
 _HERE = files(__package__ or "twistcluster.jupyter")
+
+
+def _read(*names: str) -> str:
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 class ViewWidget(anywidget.AnyWidget):
@@ -25,8 +31,8 @@ class ViewWidget(anywidget.AnyWidget):
         heard: Is called with each message of a front end, in a subshell's thread or in the main thread: hand on only.
     """
 
-    _esm = (_HERE / "view.js").read_text(encoding="utf-8")
-    _css = (_HERE / "view.css").read_text(encoding="utf-8")
+    _esm = _read("shared.js", "view.js")
+    _css = _read("view.css")
     state = traitlets.Any(None).tag(sync=True, to_json=lambda _, widget: widget.snapshot())
 
     def __init__(self, snapshot: Callable[[], dict[str, Any]], heard: Callable[[dict[str, Any]], None]) -> None:
@@ -48,3 +54,10 @@ class ViewWidget(anywidget.AnyWidget):
                 "model_id": self.model_id,
             }
         }
+
+
+class AlbumWidget(ViewWidget):
+    """A live gallery's model."""
+
+    _esm = _read("shared.js", "album_grid.js", "album_filters.js", "album_full.js", "album.js")
+    _css = _read("view.css", "album.css")
