@@ -15,7 +15,7 @@ from twistcluster.wire.messages import ErrorInfo
 from twistcluster.wire.pages import FramedPacker, Packed, all_plain, pack_plain
 from twistcluster.wire.values import dumps
 
-__all__ = ["FakeFeed", "pack", "photo", "play"]
+__all__ = ["FakeFeed", "FakePictures", "Found", "found", "pack", "photo", "play"]
 
 
 def pack(values: list[Any], definitions: Definitions | None = None) -> Packed:
@@ -128,6 +128,52 @@ class FakeFeed:
             for listener in self._listeners:
                 getattr(listener, kind)(index, what)
                 listener.changed()
+
+
+class FakePictures(FakeFeed):
+    """A pipeline of pictures. `broken`: the full pictures of these can't be fetched."""
+
+    store = ""
+
+    def __init__(self, label: str = "pictures-1", count: int | None = 10, broken: tuple[int, ...] = ()) -> None:
+        super().__init__(label, count)
+        self.broken = broken
+        self.called: dict[int, str] = {}
+        self.fetched: list[int] = []
+
+    def names(self, index: int) -> str:
+        """What a picture is called."""
+        return self.called.get(index, f"IMG_{index:04}.jpg")
+
+    def full(self, index: int) -> tuple[str, bytes]:
+        """The whole picture."""
+        self.fetched.append(index)
+        if index in self.broken:
+            raise FileNotFoundError(f"no such file: {self.names(index)}")
+        return "image/jpeg", photo(index, 960, 720)
+
+
+class Found:
+    """What a recognizer returns, as a gallery sees it."""
+
+    def __init__(self, preview: bytes, size: tuple[int, int], labels: list[tuple[Any, ...]]) -> None:
+        self.preview = preview
+        self.size = size
+        self.labels = labels
+
+    def __tile__(self) -> tuple[bytes, tuple[int, int], list[tuple[Any, ...]]]:
+        return self.preview, self.size, self.labels
+
+
+def found(number: int) -> Found:
+    """A photograph in which something was found: one to three labels, two of three with a box."""
+    dice = random.Random(number)
+    labels = []
+    for place in range(1 + number % 3):
+        left, top = dice.randrange(0, 600), dice.randrange(0, 400)
+        box = (left, top, left + 240, top + 240) if number % 3 else None
+        labels.append((("sun", "ridge", "sky", "valley")[(number + place) % 4], 0.98 - 0.3 * place - number % 20 / 100, box))
+    return Found(photo(number, 256, 192), (960, 720), labels)
 
 
 def photo(number: int, width: int = 320, height: int = 240) -> bytes:

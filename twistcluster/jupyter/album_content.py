@@ -80,7 +80,7 @@ class AlbumContent(Content):
             self._new_errors = True
         message = info.message.strip()
         reason = (f"{info.type}: {message}" if message else info.type)[:REASON_CHARACTERS]
-        self._learn(index, ERROR, (), {"text": reason})
+        self._learn(index, ERROR, (), {"size": (0, 0), "labels": (), "text": reason})
         return reason
 
     def drawn(self, tile: AlbumTile, thumbnail: bytes) -> None:

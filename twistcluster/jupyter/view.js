@@ -1,24 +1,11 @@
-// The live view of a job, as one anywidget. Everything that comes from users is set with textContent, never as markup.
+// The live view of a job, as one anywidget; shared.js stands before it.
 //
 // - The store belongs to the model and survives its views: it starts from the trait `state` (so a reloaded page shows
 //   what was there) and grows by custom messages, each one frame: {kind: "frame", n, ...} with its buffers.
-// - A frame is acknowledged once it is painted; a hidden page paints nothing, so it acknowledges nothing and gets nothing.
-
-const LINES = 200;
 
 export default () => {
   const store = { status: null, tiles: new Map(), urls: new Map(), errors: [], lines: [], plot: null, gallery: false };
-  const views = new Set();
-  let newest = 0;
-  let acknowledged = 0;
-  let scheduled = false;
-
-  const asUrl = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
-
-  const typeOf = (bytes) => {
-    const first = bytes instanceof DataView ? bytes.getUint8(0) : new Uint8Array(bytes)[0];
-    return first === 0x89 ? "image/png" : "image/jpeg";
-  };
+  const link = openLink();
 
   function takeTile(tile, bytes) {
     const old = store.tiles.get(tile.index);
@@ -45,52 +32,16 @@ export default () => {
     if (news.plot) takePlot(news.plot, buffers ? buffers[next] : news.plot.data);
     if (news.status) store.status = news.status;
     if (news.errors) store.errors = news.errors;
-    if (news.lines) {
-      store.lines = buffers && !news.lines_anew ? store.lines.concat(news.lines) : news.lines.slice();
-      if (store.lines.length > LINES) store.lines.splice(0, store.lines.length - LINES);
-    }
+    if (news.lines) store.lines = takeLines(store.lines, news.lines, !buffers || news.lines_anew);
     return fresh;
   }
 
-  const dark = () => {
-    const body = document.body;
-    if (body.dataset.jpThemeLight !== undefined) return body.dataset.jpThemeLight === "false";
-    if (body.classList.contains("vscode-light")) return false;
-    if (body.classList.contains("vscode-dark") || body.classList.contains("vscode-high-contrast")) return true;
-    return document.documentElement.getAttribute("theme") === "dark"
-      || (document.documentElement.getAttribute("theme") === null && matchMedia("(prefers-color-scheme: dark)").matches);
-  };
-
-  const looking = () => [...views].some((view) => view.visible !== false);
-  const about = () => ({ theme: dark() ? "dark" : "light", ratio: Math.min(2, window.devicePixelRatio || 1), visible: looking(), used: [...views].some((view) => view.used()) });
-
   function initialize({ model }) {
     take(model.get("state") || {}, null);
-    model.on("msg:custom", (news, buffers) => {
-      if (!news || news.kind !== "frame") return;
-      const fresh = take(news, buffers || []);
-      for (const view of views) for (const index of fresh) view.fresh.add(index);
-      newest = Math.max(newest, news.n);
-      const acknowledge = () => {
-        if (newest > acknowledged) {
-          acknowledged = newest;
-          say(model, { kind: "ack", n: newest, ...about() });
-        }
-      };
-      if (!views.size) {
-        acknowledge();
-        say(model, { kind: "visible", ...about() });
-        return;
-      }
-      if (scheduled) return;
-      scheduled = true;
-      requestAnimationFrame(() => {
-        scheduled = false;
-        for (const view of views) view.paint();
-        acknowledge();
-      });
+    link.listen(model, (news, buffers) => {
+      const fresh = take(news, buffers);
+      for (const view of link.views) for (const index of fresh) view.fresh.add(index);
     });
-    say(model, { kind: "hello", ...about() });
     return () => {
       for (const tile of store.tiles.values()) if (tile.url) URL.revokeObjectURL(tile.url);
       if (store.plot && store.plot.url) URL.revokeObjectURL(store.plot.url);
@@ -98,66 +49,19 @@ export default () => {
   }
 
   function render({ model, el }) {
-    const view = openView(el, store, dark);
+    const view = openView(el, store);
     for (const index of store.tiles.keys()) view.fresh.add(index);
-    views.add(view);
-    view.paint();
-    const report = () => say(model, { kind: "visible", ...about() });
-    const watch = new IntersectionObserver((entries) => {
-      const visible = entries[entries.length - 1].isIntersecting && !document.hidden;
-      if (visible !== view.visible) {
-        view.visible = visible;
-        report();
-      }
-    });
-    watch.observe(el);
-    const shown = () => {
-      watch.unobserve(el);
-      view.visible = false;
-      watch.observe(el);
-      if (document.hidden) report();
-    };
-    document.addEventListener("visibilitychange", shown);
-    return () => {
-      watch.disconnect();
-      document.removeEventListener("visibilitychange", shown);
-      views.delete(view);
-      report();
-    };
+    return link.attach(model, view, el);
   }
 
   return { initialize, render };
 };
 
-// A kernel that is gone takes no messages.
-function say(model, what) {
-  try {
-    model.send(what);
-  } catch {
-    // Nobody is there to be told.
-  }
-}
-
-function make(tag, name, parent, attributes = {}) {
-  const node = document.createElement(tag);
-  node.className = name;
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (parent) parent.append(node);
-  return node;
-}
-
 // ---- one view ---------------------------------------------------------------------------------------------------------
 
-function openView(el, store, dark) {
+function openView(el, store) {
   const root = make("section", "tc-view", el);
-  const head = make("div", "tc-head", root);
-  const label = make("span", "tc-label", head);
-  const counts = make("span", "tc-counts", head);
-  const failures = make("span", "tc-failures", head);
-  const detail = make("span", "tc-detail", head);
-  const bar = make("div", "tc-bar", root, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
-  const parts = ["tc-done", "tc-failed", "tc-cancelled"].map((name) => make("i", name, bar));
-  const note = make("div", "tc-note", root);
+  const paintHead = openHead(root);
   const result = make("div", "tc-result", root);
   const plot = make("div", "tc-plot", root);
   const plotImage = make("img", "", plot, { alt: "" });
@@ -165,11 +69,6 @@ function openView(el, store, dark) {
   const gallery = openGallery(root, store);
   const errors = make("ul", "tc-errors", root, { "aria-label": "Errors" });
   const output = make("div", "tc-output", root, { tabindex: "0", "aria-label": "What the items printed" });
-
-  const set = (node, text) => {
-    node.hidden = !text;
-    if (node.textContent !== text) node.textContent = text;
-  };
 
   const view = {
     visible: null, // until it is known
@@ -179,24 +78,15 @@ function openView(el, store, dark) {
     paint() {
       const status = store.status;
       if (!status) return;
-      root.classList.toggle("tc-dark", dark());
+      root.classList.toggle("tc-dark", isDark());
       root.setAttribute("aria-label", "Job " + status.label);
-      set(label, status.label);
-      set(counts, status.counts);
-      set(failures, status.failures);
-      set(detail, status.detail);
-      set(note, status.note);
-      set(result, status.result);
-      bar.classList.toggle("tc-open", status.parts === null);
-      bar.setAttribute("aria-label", status.counts);
-      (status.parts || [0, 0, 0]).forEach((part, place) => { parts[place].style.width = `${100 * part}%`; });
-      if (status.parts) bar.setAttribute("aria-valuenow", String(Math.round(100 * (status.parts[0] + status.parts[1] + status.parts[2]))));
-      else bar.removeAttribute("aria-valuenow");
+      paintHead(status);
+      setText(result, status.result);
       plot.hidden = !status.plot;
       plotImage.hidden = !store.plot;
       if (store.plot && plotImage.src !== store.plot.url) plotImage.src = store.plot.url;
       plotImage.alt = status.plot ? `Plot of ${status.label}, ${status.counts}` : "";
-      set(plotError, status.plot_error);
+      setText(plotError, status.plot_error);
       gallery.paint(status, view.fresh);
       view.fresh.clear();
       paintErrors(errors, store.errors, status.errors_hidden);
@@ -204,38 +94,6 @@ function openView(el, store, dark) {
     },
   };
   return view;
-}
-
-function paintErrors(list, errors, hidden) {
-  list.hidden = !errors.length;
-  const wanted = errors.length + (hidden ? 1 : 0);
-  while (list.children.length > wanted) list.lastChild.remove();
-  while (list.children.length < wanted) {
-    const line = make("li", "", list);
-    make("b", "", line);
-    make("span", "", line);
-  }
-  errors.forEach(([where, what], place) => {
-    const line = list.children[place];
-    line.className = "";
-    line.firstChild.textContent = where + "  ";
-    line.lastChild.textContent = what;
-  });
-  if (hidden) {
-    const line = list.lastChild;
-    line.className = "tc-more";
-    line.firstChild.textContent = "";
-    line.lastChild.textContent = hidden;
-  }
-}
-
-function paintLines(box, lines) {
-  box.hidden = !lines.length;
-  const text = lines.join("\n");
-  if (box.textContent === text) return;
-  const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 4;
-  box.textContent = text;
-  if (atEnd) box.scrollTop = box.scrollHeight;
 }
 
 // ---- the gallery ------------------------------------------------------------------------------------------------------
