@@ -172,7 +172,9 @@ def found(number: int) -> Found:
     for place in range(1 + number % 3):
         left, top = dice.randrange(0, 600), dice.randrange(0, 400)
         box = (left, top, left + 240, top + 240) if number % 3 else None
-        labels.append((("sun", "ridge", "sky", "valley")[(number + place) % 4], 0.98 - 0.3 * place - number % 20 / 100, box))
+        labels.append(
+            (("sun", "ridge", "sky", "valley")[(number + place) % 4], 0.98 - 0.3 * place - number % 20 / 100, box)
+        )
     return Found(photo(number, 256, 192), (960, 720), labels)
 
 

@@ -90,7 +90,9 @@ def main() -> None:
                 page = lab.open("figures.ipynb")
                 page.run_cell(0)
                 print(f"first tile, fresh kernel {again + 1}: {first_tile_seconds(page, 1):.2f} s")
-                page.page.evaluate("() => document.querySelectorAll('.tc-album').forEach((one) => one.classList.add('tc-seen'))")
+                page.page.evaluate(
+                    "() => document.querySelectorAll('.tc-album').forEach((one) => one.classList.add('tc-seen'))"
+                )
                 page.close()
             page = lab.open("scroll.ipynb")
             page.run_cell(0)
@@ -100,7 +102,9 @@ def main() -> None:
                 seen = scroll_frames(page, by, 240)
                 times = sorted(seen["times"])
                 middle, longest = times[len(times) // 2], times[-1]
-                print(f"scrolling {what}: median {middle:.0f} ms, longest frame {longest:.0f} ms, {seen['nodes']} tiles")
+                print(
+                    f"scrolling {what}: median {middle:.0f} ms, longest frame {longest:.0f} ms, {seen['nodes']} tiles"
+                )
             page.close()
 
 

@@ -12,22 +12,29 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from twistcluster.images.arrays import from_array
-from twistcluster.images.plan import Dropped
 from twistcluster.jupyter.card import CardTile, draw_card
 from twistcluster.jupyter.inbox import Answer, Inbox
 from twistcluster.jupyter.pictures import PIXELATED_BELOW, is_picture, thumbnail
-from twistcluster.jupyter.render_messages import DROPPED, PICTURE, WORDS, AlbumTile, AlbumTiles, Draw, Picture, Snapshot
+from twistcluster.jupyter.render_messages import (
+    DROPPED,
+    PICTURE,
+    SHEET,
+    WORDS,
+    AlbumTile,
+    AlbumTiles,
+    Draw,
+    Picture,
+    Snapshot,
+)
 from twistcluster.jupyter.reprs import repr_of
+from twistcluster.jupyter.texts import told_label
 from twistcluster.storage.values import ValueStore
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.pages import Packed
 
-__all__ = ["SHEET", "Album", "label_color"]
+__all__ = ["Album", "label_color"]
 
-SHEET = 100
-"""Tiles of the contact sheet."""
 SHEET_EDGE = 160
 TILES_SECONDS = 0.05
 """How long one `Draw` makes thumbnails before it answers, so that tiles come steadily."""
@@ -81,7 +88,7 @@ class Album:
         return AlbumTiles(self.view, request.request, tiles, bool(self.inbox)), buffers
 
     def _tile(self, index: int, value: Any, error: str, edge: int) -> tuple[AlbumTile, bytes]:
-        if value is Dropped.DROPPED:
+        if _is_left_out(value):
             self.sheet.pop(index, None)
             return AlbumTile(index, DROPPED), b""
         if not error:
@@ -139,11 +146,6 @@ class Album:
         return Picture(self.view, snapshot.request, width, height), [png]
 
 
-def told_label(label: str, score: float | None) -> str:
-    """A label and its score, as captions have them."""
-    return label if score is None else f"{label} {score:.2f}"
-
-
 def _source(value: Any) -> Any:
     """What a thumbnail is made of: of several frames, the first; None where the value is no picture."""
     if isinstance(value, tuple | list) and value and not isinstance(value[0], int | float | str):
@@ -152,8 +154,15 @@ def _source(value: Any) -> Any:
         return value
     kind = type(value)
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and value.ndim in {2, 3} and value.size > 1:
+        from twistcluster.images.arrays import from_array
+
         return from_array(value)
     return None
+
+
+def _is_left_out(value: Any) -> bool:
+    # By name: where there is none, its module needn't be loaded, and the first tile comes sooner.
+    return type(value).__name__ == "Dropped" and type(value).__module__ == "twistcluster.images.plan"
 
 
 def _size(source: Any) -> tuple[int, int]:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from twistcluster.client.views import Progress
-from twistcluster.jupyter.album import SHEET, told_label
 from twistcluster.jupyter.content import ERRORS_KEPT, Content
-from twistcluster.jupyter.render_messages import DROPPED, PICTURE, AlbumTile, Card
+from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, AlbumTile, Card
 from twistcluster.jupyter.spool import Spool
+from twistcluster.jupyter.texts import told_label
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 

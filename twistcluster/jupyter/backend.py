@@ -15,10 +15,8 @@ from twistcluster.client.patience import detached, wait_until
 from twistcluster.client.views import DrawFunction, JobFeed, PictureFeed
 from twistcluster.jupyter.album_view import AlbumView
 from twistcluster.jupyter.screen import Screen, Shell
-from twistcluster.jupyter.secret import SecretWidget, fallback
 from twistcluster.jupyter.stage import Stage
 from twistcluster.jupyter.view import Phase, View
-from twistcluster.jupyter.widget import AlbumWidget
 from twistcluster.wire.definitions import Definitions
 from twistcluster.wire.functions import dump_function
 from twistcluster.wire.messages import ErrorInfo
@@ -67,7 +65,8 @@ class JupyterBackend:
     def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
         """Show pictures while they come, and after it: a tile for each, to browse, to filter, to open."""
         stage = self.stage
-        screen = Screen(self.shell, _display_id(), stage.wake, self.fps, AlbumWidget)
+        stage.prepare()
+        screen = Screen(self.shell, _display_id(), stage.wake, self.fps, "album")
         self._run(AlbumView(stage.number(), feed, screen, stage.wake), wait)
 
     def display_job(self, feed: JobFeed) -> None:
@@ -76,6 +75,8 @@ class JupyterBackend:
 
     def show_secret(self, title: str, line: str, about: str, until: float) -> None:
         """Show a line where the notebook doesn't save it; where nobody looks (nbclient), say only that there was one."""
+        from twistcluster.jupyter.secret import SecretWidget, fallback  # here: see screen.py
+
         if self.shell.interactive:
             data = SecretWidget(line, about, until).bundle(title)
         else:
@@ -90,6 +91,7 @@ class JupyterBackend:
 
     def _show(self, feed: JobFeed, draw_blob: bytes | None, wait: bool | None) -> None:
         stage = self.stage
+        stage.prepare()
         screen = Screen(self.shell, _display_id(), stage.wake, self.fps)
         self._run(View(stage.number(), feed, draw_blob, screen, stage.wake), wait)
 

@@ -17,6 +17,7 @@ __all__ = [
     "DROPPED",
     "MAX_TILES",
     "PICTURE",
+    "SHEET",
     "WORDS",
     "AlbumTile",
     "AlbumTiles",
@@ -41,6 +42,8 @@ __all__ = [
 
 MAX_TILES = 600
 """A gallery shows the first of a job's items."""
+SHEET = 100
+"""So many tiles are on the contact sheet of an album."""
 
 
 # ---- kernel to render process -----------------------------------------------------------------------------------------

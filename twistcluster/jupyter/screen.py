@@ -17,10 +17,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from twistcluster.jupyter.widget import ViewWidget
 from twistcluster.wire.frames import Buffer
+
+if TYPE_CHECKING:
+    from twistcluster.jupyter.widget import ViewWidget
 
 __all__ = ["INSTALL_NOTE", "Screen", "Shell"]
 
@@ -101,12 +103,17 @@ class Screen:
     """The display of one view."""
 
     def __init__(
-        self, shell: Shell, display_id: str, wake: Callable[[], None], fps: float, widget: type[ViewWidget] = ViewWidget
+        self,
+        shell: Shell,
+        display_id: str,
+        wake: Callable[[], None],
+        fps: float,
+        kind: Literal["view", "album"] = "view",
     ) -> None:
         self.shell = shell
         self.display_id = display_id
         self.widget: ViewWidget | None = None
-        self._kind = widget
+        self._kind = kind
         self.asked: deque[dict[str, Any]] = deque(maxlen=ASKED)
         """What front ends said that isn't about pace: for the view."""
         self.live = False
@@ -132,7 +139,10 @@ class Screen:
         """Show the view, empty as it is, under the cell that runs."""
         data: dict[str, Any] = {"text/plain": text}
         if self.shell.interactive:
-            self.widget = self._kind(snapshot, self._heard)
+            # Here: anywidget takes a tenth of a second, in which the render process starts.
+            from twistcluster.jupyter.widget import AlbumWidget, ViewWidget
+
+            self.widget = (AlbumWidget if self._kind == "album" else ViewWidget)(snapshot, self._heard)
             self.live = True
             data |= self.widget.bundle()
         self._opened = time.monotonic()

@@ -62,7 +62,9 @@ class Stage:
     def add(self, view: View) -> None:
         """Run a view from now on."""
         self.call(lambda: self._views.append(view))
-        # It takes a fifth of a second to start: not after the first result.
+
+    def prepare(self) -> None:
+        """A view comes: start the render process, which takes a fifth of a second."""
         self.call(self._started)
 
     def call(self, function: Callable[[], object]) -> None:

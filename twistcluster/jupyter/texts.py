@@ -1,9 +1,9 @@
-"""Words of the magics: counts and cut texts, as people read them.
+"""Words of magics and views: counts and cut texts, as people read them.
 
 Owns: their look. Must not know: clusters.
 """
 
-__all__ = ["count_of", "kind_of", "open_jobs", "shortened"]
+__all__ = ["count_of", "kind_of", "open_jobs", "shortened", "told_label"]
 
 LINE_CHARACTERS = 100
 
@@ -28,3 +28,8 @@ def shortened(text: str, most: int = LINE_CHARACTERS) -> str:
     """Its first line, and no more than `most` characters of it."""
     line = text.strip().split("\n", 1)[0]
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def told_label(label: str, score: float | None) -> str:
+    """What was recognised, as captions have it: "cat 0.97"."""
+    return label if score is None else f"{label} {score:.2f}"
