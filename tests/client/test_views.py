@@ -130,3 +130,21 @@ def test_tables():
         "-",
         "3",
     ]
+
+
+def test_a_gallery_in_a_terminal_is_progress_and_a_line_for_each_error():
+    job, out = record(12), io.StringIO()
+    for index in range(12):
+        job.failed(index, INFO, [])
+    job.names = lambda index: f"IMG_{index}\x1b[2J.jpg"
+    TerminalBackend(out).gallery(job, None)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 13 and "12/12" in lines[-1]
+    assert lines[3] == "IMG_3?[2J.jpg failed: ValueError: of no value"
+
+
+def test_a_gallery_that_does_not_wait_is_one_line():
+    job, out = record(), io.StringIO()
+    job.names = str
+    TerminalBackend(out).gallery(job, wait=False)
+    assert len(out.getvalue().splitlines()) == 1

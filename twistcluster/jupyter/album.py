@@ -40,6 +40,8 @@ TILES_SECONDS = 0.05
 """How long one `Draw` makes thumbnails before it answers, so that tiles come steadily."""
 FIRST_SECONDS = 0.01
 """The first ones are waited for."""
+PREVIEW_EDGE = 256
+"""What recognizers send along is taken as it is."""
 LABELS = 100
 """Of one picture."""
 LABEL_CHARACTERS = 80
@@ -124,10 +126,13 @@ class Album:
         data = b""
         if edge or listed:
             pixels = max(edge, SHEET_EDGE)
-            thumb = thumbnail(source, (pixels, pixels * 3 // 4))
-            data = thumb.data
-            if listed:
-                self._keep(index, CardTile(_boxed(thumb.image, (width, height), labels)))
+            if ready := _fits(source, pixels):
+                data = source
+            if listed or not ready:
+                thumb = thumbnail(source, (pixels, pixels * 3 // 4))
+                data = data or thumb.data
+                if listed:
+                    self._keep(index, CardTile(_boxed(thumb.image, (width, height), labels)))
         return AlbumTile(index, PICTURE, width, height, labels), data
 
     def _listed(self, index: int) -> bool:
@@ -158,6 +163,14 @@ def _source(value: Any) -> Any:
 
         return from_array(value)
     return None
+
+
+def _fits(source: Any, pixels: int) -> bool:
+    """Whether it is a thumbnail already, encoded as browsers know it."""
+    if not isinstance(source, bytes) or not is_picture(source):
+        return False
+    with Image.open(io.BytesIO(source)) as image:
+        return max(image.size) <= max(PREVIEW_EDGE, pixels) and image.getexif().get(0x0112, 1) == 1
 
 
 def _is_left_out(value: Any) -> bool:

@@ -110,7 +110,7 @@ class AlbumContent(Content):
                 place = self._spool.put(msgspec.msgpack.encode((told, thumbnail)))
             except OSError as error:
                 # The words need less room than the picture.
-                self.broken = f"no room for more tiles in the temporary folder: {error.strerror}"
+                self.plot_error = f"no room for more tiles in the temporary folder: {error.strerror}"
         self._facts[index] = Fact(kind, labels, place)
         self._new_facts[index] = None
         if index in self._wanted and place[1]:
