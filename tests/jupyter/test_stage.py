@@ -42,7 +42,7 @@ class FakeWidget:
 
     def send(self, content: dict[str, Any], buffers: list[Any]) -> None:
         self.frames.append((content, buffers))
-        if self.answers:
+        if self.answers and "n" in content:
             threading.Thread(target=self.screen._heard, args=({"kind": "ack", "n": content["n"]},)).start()
 
     def bundle(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from twistcluster.client.views import PictureFeed
 from twistcluster.jupyter.album_content import AlbumContent
 from twistcluster.jupyter.fetch import Fetched, Fetcher
-from twistcluster.jupyter.render_messages import AlbumTiles, Draw, OpenAlbum, Results
+from twistcluster.jupyter.render_messages import WORDS, AlbumTile, AlbumTiles, Draw, OpenAlbum, Results
 from twistcluster.jupyter.screen import Screen
 from twistcluster.jupyter.view import Phase, Request, View
 from twistcluster.wire.frames import Buffer
@@ -31,6 +31,8 @@ TILE_WIDTH = 168
 EDGES = (176, 256, 352)
 """Widths of thumbnails, in device pixels: the next that suffices."""
 STILL_CHARACTERS = 64
+LOSSES = 8
+"""So often the render process may end before the gallery goes on without."""
 
 
 class AlbumView(View):
@@ -53,6 +55,11 @@ class AlbumView(View):
         """Those indices, sorted."""
         self._more = False
         """The render process has results that aren't drawn."""
+        self._sent: dict[int, int] = {}
+        """First index and count of those."""
+        self._losses = 0
+        self._deadly: set[int] = set()
+        """Pages that the render process didn't survive."""
         self._width = 0
         self._fetched: deque[Fetched] = deque()
         self._fetcher = Fetcher(feed.full, self._deliver)
@@ -107,7 +114,7 @@ class AlbumView(View):
     def _take_results(self, first: int, packed: Packed) -> None:
         self._received += packed.count
         self.content.succeeded(first, packed.count)
-        if not self.content.broken:
+        if not self.content.broken and first not in self._deadly:
             if first not in self._pages:
                 insort(self._firsts, first)
             self._pages[first] = packed
@@ -124,8 +131,11 @@ class AlbumView(View):
         chosen: list[Request] = []
         if not self._more:
             items = size = 0
-            while self._firsts and items < DRAWN_AT_ONCE and size < DRAWN_BYTES:
+            # Alone, if one of them may be what the render process doesn't survive.
+            most = DRAWN_AT_ONCE if not self._losses else 1
+            while self._firsts and items < most and size < DRAWN_BYTES:
                 packed, first = self._next_page()
+                self._sent[first] = packed.count
                 store = self.feed.store if packed.objects else ""
                 message = Results(self.number, first, packed.count, packed.kind, packed.definitions, store)
                 chosen.append((message, packed.buffers, packed.definitions))
@@ -156,6 +166,8 @@ class AlbumView(View):
         if isinstance(answer, AlbumTiles):
             self._drawing = False
             self._more = answer.more
+            if not answer.more:
+                self._sent.clear()
             self._undrawn = self._undrawn or answer.more
             for tile, data in zip(answer.tiles, buffers, strict=True):
                 self.content.drawn(tile, bytes(data))
@@ -163,6 +175,19 @@ class AlbumView(View):
             self._progress_at = 0.0
             return
         super().answered(answer, buffers, now)
+
+    def render_lost(self, broken: str, now: float) -> None:
+        """The render process ended. What it worked on is tried once more, each page alone, and then told of in words."""
+        if broken and self.phase in {Phase.LIVE, Phase.SETTLING} and self._losses < LOSSES:
+            if self._losses:
+                for first, count in self._sent.items():
+                    self._deadly.add(first)
+                    for index in range(first, first + count):
+                        self.content.drawn(AlbumTile(index, WORDS, text=f"can't be shown: {broken}"), b"")
+            self._losses += 1
+            broken = ""
+        self._sent.clear()
+        super().render_lost(broken, now)
 
     # ---- pictures of it ----------------------------------------------------------------------------------------------
 
@@ -179,7 +204,6 @@ class AlbumView(View):
             self.screen.tell({"kind": "still", "tail": self.content.still}, [])
         super()._publish(png, size, now)
 
-    def close(self) -> None:
-        """Nobody will look again, after its end."""
-        super().close()
+    def forget(self) -> None:
+        """Let go of what it kept."""
         self.content.close()

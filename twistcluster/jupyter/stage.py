@@ -93,6 +93,8 @@ class Stage:
             while not self._closing:
                 self._turn()
         finally:
+            for view in [*self._kept, *self._views]:
+                self._guarded(view.forget)
             if self._renderer is not None:
                 self._renderer.close()
             self._selector.close()

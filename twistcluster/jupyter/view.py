@@ -18,6 +18,7 @@ from typing import Any
 from twistcluster.client.views import JobFeed
 from twistcluster.jupyter import progress as words
 from twistcluster.jupyter.content import Content
+from twistcluster.jupyter.ear import Ear
 from twistcluster.jupyter.render_messages import (
     MAX_TILES,
     Draw,
@@ -35,7 +36,7 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo, Message
 from twistcluster.wire.pages import Packed
 
-__all__ = ["Ear", "Phase", "View"]
+__all__ = ["Phase", "Request", "View"]
 
 STATUS_SECONDS = 0.2
 """Elapsed time and rate go on while nothing else changes."""
@@ -60,41 +61,6 @@ class Phase(enum.Enum):
     FINISHED = enum.auto()
 
 
-class Ear:
-    """What listens to a job: hands everything on to its view's thread.
-
-    It wakes a view that waits for news, once: while a cell runs pure Python every wake of a thread costs up to 5 ms of
-    waiting for the interpreter, and results may come by the thousand.
-    """
-
-    def __init__(self, news: deque[tuple["Ear", str, int, Any]], wake: Callable[[], None]) -> None:
-        self.hungry = False
-        """The view has nothing to do until something comes."""
-        self._news = news
-        self._wake = wake
-
-    def results(self, first: int, packed: Packed) -> None:
-        """Items succeeded."""
-        self._tell("results", first, packed)
-
-    def failed(self, index: int, error: ErrorInfo) -> None:
-        """An item failed for good."""
-        self._tell("failed", index, error)
-
-    def printed(self, index: int, text: str) -> None:
-        """What an item printed."""
-        self._tell("printed", index, text)
-
-    def changed(self) -> None:
-        """Counts or state changed: seen at the next tick."""
-
-    def _tell(self, kind: str, index: int, what: Any) -> None:
-        self._news.append((self, kind, index, what))
-        if self.hungry:
-            self.hungry = False
-            self._wake()
-
-
 class View:
     """One `job.show()` or `job.plot(draw_fn)`.
 
@@ -104,7 +70,7 @@ class View:
         draw_blob: The pickled draw function of a plot; without it the view is a gallery, if results are pictures.
         screen: Where it is shown.
         wake: Wakes the view thread.
-        content: What it shows, where that isn't a job's progress with its plot or gallery.
+        content: What it shows instead of a job's progress with its plot or gallery.
     """
 
     def __init__(
@@ -360,6 +326,10 @@ class View:
     def close(self) -> None:
         """Nobody will look again, after its end."""
         self.screen.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what it kept."""
 
     def _finish(self) -> None:
         self._unsubscribe()
