@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeVar
 
+from twistcluster.client.calls import reject_options
 from twistcluster.client.elsewhere import is_elsewhere, reach
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
@@ -22,12 +23,12 @@ from twistcluster.client.joblib_backend import joblib_backend
 from twistcluster.client.jobs import Job
 from twistcluster.client.launch import Connection, find, running_clusters, start_local
 from twistcluster.client.links import Tie, tie, unreachable
-from twistcluster.client.opening import reject_options
 from twistcluster.client.options import JobOptions
 from twistcluster.client.patience import deadline_of, pause
 from twistcluster.client.quantities import check_text, count, memory_limit_bytes, seconds, size_bytes
 from twistcluster.client.references import Reference
 from twistcluster.client.requests import answer_to
+from twistcluster.client.servers import Serving, serve
 from twistcluster.client.session import python_version
 from twistcluster.client.tables import ClusterReport, Clusters, Jobs, Versions, Workers
 from twistcluster.errors import ClusterUnreachable, InsideItem, NotPicklable
@@ -55,13 +56,14 @@ from twistcluster.wire.messages import (
 __all__ = ["Cluster", "ClusterOptions", "Job", "clusters", "connect"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 END_SECONDS = 10.0
 """How long a cluster that was told to end may take."""
 POLL_SECONDS = 0.02
 
 
-class Cluster(Executor):
+class Cluster(Serving, Executor):
     """A cluster of slots, each a process that runs one item at a time.
 
     Without a name it is this process's own, and ends with it. With a name it is kept: it outlives its clients until it
@@ -548,6 +550,10 @@ class ClusterOptions:
     ) -> Job[T]:
         """As `Cluster.map`."""
         return self._cluster._map(self._options, fn, iterables, timeout)  # noqa: SLF001
+
+    def serve(self, name: str, fn: F) -> F:
+        """As `Cluster.serve`; the options hold for each of its calls. With a time limit each is a call of its own."""
+        return serve(self._cluster._link, name, fn, self._options)  # noqa: SLF001
 
 
 def _takes_none() -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "ResultsGone",
+    "ServerNotFound",
     "StepFailed",
     "StoreFull",
     "TaskTimeout",
@@ -86,6 +87,10 @@ class ClusterBusy(TwistclusterError):
 
 class JobNotFound(TwistclusterError, LookupError):
     """No job of this name or id is known to the cluster."""
+
+
+class ServerNotFound(TwistclusterError, LookupError):
+    """The cluster has no server of this name."""
 
 
 class ResultsGone(TwistclusterError, LookupError):

@@ -3,7 +3,7 @@
 import pytest
 
 import twistcluster as tc
-from twistcluster.client.opening import reject_options
+from twistcluster.client.calls import reject_options
 from twistcluster.client.options import JobOptions
 
 

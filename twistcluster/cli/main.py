@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "jobs": "The jobs of a cluster.",
     "logs": "What the items of a job printed.",
     "cancel": "Cancel a job.",
+    "ask": "Ask a server that lives in a cluster.",
     "invite": "Let a worker or a client on another machine join.",
     "deny": "Shut out a member on another machine, or take a token back.",
     "scheduler": "Run a scheduler without workers of its own.",

@@ -1,4 +1,4 @@
-"""Submits of one reactor turn: they travel as one anonymous job with a table of functions.
+"""Submits of one reactor turn: they travel as one anonymous job with a table of functions. So do questions to one server.
 
 Arguments are pickled at once, in the thread that submits; plain ones can't change, so they are pickled together when the
 batch leaves. Owns: the open batch. Must not know: links, who closes it.
@@ -126,6 +126,8 @@ class Batch:
         store: ValueStore | None = None,
     ) -> None:
         self.record = record
+        self.server = ""
+        """The name of the server that all of its calls are for."""
         self.functions: list[bytes] = []
         self.parts: list[Parts] = []
         """What the functions are made of; the last one's context is the batch's."""
@@ -162,6 +164,15 @@ class Batch:
             self.functions.append(digest)
             self.together = max(self.together, most_at_once(function))
         self._known[id(function)] = (number, name, function)
+
+    def for_server(self, name: str) -> None:
+        """All its calls are for this server, whose function the scheduler puts in."""
+        self.server = name
+        self._known[id(_no_function)] = (0, name, _no_function)
+
+    def ask(self, value: Any) -> Future[Any]:
+        """Add a call of the server's function."""
+        return self.add(_no_function, (value,), {})
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Add a call of a function that the table has."""
@@ -230,6 +241,10 @@ class Batch:
             self.pages.append(self._references.page(packed))
             self._framed = None
             self._framed_definitions = {}
+
+
+def _no_function() -> None:
+    """Stands for one that only the cluster has."""
 
 
 def _large(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

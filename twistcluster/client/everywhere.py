@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twistcluster.client.calls import function_name
 from twistcluster.client.links import Tie
-from twistcluster.client.opening import function_name
 from twistcluster.client.outbox import Parts
 from twistcluster.client.requests import Step, answer_to
 from twistcluster.client.results import ItemFailure

@@ -5,24 +5,25 @@ jobs' numbers. Owns: that. Must not know: what comes back.
 """
 
 import functools
-import inspect
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from twistcluster.client import views
 from twistcluster.client.adopted import AdoptedRecord
 from twistcluster.client.batches import Batch, BatchRecord
+from twistcluster.client.calls import function_name, opening_message
 from twistcluster.client.context import ContextBook
 from twistcluster.client.feeding import Feed
 from twistcluster.client.functions import FunctionBook
 from twistcluster.client.futures import Future
 from twistcluster.client.handles import Put
-from twistcluster.client.options import OPTIONS, JobOptions
+from twistcluster.client.lengths import as_it_is, known_count, sized
+from twistcluster.client.options import JobOptions
 from twistcluster.client.outbox import Outbox, Parts
 from twistcluster.client.packing import PagePacker, Puller
 from twistcluster.client.patience import free
@@ -35,10 +36,10 @@ from twistcluster.errors import ClusterUnreachable
 from twistcluster.storage.values import encode
 from twistcluster.wire.functions import most_at_once
 from twistcluster.wire.limits import KIB, PULL_AHEAD_BYTES
-from twistcluster.wire.messages import ListJobs, OpenJob, Status
+from twistcluster.wire.messages import ListJobs, OpenJob, Serve, Status
 from twistcluster.wire.pages import ARGS, CALL, ONE, FramedPacker
 
-__all__ = ["Opener", "function_name", "reject_options"]
+__all__ = ["Opener"]
 
 KNOWN: Final = 256
 """Functions of which is remembered what they need."""
@@ -61,6 +62,8 @@ class Opener:
         self._lock = threading.RLock()
         self._counters: dict[str, int] = {}
         self._batch: Batch | None = None
+        self._asks: dict[str, Batch] = {}
+        """Questions that are about to leave, by server."""
         self._puts: list[Put] = []
         """Put, and not told yet."""
         self._spare: Batch | None = None
@@ -79,6 +82,24 @@ class Opener:
                 parts, digest = self._begin(function)
                 batch.learn(function, parts, digest, function_name(function), self._functions.definitions_of(digest))
             return batch.add(function, args, kwargs)
+
+    def ask(self, server: str, value: Any) -> Future[Any]:
+        """Add a question to the open batch of those for this server."""
+        with self._lock:
+            batch = self._asks.get(server)
+            if batch is None or self._session.lost is not None:
+                batch = self._open_batch(server)
+            return batch.ask(value)
+
+    def serve(self, name: str, function: Callable[..., Any], options: JobOptions) -> tuple[Serve, Parts]:
+        """What sets a server up, and what that names."""
+        with self._lock:
+            parts, digest = self._prepare(function)
+            definitions = self._functions.definitions_of(digest)
+            blobs = {each: self._session.definitions.blob(each) for each in definitions}
+        label, together = function_name(function), most_at_once(function)
+        call = opening_message(0, digest, parts, label, options, definitions=[*definitions], together=together)
+        return Serve(name, call), Parts(parts.context, {**parts.blobs, **blobs})
 
     def submit_alone(
         self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: JobOptions
@@ -122,9 +143,9 @@ class Opener:
             each if source is None else JobFutures(source) for each, source in zip(iterables, sources, strict=True)
         )
         references = Collector(self._session)
-        items = _sized(iterables)
+        items = sized(iterables)
         if items is None and len(iterables) > 1:
-            iterables = tuple(map(_as_it_is, iterables))
+            iterables = tuple(map(as_it_is, iterables))
         shape = ONE if len(iterables) == 1 else ARGS
         source = zip(*iterables) if shape == ARGS else iter(iterables[0])  # noqa: B905 (as map does)
         with self._lock:
@@ -132,7 +153,7 @@ class Opener:
             also = self._functions.definitions_of(digest)
             packer = PagePacker(shape, self._session.definitions, also, references, self._session.values)
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
-            known = _known_count(iterables) if items is None else len(items)
+            known = known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
             record.mends = mends
             if mends is not None:
@@ -238,11 +259,12 @@ class Opener:
         """In a forked child: what was about to leave does so in the parent."""
         free(self._lock)
         self._batch = None
+        self._asks = {}
         self._puts = []
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
-    def _open_batch(self) -> Batch:
+    def _open_batch(self, server: str = "") -> Batch:
         session = self._session
         session.check()
         self._functions.begin()
@@ -250,9 +272,14 @@ class Opener:
         record = batch.record
         record.number = number = session.next_number()
         record.id = session.id_of(number)
-        self._batch = batch
         session.shelf.add(record)
-        session.do(self._send_batch)
+        if server:
+            batch.for_server(server)
+            self._asks[server] = batch
+            session.do(functools.partial(self._send_asks, server))
+        else:
+            self._batch = batch
+            session.do(self._send_batch)
         return batch
 
     def _new_batch(self) -> Batch:
@@ -263,15 +290,26 @@ class Opener:
         self._send_puts(outbox)
         with self._lock:
             batch, self._batch = self._batch, None
-        if batch is None:
-            return
+        if batch is not None:
+            self._send(batch, outbox)
+
+    def _send_asks(self, server: str, outbox: Outbox) -> None:
+        """The same of questions to a server."""
+        self._send_puts(outbox)
+        with self._lock:
+            batch = self._asks.pop(server, None)
+        if batch is not None:
+            self._send(batch, outbox)
+
+    def _send(self, batch: Batch, outbox: Outbox) -> None:
         record = batch.record
         count = len(record.numbers)
         if count:  # else its only call could not be pickled
             pages = batch.close()
-            context = batch.parts[-1].context.digest
-            label, together = record.describe(count), batch.together
-            message = OpenJob(record.number, batch.functions, context, label, count=count, together=together)
+            context = batch.parts[-1].context.digest if batch.parts else b""
+            label, together, server = record.describe(count), batch.together, batch.server
+            number, functions = record.number, batch.functions
+            message = OpenJob(number, functions, context, label, count=count, together=together, server=server)
             outbox.job(message, batch.parts)
             first = 0
             for packed in pages:
@@ -341,87 +379,20 @@ class Opener:
     def _open(
         self, record: JobRecord, digest: bytes, parts: Parts, options: JobOptions, source: int = 0, *, together: int
     ) -> None:
-        message = OpenJob(
-            job=record.number,
-            functions=[digest],
-            context=parts.context.digest,
-            label=record.label,
+        message = opening_message(
+            record.number,
+            digest,
+            parts,
+            record.label,
+            options,
             named=bool(options.name),
             count=record.count,
-            priority=options.priority,
-            resources=options.resources,
             source=source,
-            retries=options.retries,
-            time_limit=options.time_limit,
-            max_crashes=options.max_crashes,
             together=together,
         )
         self._session.do(lambda outbox: outbox.job(message, (parts,)))
         if record.count == 0:
             record.input_ended(0)
-
-
-def function_name(function: Callable[..., Any]) -> str:
-    """What people call a function."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return str(name).strip("<>").encode(errors="backslashreplace").decode()
-
-
-def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method: str) -> None:
-    """Raise TypeError if a keyword is an option's name and the function doesn't take it."""
-    misplaced = [name for name in OPTIONS if name in kwargs]
-    if not misplaced:
-        return
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return  # a builtin that doesn't say: it will see for itself
-    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    wrong = [name for name in misplaced if name not in parameters and not takes_any]
-    if wrong:
-        options = ", ".join(f"{name}={kwargs[name]!r}" for name in wrong)
-        raise TypeError(
-            f"{function_name(function)} takes no keyword {wrong[0]!r}; "
-            f"for the cluster's option write cluster.options({options}).{method}(…)"
-        )
-
-
-def _sized(iterables: tuple[Iterable[Any], ...]) -> list[Any] | None:
-    """The items as they are now, where each iterable has a length; None: they are pulled as the work goes on.
-
-    A `range` has a length too, but may be too long to hold; a job has one, but its results may be still to come.
-    """
-    if not all(_has_length(each) and not isinstance(each, range) for each in iterables):
-        return None
-    if len(iterables) > 1:
-        return [*zip(*iterables)]  # noqa: B905
-    return [*iterables[0]]
-
-
-def _as_it_is(iterable: Any) -> Any:
-    """A sequence that is read bit by bit, beside a lazy one: as it is now, so that there are as many as it says."""
-    if isinstance(iterable, range | JobFutures) or not _has_length(iterable):
-        return iterable
-    return [*iterable]
-
-
-def _has_length(iterable: Any) -> bool:
-    return isinstance(iterable, Sized) and not isinstance(iterable, Iterator)
-
-
-def _known_count(iterables: tuple[Any, ...]) -> int | None:
-    """How many items lazy iterables will give, where all say it."""
-    sizes = [_length(each) for each in iterables]
-    known = [size for size in sizes if size is not None]
-    return min(known) if len(known) == len(sizes) else None
-
-
-def _length(iterable: Any) -> int | None:
-    if isinstance(iterable, JobFutures):
-        return iterable.record.count
-    return len(iterable) if _has_length(iterable) else None
 
 
 def _after_fork() -> None:

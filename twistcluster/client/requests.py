@@ -17,6 +17,7 @@ from twistcluster.errors import (
     JournalFull,
     ObjectLost,
     ResultsGone,
+    ServerNotFound,
     StoreFull,
     TwistclusterError,
 )
@@ -29,8 +30,10 @@ from twistcluster.wire.messages import (
     ForgetJob,
     KeepJob,
     ListJobs,
+    ListServers,
     Message,
     Restore,
+    Serve,
     Status,
     StepDone,
 )
@@ -44,8 +47,9 @@ _DECLINED: Final[dict[str, type[TwistclusterError]]] = {
     "lost": ObjectLost,
     "full": JournalFull,
     "room": StoreFull,
+    "server": ServerNotFound,
 }
-_AGAIN: Final = (Status, ListJobs, Restore, ForgetJob, KeepJob, Deny)
+_AGAIN: Final = (Status, ListJobs, ListServers, Serve, Restore, ForgetJob, KeepJob, Deny)
 """Questions that may be asked twice."""
 
 

@@ -18,6 +18,7 @@ from twistcluster.errors import (
     RemoteError,
     RemoteTraceback,
     ResultsGone,
+    ServerNotFound,
     StoreFull,
     TaskTimeout,
     TwistclusterError,
@@ -41,6 +42,7 @@ WHY: dict[str, type[TwistclusterError]] = {
     "input": DependencyFailed,
     "argument": NotPicklable,
     "result": NotPicklable,
+    "server": ServerNotFound,
 }
 """What an item's failure is, where it isn't an exception of the item's own."""
 

@@ -10,9 +10,9 @@ import msgspec
 
 from twistcluster.client.launch import Connection
 from twistcluster.client.quantities import duration_text
-from twistcluster.wire.messages import ClusterStatus, JobStatus, WorkerStatus
+from twistcluster.wire.messages import ClusterStatus, JobStatus, ServerStatus, WorkerStatus
 
-__all__ = ["ClusterReport", "Clusters", "Jobs", "Versions", "Workers", "remarks", "serials", "table"]
+__all__ = ["ClusterReport", "Clusters", "Jobs", "Servers", "Versions", "Workers", "remarks", "serials", "table"]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -104,6 +104,19 @@ class Jobs(list[JobStatus]):
             for each in self
         ]
         return table(["job", "state", "items", "done", "failed", "running", "age", "client", "id"], rows)
+
+
+class Servers(list[ServerStatus]):
+    """The servers of a cluster, by name."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no servers"
+        rows: list[list[Any]] = [
+            [each.name, each.function, each.asked, duration_text(each.age), "this" if each.yours else each.client]
+            for each in self
+        ]
+        return table(["server", "function", "asked", "age", "client"], rows)
 
 
 class Clusters(list[Connection]):

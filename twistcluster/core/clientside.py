@@ -41,6 +41,7 @@ from twistcluster.wire.messages import (
     KeepJob,
     Kept,
     ListJobs,
+    ListServers,
     Message,
     Notice,
     Offered,
@@ -54,9 +55,11 @@ from twistcluster.wire.messages import (
     Resume,
     Retry,
     Scale,
+    Serve,
     Status,
     StopCluster,
     StopItems,
+    Unserve,
     Values,
 )
 
@@ -176,9 +179,10 @@ class ClientSide:
         scheduler = self._scheduler
         if message.job <= client.highest:
             raise ProtocolError(f"job number {message.job} was given before")
-        context = client.contexts.get(message.context)
-        if context is None:
-            raise ProtocolError(f"context {message.context.hex()} was named before it was sent")
+        if message.server:
+            message, context = self._for_server(message)
+        else:
+            context = self._context_of(client, message)
         if message.count is not None and message.count < 0:
             raise ProtocolError(f"job {message.job} has {message.count} items")
         if not all(0 < amount < math.inf for amount in message.resources.values()):
@@ -189,7 +193,7 @@ class ClientSide:
             raise ProtocolError(f"job {message.job}: its source, job {message.source}, is none that this client knows")
         client.highest = message.job
         job = Job(scheduler.next_key(), client, message.job, message, context, scheduler.now, count=message.count)
-        parts = [*message.functions, *Supply.parts(context)]
+        parts = [*message.functions, *message.definitions, *Supply.parts(context)]
         scheduler.supply.use(parts)
         job.blob_digests.extend(parts)
         scheduler.jobs[job.key] = job
@@ -207,6 +211,18 @@ class ClientSide:
         if source is not None:
             scheduler.sources.open(job, source)
         scheduler.settle(job)
+
+    def _for_server(self, message: OpenJob) -> tuple[OpenJob, Context]:
+        if message.source or message.resources:
+            raise ProtocolError(f"job {message.job} is for a server, which says what its items need")
+        return self._scheduler.servers.resolved(message)
+
+    @staticmethod
+    def _context_of(client: Client, message: OpenJob) -> Context:
+        context = client.contexts.get(message.context)
+        if context is None:
+            raise ProtocolError(f"context {message.context.hex()} was named before it was sent")
+        return context
 
     def _page(self, client: Client, message: Page, buffers: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
@@ -232,6 +248,8 @@ class ClientSide:
         fed = scheduler.sources.grew(job, message.first)
         if inputs:
             scheduler.edges.arm(job, inputs, client)
+        if job.info.server and not job.info.functions:
+            scheduler.servers.refuse(job)
         for each in [job, *fed]:
             if each.cancel_from is not None:
                 self._cancel_range(each, each.cancel_from, each.arrived)
@@ -313,7 +331,7 @@ class ClientSide:
     def _retry(self, client: Client, message: Retry, _: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
         job = client.jobs.get(message.job)
-        if job is None or not job.failed:
+        if job is None or not job.failed or (job.info.server and not job.info.functions):
             return
         if job.over:
             job.advance("retried")
@@ -395,6 +413,8 @@ class ClientSide:
                     if not question.name or question.name in (job.id, job.info.label)
                 ]
                 scheduler.send(peer, Answer(message.request, jobs=jobs))
+            case Serve() | Unserve() | ListServers():
+                scheduler.servers.asked(client, message.request, question)
             case Scale():
                 self._scale(peer, message.request, question)
             case RestartSlots():

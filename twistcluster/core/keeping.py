@@ -21,6 +21,8 @@ from twistcluster.core.rows import (
     JobsGone,
     PageRow,
     PagesGone,
+    ServerRow,
+    ServersGone,
     StateRow,
     TallyKind,
     TallyRow,
@@ -43,6 +45,7 @@ from twistcluster.wire.messages import (
 
 if TYPE_CHECKING:
     from twistcluster.core.jobs import Job, LogMessage, PageRecord
+    from twistcluster.core.servers import Server
 
 __all__ = ["Keeping"]
 
@@ -63,10 +66,12 @@ class Keeping:
         wall: What the wall's clock is ahead of the machine's.
     """
 
-    __slots__ = ("_changes", "_contexts", "_effects", "_gone", "_marks", "_wall", "on")
+    __slots__ = ("_changes", "_contexts", "_effects", "_gone", "_marks", "_wall", "on", "records")
 
     def __init__(self, effects: list[Effect], *, on: bool, wall: float) -> None:
         self.on = on
+        self.records = 0
+        """How often something left to be recorded."""
         self._effects = effects
         self._wall = wall
         self._changes: list[Change] = []
@@ -81,6 +86,7 @@ class Keeping:
             self._changes.append(PagesGone(job.key, tuple(firsts)))
         self._gone.clear()
         if self._changes:
+            self.records += 1
             self._effects.append(Record(self._changes, self._marks))
             self._changes, self._marks = [], {}
 
@@ -104,8 +110,8 @@ class Keeping:
             self._blob(supply, digest)
         changes.append(self._context(context))
         header, created = encode_message(info), self.time(job.created)
-        owner, functions = job.owner.id, tuple(info.functions)
-        row = JobRow(job.key, owner, job.number, info.label, info.named, header, created, context.digest, functions)
+        owner, named = job.owner.id, (*info.functions, *info.definitions)
+        row = JobRow(job.key, owner, job.number, info.label, info.named, header, created, context.digest, named)
         changes.append(row)
         self._mark(job)
 
@@ -168,6 +174,21 @@ class Keeping:
                     self.tally(job, index, kind, 0)
         self._entry(job, "retried", 0, 0, Retry(job.number))
         self.state(job, None)
+
+    def serves(self, server: "Server", supply: Supply) -> None:
+        """A server is there, with all that it needs; it may take another's place."""
+        call = server.call
+        self._changes.append(ServersGone((server.name,)))
+        for digest in server.parts:
+            self._blob(supply, digest)
+        self._changes.append(self._context(server.context))
+        named = (*call.functions, *call.definitions)
+        created, header = self.time(server.created), encode_message(call)
+        self._changes.append(ServerRow(server.name, server.client, created, header, call.context, named))
+
+    def serves_no_more(self, name: str) -> None:
+        """A server ended."""
+        self._changes.append(ServersGone((name,)))
 
     def state(self, job: "Job", ended: float | None) -> None:
         """A job is over, or is no more."""

@@ -16,7 +16,18 @@ from twistcluster.core.links import OVER, Waiter
 from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.ranges import RangeSet
 from twistcluster.core.readers import reads
-from twistcluster.core.rows import ClientRow, ContextRow, EntryHead, JobRow, PageHead, PageRow, StateRow, TallyRow
+from twistcluster.core.rows import (
+    ClientRow,
+    ContextRow,
+    EntryHead,
+    JobRow,
+    PageHead,
+    PageRow,
+    ServerRow,
+    StateRow,
+    TallyRow,
+)
+from twistcluster.core.servers import Server
 from twistcluster.core.supply import Supply
 from twistcluster.core.suspects import Suspect
 from twistcluster.errors import ProtocolError
@@ -72,6 +83,9 @@ class Facts(Protocol):
     def tallies(self) -> Iterable[TallyRow]:
         """What counts against items."""
 
+    def servers(self) -> Iterable[ServerRow]:
+        """All of them."""
+
 
 def restore(scheduler: "Scheduler", facts: Facts, suspects: Sequence[Suspect] = ()) -> None:
     """Make a new scheduler know what the journal holds, and what ran when its cluster's process died.
@@ -110,6 +124,8 @@ class _Restoring:
             message = decode_message(context_row.header)
             if isinstance(message, Context):
                 self._contexts[message.digest] = message
+        for server_row in facts.servers():
+            self._server(server_row)
         states: dict[Job, StateRow] = {}
         for job_row, state in facts.jobs():
             job = self._job(job_row)
@@ -146,7 +162,7 @@ class _Restoring:
             raise ProtocolError(f"job {row.key} ({row.label!r}) can't be read")
         created = scheduler.keeping.moment(row.created)
         job = Job(row.key, owner, row.number, info, context, created, count=info.count)
-        parts = [*info.functions, *Supply.parts(context)]
+        parts = [*info.functions, *info.definitions, *Supply.parts(context)]
         for digest in [*parts, *self._facts.names(row.key)]:
             self._blob(digest)
         scheduler.supply.use(parts)
@@ -157,6 +173,15 @@ class _Restoring:
         scheduler.key_taken(job.key)
         owner.jobs[job.number] = job
         return job
+
+    def _server(self, row: ServerRow) -> None:
+        call, context = decode_message(row.header), self._contexts.get(row.context)
+        if not isinstance(call, OpenJob) or context is None:
+            raise ProtocolError(f"server {row.name!r} can't be read")
+        server = Server(row.name, call, context, row.client, self._scheduler.keeping.moment(row.created))
+        for digest in server.parts:
+            self._blob(digest)
+        self._scheduler.servers.restored(server)
 
     def _blob(self, digest: bytes) -> None:
         supply = self._scheduler.supply

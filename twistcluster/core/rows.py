@@ -1,8 +1,8 @@
 """What a journal is told, as rows: each names one fact that holds from then on.
 
 Owns: the rows and their words. A row's `header` is an encoded message and its `buffers` are that message's: bytes that
-the journal gives back as it got them. `blobs` are the digests that a row names: a blob stays as long as a job, or the
-context of a job, names it. Must not know: files, threads, what a message means.
+the journal gives back as it got them. `blobs` are the digests that a row names: a blob stays as long as a job or a server,
+or the context of one, names it. Must not know: files, threads, what a message means.
 """
 
 from typing import Literal, NamedTuple, TypeAlias
@@ -28,6 +28,8 @@ __all__ = [
     "PagesGone",
     "RenewalRow",
     "RenewalsGone",
+    "ServerRow",
+    "ServersGone",
     "StateRow",
     "StoredRow",
     "TallyKind",
@@ -156,6 +158,27 @@ class JobsGone(NamedTuple):
     jobs: tuple[int, ...]
 
 
+class ServerRow(NamedTuple):
+    """A server; the newest of a name counts."""
+
+    name: str
+    client: str
+    """Name of the client that set it up, for people."""
+    created: float
+    """Wall-clock seconds."""
+    header: bytes
+    """What each of its jobs is made like."""
+    context: bytes = b""
+    """Digest."""
+    blobs: tuple[bytes, ...] = ()
+
+
+class ServersGone(NamedTuple):
+    """These servers ended, or others are about to take their places."""
+
+    names: tuple[str, ...]
+
+
 class TokenRow(NamedTuple):
     """A token for joining; the newest of a digest counts."""
 
@@ -214,6 +237,8 @@ Change: TypeAlias = (
     | StoredRow
     | ObjectsGone
     | JobsGone
+    | ServerRow
+    | ServersGone
     | TokenRow
     | TokensGone
     | DenialRow

@@ -28,6 +28,7 @@ from twistcluster.core.retention import Retention, lasts
 from twistcluster.core.returning import Returning
 from twistcluster.core.rows import EntryRow
 from twistcluster.core.safekeeping import Safekeeping
+from twistcluster.core.servers import Servers
 from twistcluster.core.sources import Sources
 from twistcluster.core.steps import Steps
 from twistcluster.core.supply import Supply
@@ -129,6 +130,7 @@ class Scheduler:
         )
         self.leasing = Leasing(self.effects, self.supply)
         self.steps = Steps(self)
+        self.servers = Servers(self)
         self.places = Places()
         self.fates = Fates(self)
         self.edges = Edges(self)
@@ -251,7 +253,8 @@ class Scheduler:
 
     def recorded(self, marks: Marks, now: float) -> list[Effect]:
         """What `Record` asked for is on the disk."""
-        if not self.safekeeping.awaited and all(job.forgotten for job in marks):
+        self.servers.recorded()
+        if not self.safekeeping.awaited and not self.effects and all(job.forgotten for job in marks):
             return []  # as of nearly every job of a loop of submits
         self.now = now
         for job, (items, places) in marks.items():
@@ -284,6 +287,7 @@ class Scheduler:
         """The journal can't be written, in words; empty: it can again."""
         self.now = now
         self.safekeeping.troubled(text)
+        self.servers.troubled(text)
         if text:
             self.notify("warning", f"{text}. Work goes on.")
         else:
@@ -469,7 +473,7 @@ class Scheduler:
             self.leasing.look_again()
 
     def _end_when_idle(self) -> None:
-        if self.clients or any(self.leasing.runnable(job) for job in self.open_jobs()):
+        if self.clients or self.servers or any(self.leasing.runnable(job) for job in self.open_jobs()):
             self.idle_since = self.now
         elif self.idle_timeout_s is not None and self.now - self.idle_since >= self.idle_timeout_s:
             self.end(f"idle for {self.idle_timeout_s:g} s")

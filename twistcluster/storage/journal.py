@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from twistcluster.core.rows import Change, EntryRow, JobsGone, JobSize, PageRow
+from twistcluster.core.rows import Change, EntryRow, JobsGone, JobSize, PageRow, ServersGone
 from twistcluster.errors import JournalLost, TwistclusterError
 from twistcluster.storage import journal_reading
 from twistcluster.storage.journal_brief import nbytes, settled
@@ -111,7 +111,7 @@ class Journal:
         self._broken: TwistclusterError | None = None
         self._trouble: TwistclusterError | None = None
         self._slack = False
-        """Jobs were forgotten: the file may be longer than it need be."""
+        """Jobs were forgotten, or servers: the file may be longer than it need be."""
         self._next = 0.0
 
     @property
@@ -276,7 +276,7 @@ class Journal:
             return self._file.explain(error)
         except Exception as error:  # a row that is none: our bug, which must not end this thread in silence
             return self._file.explain(error)
-        self._slack = self._slack or any(type(change) is JobsGone for change in changes)
+        self._slack = self._slack or any(isinstance(change, JobsGone | ServersGone) for change in changes)
         return self._file.lost()
 
     def _vacuum(self) -> bool:

@@ -6,7 +6,17 @@ no account. Must not know: statements, threads.
 
 from collections.abc import Sequence
 
-from twistcluster.core.rows import BlobRow, Change, ClientRow, ContextRow, EntryRow, JobRow, JobsGone, PageRow
+from twistcluster.core.rows import (
+    BlobRow,
+    Change,
+    ClientRow,
+    ContextRow,
+    EntryRow,
+    JobRow,
+    JobsGone,
+    PageRow,
+    ServerRow,
+)
 
 __all__ = ["nbytes", "settled", "without_brief"]
 
@@ -71,9 +81,9 @@ def without_brief(changes: Sequence[Change]) -> Sequence[Change]:
             continue
         key = change.key if isinstance(change, JobRow) else getattr(change, "job", None)
         names = brief_named if key in brief else named
-        if isinstance(change, JobRow | PageRow | EntryRow):
+        if isinstance(change, JobRow | PageRow | EntryRow | ServerRow):
             names.update(change.blobs)
-            if isinstance(change, JobRow):
+            if isinstance(change, JobRow | ServerRow):
                 names.add(change.context)
         elif isinstance(change, ContextRow):
             contexts[change.digest] = change

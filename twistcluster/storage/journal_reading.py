@@ -19,6 +19,7 @@ from twistcluster.core.rows import (
     PageHead,
     PageRow,
     RenewalRow,
+    ServerRow,
     StateRow,
     StoredRow,
     TallyRow,
@@ -137,6 +138,11 @@ class Reading:
         """What counts against items."""
         query = "SELECT job, item, kind, n FROM tallies WHERE n > 0 ORDER BY job, item"
         return map(TallyRow._make, self._rows(query))
+
+    def servers(self) -> Iterator[ServerRow]:
+        """Servers. `blobs` is empty: the message and the context name them."""
+        query = "SELECT name, client, created, header, context FROM servers ORDER BY name"
+        return map(ServerRow._make, ((*row, ()) for row in self._rows(query)))
 
     def objects(self) -> Iterator[StoredRow]:
         """Objects that the cluster owns."""

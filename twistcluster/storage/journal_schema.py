@@ -19,7 +19,7 @@ __all__ = ["APPLICATION", "CHUNK_BYTES", "MIGRATIONS", "SCHEMA", "VERSION", "pre
 
 APPLICATION: Final = 0x74776A6C
 """Says whose file it is: "twjl"."""
-VERSION: Final = 2
+VERSION: Final = 3
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 """A body or blob of just this length may go on in `rest`. Part of the format."""
 
@@ -36,12 +36,18 @@ _MEMBERS: Final = (
     "CREATE TABLE denials (serial TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE renewals (serial TEXT PRIMARY KEY, first TEXT NOT NULL, ends_at REAL NOT NULL) WITHOUT ROWID",
 )
+_SERVERS: Final = (
+    (
+        "CREATE TABLE servers (name TEXT PRIMARY KEY, client TEXT NOT NULL, created REAL NOT NULL, context BLOB NOT NULL,"
+        " header BLOB NOT NULL) WITHOUT ROWID"
+    ),
+)
 SCHEMA: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE clients (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE blobs (digest BLOB PRIMARY KEY, data BLOB NOT NULL)",
     "CREATE TABLE contexts (digest BLOB PRIMARY KEY, header BLOB NOT NULL) WITHOUT ROWID",
-    # Who names which blob: a job (its key) or a context (its digest); a job names its context, too.
+    # Who names which blob: a job (its key), a server (its name) or a context (its digest); the former name a context, too.
     "CREATE TABLE names (holder NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (holder, digest)) WITHOUT ROWID",
     "CREATE INDEX names_of ON names (digest)",
     (
@@ -71,11 +77,12 @@ SCHEMA: Final = (
         " PRIMARY KEY (place, a, b, at)) WITHOUT ROWID"
     ),
     *_MEMBERS,
+    *_SERVERS,
     _drop_rest("pages", "body", "old.job", "old.first"),
     _drop_rest("entries", "body", "old.job", "old.position"),
     _drop_rest("blobs", "data", "old.digest", "0"),
 )
-MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {1: _MEMBERS}
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {1: _MEMBERS, 2: _SERVERS}
 """By version: the statements that make it the next one."""
 
 

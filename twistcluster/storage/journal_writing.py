@@ -27,6 +27,8 @@ from twistcluster.core.rows import (
     PagesGone,
     RenewalRow,
     RenewalsGone,
+    ServerRow,
+    ServersGone,
     StateRow,
     StoredRow,
     TallyRow,
@@ -85,6 +87,7 @@ _ENTRIES: Final = Table("INSERT OR REPLACE INTO entries VALUES", 8)
 _TALLIES: Final = Table("INSERT OR REPLACE INTO tallies VALUES", 4)
 _OBJECTS: Final = Table("INSERT OR REPLACE INTO objects VALUES", 3)
 _OBJECTS_GONE: Final = Table("DELETE FROM objects WHERE id IN (VALUES", 1, ")")
+_SERVERS: Final = Table("INSERT OR REPLACE INTO servers VALUES", 5)
 _TOKENS: Final = Table("INSERT OR REPLACE INTO tokens VALUES", 2)
 _TOKENS_GONE: Final = Table("DELETE FROM tokens WHERE digest IN (VALUES", 1, ")")
 _DENIALS: Final = Table("INSERT OR REPLACE INTO denials VALUES", 2)
@@ -107,6 +110,11 @@ _FORGET_JOB: Final = (
     "DELETE FROM pages WHERE job = ?",
     "DELETE FROM entries WHERE job = ?",
     "DELETE FROM tallies WHERE job = ?",
+)
+_FORGET_SERVER: Final = (
+    "INSERT OR IGNORE INTO going SELECT digest FROM names WHERE holder = ?",
+    "DELETE FROM names WHERE holder = ?",
+    "DELETE FROM servers WHERE name = ?",
 )
 _FORGET_UNNAMED: Final = (
     # First contexts, then the blobs that only those named.
@@ -142,6 +150,12 @@ def _job(row: JobRow, extra: Extra) -> Iterable[Row]:
     extra.names += [(key, blob) for blob in blobs]
     extra.names.append((key, context))
     return ((key, client, number, label, named, created, context, header),)
+
+
+def _server(row: ServerRow, extra: Extra) -> Iterable[Row]:
+    name, client, created, header, context, blobs = row
+    extra.names += [(name, digest) for digest in (*blobs, context)]
+    return ((name, client, created, context, header),)
 
 
 def _page(row: PageRow, extra: Extra) -> Iterable[Row]:
@@ -211,6 +225,7 @@ _WAYS: Final[dict[type, tuple[str, Table, Callable[[Any, Extra], Iterable[Row]]]
     TallyRow: ("tallies", _TALLIES, _as_it_is),
     StoredRow: ("objects", _OBJECTS, _as_it_is),
     ObjectsGone: ("objects", _OBJECTS_GONE, _objects_gone),
+    ServerRow: ("servers", _SERVERS, _server),
     TokenRow: ("tokens", _TOKENS, _as_it_is),
     TokensGone: ("tokens", _TOKENS_GONE, _tokens_gone),
     DenialRow: ("denials", _DENIALS, _as_it_is),
@@ -234,7 +249,9 @@ def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> bool:
     try:
         for part in _parts(changes):
             if isinstance(part, JobsGone):
-                _forget(connection, part.jobs)
+                _forget(connection, _FORGET_JOB, part.jobs)
+            elif isinstance(part, ServersGone):
+                _forget(connection, _FORGET_SERVER, part.names)
             else:
                 for table, rows in _steps(connection, part):
                     _write(connection, table, rows)
@@ -249,11 +266,11 @@ def commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> bool:
     return True
 
 
-def _parts(changes: Sequence[Change]) -> Iterable[Sequence[Change] | JobsGone]:
+def _parts(changes: Sequence[Change]) -> Iterable[Sequence[Change] | JobsGone | ServersGone]:
     """What is forgotten may have come just before it."""
     begin = 0
     for at, change in enumerate(changes):
-        if type(change) is JobsGone:
+        if isinstance(change, JobsGone | ServersGone):
             yield changes[begin:at]
             yield change
             begin = at + 1
@@ -304,12 +321,12 @@ def _write(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> Non
             left -= size
 
 
-def _forget(connection: sqlite3.Connection, jobs: Sequence[int]) -> None:
+def _forget(connection: sqlite3.Connection, statements: Sequence[str], holders: Sequence[int | str]) -> None:
     run = connection.execute
     run("CREATE TEMP TABLE IF NOT EXISTS going (digest BLOB PRIMARY KEY)")
     run("DELETE FROM going")
-    for job in jobs:
-        for statement in _FORGET_JOB:
-            run(statement, (job,))
+    for holder in holders:
+        for statement in statements:
+            run(statement, (holder,))
     for statement in _FORGET_UNNAMED:
         run(statement)

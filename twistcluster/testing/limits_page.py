@@ -40,6 +40,8 @@ TESTS: Final = {
     "QUEUED_BYTES": "tests/net/test_limits.py::test_a_client_that_asks_for_much_and_never_reads_is_cut_off_by_bytes",
     "RESULTS_HELD_BYTES": "tests/core/test_telling.py::test_at_the_limit_leasing_pauses_and_goes_on_when_results_are_fetched",
     "SLOTS": "tests/core/test_scheduler.py::test_a_worker_has_so_many_slots_and_no_more",
+    "SERVERS": "tests/core/test_servers.py::test_there_are_so_many_and_no_more",
+    "SERVER_NAME_CHARACTERS": "tests/core/test_servers.py::test_a_name_can_be_printed",
     "TOGETHER_ITEMS": "tests/nodes/test_slot_batches.py::test_what_a_batch_function_is",
     "OUTPUT_ITEM_BYTES": "tests/nodes/test_slot_output.py::test_bounds",
     "OUTPUT_JOB_BYTES": "tests/core/test_telling.py::test_what_items_print_is_bounded_for_a_job",

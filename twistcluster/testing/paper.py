@@ -29,6 +29,7 @@ class Paper:
         self._names: dict[int, dict[bytes, None]] = {}
         self._pages: dict[tuple[int, int], rows.PageRow] = {}
         self._entries: dict[tuple[int, int], rows.EntryRow] = {}
+        self._servers: dict[str, rows.ServerRow] = {}
         self._tallies: dict[tuple[int, int, str], rows.TallyRow] = {}
 
     def record(self, changes: list[rows.Change]) -> None:
@@ -61,6 +62,11 @@ class Paper:
                 case rows.JobsGone():
                     for job in row.jobs:
                         self._forget(job)
+                case rows.ServerRow():
+                    self._servers[row.name] = row
+                case rows.ServersGone():
+                    for name in row.names:
+                        self._servers.pop(name, None)
                 case _:
                     raise AssertionError(row)
 
@@ -116,6 +122,10 @@ class Paper:
     def tallies(self) -> list[rows.TallyRow]:
         """What counts against items."""
         return [row for row in self._tallies.values() if row.n]
+
+    def servers(self) -> list[rows.ServerRow]:
+        """All of them."""
+        return list(self._servers.values())
 
     def read_log(self, job: int, place: int) -> list[rows.EntryRow]:
         """Entries of a job's log, from a place on."""

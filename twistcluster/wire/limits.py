@@ -32,6 +32,8 @@ __all__ = [
     "QUEUED_BYTES",
     "QUEUED_MESSAGES",
     "RESULTS_HELD_BYTES",
+    "SERVERS",
+    "SERVER_NAME_CHARACTERS",
     "SLOTS",
     "STORED_BYTES",
     "TOGETHER_ITEMS",
@@ -99,6 +101,10 @@ RESULTS_HELD_BYTES: Final = GIB
 
 SLOTS: Final = 1024
 """Slots of one worker. One that says it has more is refused, and so is a wish for more."""
+SERVERS: Final = 1024
+"""Servers of one cluster. One more is declined."""
+SERVER_NAME_CHARACTERS: Final = 200
+"""Of a server's name: any that can be printed, with no space at either end. Another is declined."""
 TOGETHER_ITEMS: Final = 4096
 """Items of a batch function that go together in one call, whatever the function says."""
 

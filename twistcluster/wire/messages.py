@@ -65,6 +65,7 @@ __all__ = [
     "KnownJob",
     "Lease",
     "ListJobs",
+    "ListServers",
     "Message",
     "Module",
     "Notice",
@@ -94,6 +95,8 @@ __all__ = [
     "Scale",
     "SchedulerToClient",
     "SchedulerToWorker",
+    "Serve",
+    "ServerStatus",
     "ShutOut",
     "SlotToWorker",
     "SlotsChanged",
@@ -105,6 +108,7 @@ __all__ = [
     "StopItems",
     "Stopping",
     "Stored",
+    "Unserve",
     "Values",
     "ValuesMessage",
     "Wanted",
@@ -449,6 +453,11 @@ class OpenJob(Message, tag=True):
     """An item fails when its slot died on it so often."""
     together: int = 0
     """So many items of its functions go together in one call, at most; 0: each is a call of its own."""
+    server: str = ""
+    """Its items are for the server of this name, each a call with one argument: the scheduler puts in the function, the
+    context, and what else that was set up with."""
+    definitions: list[bytes] = []
+    """Of a server: digests of the class definitions that its results may name."""
 
 
 class Page(Message, tag=True):
@@ -514,6 +523,27 @@ class ListJobs(Message, tag=True):
     """Answered by a list of `JobStatus`, the newest first; `name` picks by label or id."""
 
     name: str = ""
+
+
+class Serve(Message, tag=True):
+    """From here on this function answers what is asked of the server `name`; it takes the place of one of that name.
+
+    Answered when it is in the journal, where there is one.
+    """
+
+    name: str
+    call: OpenJob
+    """What each of its jobs is made like. Its label is what people call the function."""
+
+
+class Unserve(Message, tag=True):
+    """The server of this name ends; what it was asked before is still answered."""
+
+    name: str
+
+
+class ListServers(Message, tag=True):
+    """Answered by a list of `ServerStatus`, by name."""
 
 
 class Scale(Message, tag=True):
@@ -616,7 +646,20 @@ class Deny(Message, tag=True):
 
 
 Question = (
-    Status | ListJobs | Scale | RestartSlots | Everywhere | Restore | ForgetJob | KeepJob | Invite | Deny | StopCluster
+    Status
+    | ListJobs
+    | Serve
+    | Unserve
+    | ListServers
+    | Scale
+    | RestartSlots
+    | Everywhere
+    | Restore
+    | ForgetJob
+    | KeepJob
+    | Invite
+    | Deny
+    | StopCluster
 )
 
 
@@ -647,10 +690,13 @@ class Report(Message, tag=True):
 class ErrorInfo(Message):
     """What is known of an error without unpickling anything."""
 
-    why: Literal["raised", "argument", "result", "crashed", "lost", "context", "input", "gone", "timeout", "stopped"]
+    why: Literal[
+        "raised", "argument", "result", "crashed", "lost", "context", "input", "gone", "timeout", "stopped", "server"
+    ]
     """`argument`: could not be unpickled; `result`: could not be pickled; `context`: its slot could not be prepared;
     `input`: what it waits for failed; `gone`: a value that it needs is in no store any more and can't be made again;
-    `timeout`: it ran longer than its `time_limit`; `stopped`: a slot's word for an item that its worker interrupted."""
+    `timeout`: it ran longer than its `time_limit`; `stopped`: a slot's word for an item that its worker interrupted;
+    `server`: there is none of the name that it is for."""
     type: str
     message: str
     traceback: str = ""
@@ -805,6 +851,23 @@ class JobStatus(Message):
     waiting: str = ""
 
 
+class ServerStatus(Message):
+    """A server, for people to read."""
+
+    name: str
+    function: str
+    """What people call it."""
+    client: str
+    """Name of the client that set it up."""
+    yours: bool
+    age: float
+    """Seconds since then."""
+    asked: int
+    """How many answers it was asked for since then, or since the scheduler started."""
+    together: int
+    """How many of these go together in one call, at most."""
+
+
 class ClusterStatus(Message, tag=True):
     """The cluster, for people to read."""
 
@@ -860,14 +923,16 @@ class Answer(Message, tag=True):
     invited: Invited | None = None
     closed: int = 0
     """Links that `Deny` closed."""
+    servers: list[ServerStatus] | None = None
 
 
 class Declined(Message, tag=True):
     """No, and why, in words for the person who asked."""
 
     request: int
-    code: Literal["busy", "unknown", "gone", "lost", "limit", "full", "room", "invalid"]
-    """`full`: the journal can't be written; `room`: a value has no room in the store."""
+    code: Literal["busy", "unknown", "gone", "lost", "limit", "full", "room", "invalid", "server"]
+    """`full`: the journal can't be written; `room`: a value has no room in the store; `server`: there is none of that
+    name."""
     message: str
 
 
