@@ -17,6 +17,8 @@ from twistcluster.core.rows import (
     ObjectsGone,
     PageRow,
     PagesGone,
+    ServerRow,
+    ServersGone,
     StateRow,
     StoredRow,
     TallyRow,
@@ -70,6 +72,10 @@ def job(key: int, *blobs: bytes, context: bytes = b"") -> JobRow:
     return JobRow(key, "kernel", key, f"job-{key}", False, b"open", 1.5, context, blobs)
 
 
+def server(name: str, *blobs: bytes, context: bytes = b"") -> ServerRow:
+    return ServerRow(name, "notebook", 2.5, b"call", context, blobs)
+
+
 def entry(key: int, position: int, body: bytes = b"results") -> EntryRow:
     return EntryRow(key, position, "results", position * 10, 10, b"header", (body,))
 
@@ -88,6 +94,7 @@ class Model:
         self.entries: dict = {}
         self.tallies: dict = {}
         self.objects: dict = {}
+        self.servers: dict = {}
         for change in changes:
             self.apply(change)
 
@@ -104,6 +111,15 @@ class Model:
             case JobRow():
                 self.jobs[change.key] = change._replace(blobs=())
                 self.names.setdefault(change.key, set()).update(change.blobs, [change.context])
+            case ServerRow():
+                self.servers[change.name] = change._replace(blobs=())
+                self.names.setdefault(change.name, set()).update(change.blobs, [change.context])
+            case ServersGone():
+                going: set = set()
+                for name in change.names:
+                    self.servers.pop(name, None)
+                    going |= self.names.pop(name, set())
+                self.unname(going)
             case StateRow():
                 self.states[change.job] = change
             case PageRow():
@@ -134,6 +150,9 @@ class Model:
             for table in (self.pages, self.entries, self.tallies):
                 for each in [each for each in table if each[0] == key]:
                     del table[each]
+        self.unname(going)
+
+    def unname(self, going: set) -> None:
         for digest in [digest for digest in going if digest in self.contexts]:
             if not self.named(digest):
                 del self.contexts[digest]
@@ -155,6 +174,7 @@ class Model:
             "entries": dict(sorted(self.entries.items())),
             "tallies": {key: n for key, n in sorted(self.tallies.items()) if n},
             "objects": self.objects,
+            "servers": self.servers,
         }
 
 
@@ -173,6 +193,7 @@ def held(owner: Owner, path: Any) -> dict:
         "jobs": {row.key: (row, state) for row, state in past.jobs()},
         "tallies": {row[:3]: row.n for row in past.tallies()},
         "objects": {row.id: row for row in past.objects()},
+        "servers": {row.name: row for row in past.servers()},
     }
     pages, entries = list(past.pages()), list(past.entries())
     found["pages"] = {}

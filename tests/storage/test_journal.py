@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.storage.journals import Model, Owner, entry, held, job
+from tests.storage.journals import Model, Owner, entry, held, job, server
 from tests.tools import until
 from twistcluster.core.rows import (
     BlobRow,
@@ -26,6 +26,8 @@ from twistcluster.core.rows import (
     PagesGone,
     RenewalRow,
     RenewalsGone,
+    ServerRow,
+    ServersGone,
     StateRow,
     StoredRow,
     TallyRow,
@@ -215,6 +217,27 @@ def test_blobs_stay_as_long_as_anybody_names_them(owner, path):
     assert held(owner, path) == Model().held()
 
 
+def test_a_server_names_blobs_as_a_job_does(owner, path):
+    journal = owner.open(path)
+    owner.record(
+        journal,
+        *(BlobRow(F, b"function"), BlobRow(G, b"file"), ContextRow(C, b"context", (G,))),
+        *(server("1", F, context=C), job(1, F, context=C), job(2)),
+    )
+    blobs = lambda: [owner.ask(lambda done, digest=digest: journal.read_blob(digest, done)) for digest in (F, G)]
+    owner.record(journal, JobsGone((1,)))
+    assert blobs() == [b"function", b"file"]
+    # Another takes its place, of the same parts.
+    owner.record(journal, ServersGone(("1",)), BlobRow(F, b"function"), server("1", F))
+    assert blobs() == [b"function", None]
+    owner.record(journal, job(3, F), ServersGone(("1", "2")))
+    assert blobs() == [b"function", None]
+    owner.record(journal, JobsGone((3,)))
+    assert blobs() == [None, None]
+    journal.close()
+    assert [*held(owner, path)["jobs"]] == [2]
+
+
 def test_sizes_of_ended_jobs(owner, path):
     journal = owner.open(path)
     owner.record(journal, job(1), job(2), job(3), *(entry(1, position, bytes(1000)) for position in range(10)))
@@ -304,6 +327,8 @@ def test_no_statement_looks_at_a_whole_table(owner, path):
     )
     owner.record(journal, PagesGone(1, tuple(range(40))), TallyRow(1, 0, "try", 1), StateRow(1, 40, "", "done", 1.0))
     owner.record(journal, StoredRow(F, 1, "store"), ObjectsGone((F,)), JobsGone((1,)))
+    owner.record(journal, BlobRow(F, b"f"), server("one", F))
+    owner.record(journal, ServersGone(("one",)))
     for question in (lambda done: journal.read_log(1, 0, 1, done), lambda done: journal.read_page(1, 0, done)):
         owner.ask(question)
     until(lambda: not journal._slack, what="the vacuum to end")
@@ -336,6 +361,8 @@ changes = st.one_of(
     st.builds(StoredRow, digests, small, st.just("store")),
     st.builds(ObjectsGone, named),
     st.builds(JobsGone, st.lists(small, max_size=2).map(tuple)),
+    st.builds(lambda name, blobs: server(name, *blobs, context=C), st.sampled_from("12"), named),
+    st.builds(ServersGone, st.lists(st.sampled_from("12"), max_size=2).map(tuple)),
 )
 
 
@@ -360,6 +387,10 @@ def _sound(change, seen, there):
         case JobsGone():
             change = JobsGone(tuple(there.intersection(change.jobs)))
             there.difference_update(change.jobs)
+        case ServerRow():
+            yield ServersGone((change.name,))
+            yield from (BlobRow(digest, b"blob") for digest in (*change.blobs, G))
+            yield ContextRow(C, b"context", (G,))
         case PageRow() | EntryRow() | StateRow() | TallyRow() | PagesGone():
             if change.job not in there:
                 return

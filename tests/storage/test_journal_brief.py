@@ -1,4 +1,14 @@
-from twistcluster.core.rows import BlobRow, ClientRow, ContextRow, EntryRow, JobRow, JobsGone, PageRow, StateRow
+from twistcluster.core.rows import (
+    BlobRow,
+    ClientRow,
+    ContextRow,
+    EntryRow,
+    JobRow,
+    JobsGone,
+    PageRow,
+    ServerRow,
+    StateRow,
+)
 from twistcluster.storage.journal_brief import nbytes, settled, without_brief
 
 A, B, C, D = (bytes([n]) * 16 for n in range(4))
@@ -48,6 +58,11 @@ def test_bytes_are_those_of_pages_and_results():
 
 def test_what_others_name_stays():
     assert without_brief([*life(1, B), *life(2), JobsGone((1,))]) == [*life(1)[2:4], *life(2)]
+
+
+def test_what_a_server_names_stays():
+    there = ServerRow("labels", "anna", 0.0, b"call", C, (A,))
+    assert without_brief([*life(1), there, JobsGone((1,))]) == [*life(1)[:4], there]
 
 
 def test_a_job_that_was_written_before_is_forgotten():

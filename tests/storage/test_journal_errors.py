@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.journals import entry, held, job
+from tests.storage.journals import entry, held, job, server
 from twistcluster.core.rows import DenialRow, TokenRow
 from twistcluster.errors import (
     AccessDenied,
@@ -144,7 +144,7 @@ OLDER = {0: ("ALTER TABLE jobs RENAME COLUMN title TO label", "ALTER TABLE jobs 
 MIGRATIONS = {**journal_schema.MIGRATIONS, **OLDER}
 
 
-LATER_GONE = ("DROP TABLE tokens", "DROP TABLE denials", "DROP TABLE renewals")
+LATER_GONE = ("DROP TABLE tokens", "DROP TABLE denials", "DROP TABLE renewals", "DROP TABLE servers")
 """Back to version 1."""
 
 
@@ -173,13 +173,23 @@ def test_version_1_had_nobody_from_other_machines(owner, filled):
     change(filled, *LATER_GONE, "PRAGMA user_version = 1")
     assert len(held(owner, filled)["entries"]) == 100
     with contextlib.closing(sqlite3.connect(filled)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (journal_schema.VERSION,)
     journal = owner.open(filled)
     past = journal.load()
     assert [*past.tokens(), *past.denials(), *past.renewals()] == []
     journal.record([TokenRow(b"t" * 32, b"{}"), DenialRow("af", 1.0)])
     journal.close()
     assert list(owner.open(filled).load().tokens()) == [TokenRow(b"t" * 32, b"{}")]
+
+
+def test_version_2_had_no_servers(owner, filled):
+    change(filled, "DROP TABLE servers", "PRAGMA user_version = 2")
+    assert len(held(owner, filled)["entries"]) == 100
+    journal = owner.open(filled)
+    assert [*journal.load().servers()] == []
+    journal.record([server("labels")])
+    journal.close()
+    assert list(owner.open(filled).load().servers()) == [server("labels")]
 
 
 def test_a_migration_that_fails_changes_nothing(old):

@@ -230,7 +230,9 @@ class ClientSide:
         if job is None:
             return
         scheduler.objects.check(message.objects, message.count)
-        edges, inputs = scheduler.edges.resolve(client, job, message) if message.edges else (None, None)
+        refused = bool(job.info.server) and not job.info.functions  # they wait for nothing
+        ties = message.edges and not refused
+        edges, inputs = scheduler.edges.resolve(client, job, message) if ties else (None, None)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
         page = job.add_page(message, buffers, edges)
@@ -248,7 +250,7 @@ class ClientSide:
         fed = scheduler.sources.grew(job, message.first)
         if inputs:
             scheduler.edges.arm(job, inputs, client)
-        if job.info.server and not job.info.functions:
+        if refused:
             scheduler.servers.refuse(job)
         for each in [job, *fed]:
             if each.cancel_from is not None:
