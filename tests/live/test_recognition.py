@@ -106,7 +106,7 @@ def test_errors_are_those_of_single_pictures(cluster):
 
 
 def test_steps_before_it_and_filters(cluster):
-    pictures, targets = digits(held_out=True)
+    pictures, _ = digits(held_out=True)
     images = [Image.fromarray(one) for one in pictures[:20]]
     turned = cluster.images(images).transpose("rotate_90").transpose("rotate_270").recognize(tc.models.digits)
     straight = cluster.images(images).recognize(tc.models.digits)

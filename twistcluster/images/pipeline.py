@@ -280,7 +280,7 @@ class Pipeline(Chain):
             >>> cluster.ask("digits", image).label                                    # doctest: +SKIP
             '7'
         """
-        work = self._work(previews=False)
+        work = self._work()
         self._cluster.serve(name, AskedTogether(work) if isinstance(work, Recognizing) else Asked(work))
 
     # ---- inside ----------------------------------------------------------------------------------------------------

@@ -3,11 +3,9 @@
 Owns: the functions that pipelines' jobs call. Must not know: clusters, who asks for results.
 """
 
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twistcluster.images.encoding import Encoding, encode
@@ -37,6 +35,12 @@ class Encoded(NamedTuple):
         from PIL import Image
 
         return Image.open(io.BytesIO(self.data))
+
+    def __tile__(self) -> tuple[bytes, tuple[int, int], list[Any]]:
+        """For a gallery: the bytes, in a format that browsers know."""
+        if self.format in {"jpeg", "jpg", "png", "webp", "gif"}:
+            return self.data, self.size, []
+        return encode(self.image(), Encoding("png")), self.size, []
 
     def __repr__(self) -> str:
         return f"<{self.format} of {len(self.data):,} bytes>"
@@ -154,13 +158,14 @@ def asked_item(value: Any) -> Item:
     Raises:
         TypeError: It is no picture.
     """
-    if isinstance(value, Item):
-        return value
-    if isinstance(value, str | os.PathLike | Path):
-        raise TypeError(
-            f"a server of pictures is asked with a picture: Path({os.fspath(value)!r}).read_bytes(), a PIL image or an array"
-        )
-    return Item(0, Given(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Item(0, Given(bytes(value), "the picture"))
+    if hasattr(value, "getbands") or hasattr(value, "__array_interface__"):
+        return Item(0, Given(value, "the picture"))
+    raise TypeError(
+        f"a server of pictures is asked with a picture, not with a {type(value).__name__}: give the bytes of its file "
+        "(Path(…).read_bytes()), a PIL image or an array"
+    )
 
 
 def _size(picture: Any) -> tuple[int, int]:
