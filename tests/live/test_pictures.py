@@ -289,6 +289,9 @@ def test_pictures_of_one_size_in_one_array(cluster, folder):
     stack = pipeline.stack()
     assert stack.shape == (6, 12, 16, 3) and stack.dtype == np.uint8
     assert np.array_equal(stack[2], np.asarray(pipeline.results()[2]))
+    block = pipeline.stack(shared=True)
+    means = cluster.map(lambda block, i: float(block[i].mean()), [block] * 6, range(6)).results()
+    assert means == [float(each.mean()) for each in stack] and block.nbytes >= stack.nbytes
     with pytest.raises(tc.PictureError, match="of one size and mode"):
         cluster.images(folder).stack()
     with pytest.raises(tc.PictureError, match="wants pictures"):

@@ -70,7 +70,8 @@ class FunctionBook:
         blob, needs = dump_function(function, self._definitions, name=f"the function {name}")
         its_digest = digest(blob)
         self._needs[its_digest] = needs
-        if len(blob) > LARGE_BYTES and its_digest not in self._warned:
+        ours = type(function).__module__.partition(".")[0] == OWN_PACKAGE  # with a model, as its user meant it
+        if len(blob) > LARGE_BYTES and its_digest not in self._warned and not ours:
             self._warned.add(its_digest)
             self._warn(captures, name)
         self._keep(Pickled(function, captures, self._batch, its_digest, blob))

@@ -185,10 +185,23 @@ class Pipeline(Chain):
         __tracebackhide__ = True
         return self._suiting(encoded=True).table(errors)
 
-    def stack(self) -> Any:
-        """All pictures in one array of shape (number, height, width[, channels]). See `PictureJob.stack`."""
+    def stack(self, *, shared: bool = False) -> Any:
+        """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
+
+        Args:
+            shared: Put the array into the cluster's store and return its `Reference`: as an argument of a thousand items
+                it is one block of shared memory, which they map.
+
+        Raises:
+            PictureError: They aren't of one size and mode: resize(…) or fit(…) them to one size, and convert("RGB").
+
+        Example:
+            >>> block = photos.fit((64, 64)).stack(shared=True)                       # doctest: +SKIP
+            >>> cluster.map(lambda block, i: block[i].mean(), [block] * n, range(n))  # doctest: +SKIP
+        """
         __tracebackhide__ = True
-        return self._suiting().stack()
+        stack = self._suiting().stack()
+        return self._cluster._link.opener.put(stack) if shared else stack  # noqa: SLF001 (one class in two)
 
     def gallery(self, wait: bool | None = None) -> None:
         """Show the pictures as they come, as tiles that open at a click.
