@@ -26,7 +26,7 @@ digit_finder: Final = Shipped(
     "which digits are where in a photograph, 8 to 25 % of its longer side high",
     _HERE / "digit_finder.onnx",
     _DIGITS,
-    {"normalize": "0..1", "fit": "letterbox", "threshold": 0.4},
+    {"normalize": "0..1", "fit": "letterbox", "threshold": 0.5},
 )
 faces: Final = Shipped(
     "faces",

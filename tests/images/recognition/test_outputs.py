@@ -223,8 +223,8 @@ def test_decode_may_leave_out_boxes_or_return_a_recognition():
 def test_decode_sees_all_that_a_model_for_one_picture_gives():
     model = saying({"boxes": BOXES}, batch=1, alone=True)
     assert answer(model, decode=lambda outputs, size: ([str(outputs["boxes"].shape)], [1], None)).label == "(4, 4)"
+    recognizer = Recognizer(saying({"sum": np.zeros(3, "f4")}, alone=True), decode=print)
     with pytest.raises(ModelOutputUnknown, match="fixed batch of 1"):
-        recognizer = Recognizer(saying({"sum": np.zeros(3, "f4")}, alone=True), decode=print)
         recognizer.recognize([recognizer.array(WIDE)] * 5, [WIDE.size] * 5)
 
 
