@@ -79,6 +79,7 @@ function openLink() {
     },
     attach(model, view, el) {
       views.add(view);
+      view.visible = null; // until it is known
       view.paint();
       const report = () => say(model, { kind: "visible", ...about() });
       const watch = new IntersectionObserver((entries) => {
