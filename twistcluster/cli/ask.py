@@ -7,6 +7,7 @@ import click
 
 from twistcluster.cli.common import DURATION, cluster_option, example
 from twistcluster.cli.reaching import reached
+from twistcluster.errors import RemoteTraceback
 
 __all__ = ["command"]
 
@@ -26,7 +27,13 @@ def command(name: str, file: BinaryIO, target: str | None, as_json: bool, timeou
     """
     value = file.read()
     with reached(target) as cluster:
-        answer = cluster.ask(name, value, timeout)
+        try:
+            answer = cluster.ask(name, value, timeout)
+        except Exception as error:
+            if not isinstance(error.__cause__, RemoteTraceback):
+                raise
+            # Its own, not ours: where it was there is what helps.
+            raise click.ClickException(f"the server {name!r} raised:\n{error.__cause__.text.rstrip()}") from None
     click.echo(as_text(answer, as_json=as_json))
 
 
