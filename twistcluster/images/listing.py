@@ -8,7 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -81,7 +81,9 @@ def matching(pattern: str) -> Iterator[tuple[str, str]]:
     """The files that a pattern matches, as `glob.glob(…, recursive=True)`: paths, and their folders relative to its
     first part without a wildcard. Links to folders aren't followed by `**`.
     """
-    parts = PurePath(pattern).parts
+    parts = tuple(
+        chain.from_iterable(["**"] if part == "**" else same for part, same in groupby(PurePath(pattern).parts))
+    )  # `**/**` is `**`, and gives each name once
     fixed = next(i for i, part in enumerate(parts) if has_pattern(part))
     root = os.path.join(*parts[:fixed]) if fixed else ""  # noqa: PTH118 (as it was typed)
     yield from _matching(root, "", parts[fixed:])

@@ -9,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
+from twistcluster.client import views
 from twistcluster.client.reading import Errors
-from twistcluster.errors import PictureError
+from twistcluster.errors import Detached, PictureError
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.names import Pattern
@@ -47,8 +48,13 @@ def save_here(desk: "Desk", errors: Errors, job: PictureJob | Callable[[Start], 
         else:
             job = job(desk.look)
             job.whole = False  # as long as it isn't known
-        for index, value in job.as_completed("return"):
-            desk.take(index, value)
+        if views.shell() is not None:
+            job.show(wait=False)
+        try:
+            for index, value in job.as_completed("return"):
+                desk.take(index, value)
+        except Detached as stopped:
+            raise Detached(f"{stopped}\nsave(…) again writes what isn't written yet.") from None
         found = desk.done()
         job.whole = job.whole or not desk.left_out
     return _table(job, found, errors)

@@ -1,0 +1,136 @@
+"""Names of files from patterns and folders: as `glob` finds them, one by one, in any number."""
+
+import glob
+import itertools
+import os
+import tracemalloc
+
+import pytest
+
+from twistcluster import errors
+from twistcluster.images import listing
+from twistcluster.images.listing import in_folder, matching, packed_listing
+from twistcluster.images.source import File, Given, Item, Unfit
+from twistcluster.images.sources import Names, Options, Sources
+
+FILES = ["a.jpg", "b.PNG", "c.txt", "x/d.jpg", "x/y/e.jpg", "x/y/f.gif", "x/.h/g.jpg", ".i.jpg", "x[1]/j.jpg", "z/k"]
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sources(*given, **options):
+    return Sources(given, Options(**options), lambda path: iter([(f"/there/{path}", "deep")]))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "*.jpg", "**/*.jpg", "x/*", "x/**", "**", "**/y/*", "*/y/*.gif", "?.*", "[ab].*", "x/*/e.jpg", "x[[]1]/*",
+     "**/**/*.jpg", "**/e.jpg", "z/*", ".*", "none/*"],
+)  # fmt: skip
+def test_as_glob_finds_them(tree, pattern):
+    wanted = sorted({path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)})
+    assert sorted(path for path, _ in matching(pattern)) == wanted
+    whole = os.path.join(tree, pattern)
+    assert sorted(path for path, _ in matching(whole)) == [os.path.join(tree, path) for path in wanted]
+
+
+def test_folders_are_relative_to_where_the_pattern_begins(tree):
+    assert dict(matching("x/**/*.jpg")) == {"x/d.jpg": "", "x/y/e.jpg": "y"}
+    assert [folder for _, folder in in_folder(str(tree))] == ["", "", "x", "x/y", "x/y", "x[1]"]
+
+
+def test_links_that_go_in_circles(tree):
+    os.symlink(tree, tree / "x" / "around")
+    assert len(list(matching("**/*.jpg"))) == len(list(matching("**/*.jpg"))) < 10
+    assert len(list(in_folder(str(tree)))) == 6
+
+
+def test_a_large_folder_isn_t_sorted(tree, monkeypatch):
+    monkeypatch.setattr(listing, "SORTED_UP_TO", 3)
+    for n in range(20):
+        (tree / "z" / f"{n}.jpg").touch()
+    assert sorted(path for path, _ in in_folder(str(tree / "z"))) == sorted(
+        str(tree / "z" / f"{n}.jpg") for n in range(20)
+    )
+
+
+def test_a_folder_that_can_t_be_read_has_nothing(tree):
+    assert list(in_folder(str(tree / "gone"))) == []
+    with pytest.raises(errors.PictureUnreadable, match="no picture matches"):
+        packed_listing(str(tree / "gone" / "*"))
+
+
+def test_names_are_kept_in_one_block():
+    names = Names()
+    tracemalloc.start()
+    for n in range(200_000):
+        names.add(f"/photos/{n:012}.jpg")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert names[123_456] == "/photos/000000123456.jpg" and len(names) == 200_000
+    assert kept < 200_000 * 48  # a str alone takes 70
+
+
+def test_names_of_any_bytes():
+    names = Names()
+    names.add(os.fsdecode(b"\xff\xfe.jpg"))
+    assert os.fsencode(names[0]) == b"\xff\xfe.jpg"
+
+
+def test_sources_are_listed_one_by_one():
+    pulled = itertools.count()
+    listed = sources(f"/none/{next(pulled)}.jpg" for _ in range(10**9)).items()
+    first = [next(listed) for _ in range(3)]
+    assert [item.number for item in first] == [0, 1, 2] and next(pulled) == 3
+    assert all(isinstance(item.source, Unfit) for item in first)
+
+
+def test_items_are_what_was_given(tree):
+    listed = [*sources("a.jpg", [b"bytes"], tree / "x").items()]
+    assert [type(item.source) for item in listed] == [File, Given, File, File, File]
+    assert listed[0].source.path == str(tree / "a.jpg") and listed[0].source.proof.size == 0
+    assert [item.source.folder for item in listed[2:]] == ["", "y", "y"]
+    assert listed[1].name == "picture 1"
+
+
+def test_a_file_is_opened_where_it_is_the_same(tree):
+    (item,) = sources("a.jpg").items()
+    assert item.source.opened_here() == str(tree / "a.jpg")
+    (tree / "a.jpg").write_bytes(b"other")
+    with pytest.raises(errors.PictureElsewhere, match="where='workers'"):
+        item.source.opened_here()
+    assert item.source.sent().value == b"other"
+    (tree / "a.jpg").unlink()
+    with pytest.raises(errors.PictureUnreadable):
+        item.source.sent()
+
+
+def test_paths_of_the_workers_are_not_looked_at(tree):
+    listed = [*sources("a.jpg", "/there/*.jpg", "/folder/", where="workers").items()]
+    assert listed == [
+        Item(0, File("a.jpg")),
+        Item(1, File("/there//there/*.jpg", None, "deep")),
+        Item(2, File("/there//folder/", None, "deep")),
+    ]
+
+
+def test_how_many_are_held():
+    import numpy as np
+
+    assert sources(b"a", [b"b", np.zeros((3, 4, 4, 3), "u1")]).held == 5
+    assert sources(b"a", "b.jpg").held is None
+    assert sources(iter([b"a"])).held is None
+
+
+def test_one_of_them_again(tree):
+    every = sources("a.jpg", tree / "x", b"c")
+    assert [every.at(n) for n in range(5)] == [*every.items()]
+    with pytest.raises(ValueError, match="iterator"):
+        sources(iter([b"a"])).at(0)
