@@ -30,7 +30,7 @@ digit_finder: Final = Shipped(
 )
 faces: Final = Shipped(
     "faces",
-    "where faces are that look at the camera, a tenth of the picture's longer side or more",
+    "where faces are that look at the camera, an eighth of the picture's longer side or more",
     None,
     ("face",),
     {"threshold": 0.5, "iou": 0.1},

@@ -10,7 +10,7 @@ from PIL import Image
 
 import twistcluster as tc
 from tests.images.recognition.nets import cnn, saying
-from twistcluster.errors import ExtraMissing, ModelRefused
+from twistcluster.errors import ExtraMissing, ModelFailed, ModelRefused
 from twistcluster.images.recognition import loaded
 from twistcluster.images.recognition.recognizer import Recognizer
 
@@ -118,6 +118,12 @@ def test_without_onnxruntime_the_extra_is_named(monkeypatch):
     with pytest.raises(ExtraMissing, match=r"pip install 'twistcluster\[recognition\]'") as caught:
         Recognizer(cnn())
     assert isinstance(caught.value, ImportError)
+
+
+def test_errors_travel():
+    for error in (ExtraMissing("pip install it", name="onnxruntime"), ModelRefused("no"), ModelFailed("on 7")):
+        there = pickle.loads(pickle.dumps(error))
+        assert type(there) is type(error) and str(there) == str(error)
 
 
 def test_without_scikit_image_the_extra_is_named(monkeypatch):
