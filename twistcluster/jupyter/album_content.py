@@ -28,7 +28,7 @@ __all__ = ["ERROR", "AlbumContent"]
 
 ERROR = 2
 FACTS_A_FRAME = 2000
-TILES_A_FRAME = 64
+TILES_A_FRAME = 32
 WISHES = 400
 FIRST_WISHES = 60
 """What is sent before a front end says what it shows."""
