@@ -21,6 +21,17 @@ def waiting(driver: Driver, number: int = 1) -> int:
 # ---- in a worker ----------------------------------------------------------------------------------------------------
 
 
+def test_bites_of_a_few_items_wait_in_a_slot() -> None:
+    driver = Driver(slots=1)
+    job = driver.job(300, together=32)
+    for _ in range(8):
+        driver.run(1, each_s=0.003)
+    bites = driver.in_flight()[1]
+    assert len(bites) > 4
+    assert 16 <= sum(stop - start for _, start, stop in bites) < 20
+    assert {number for number, _, _ in bites} == {job}
+
+
 def test_bites_of_one_item_wait_in_a_slot() -> None:
     driver = Driver(slots=1)
     asks(driver, 30, together=0)
@@ -133,7 +144,9 @@ def test_a_death_in_company_is_nobodys_fault_and_each_runs_alone() -> None:
     assert not driver.up(m.Crashed)
     driver.all_ready()
     bites = [*driver.slots[2].bites]
-    assert [(bite.start, bite.stop, bite.alone) for bite in bites] == [(0, 1, False), (1, 2, True)]
+    singly = [(0, 1, False), (1, 2, True), (2, 3, True), (3, 4, True)]
+    assert [(bite.start, bite.stop, bite.alone) for bite in bites[:4]] == singly
+    assert bites[4].stop > 8 and not bites[4].alone
     driver.run(2)
     driver.die(2, bites[1].ordinal, reason="exit code 3")
     assert [(message.lease, message.index) for message in driver.up(m.Crashed)] == [(job, 1)]

@@ -393,6 +393,25 @@ def test_bites_of_one_that_wait_go_together(own_slot: RealSlot) -> None:
     assert by_bite(own_slot, said) == {1: None, **{n + 2: (n, size) for n, size in enumerate(sizes)}}
 
 
+def test_bites_of_several_that_wait_go_together(own_slot: RealSlot) -> None:
+    held_up(own_slot)
+    for items in (["a", "b"], ["c", "bad", "talk"], ["d"]):
+        job = own_slot.job(Sizes(), together=6)
+        own_slot.page(job, items)
+        own_slot.bite(job, 0, len(items))
+    said = until_bites_done(own_slot, 4)
+    found: dict[int, list[Any]] = {}
+    for message, buffers in said:
+        if isinstance(message, Report):
+            found.setdefault(message.lease, []).extend(own_slot.values(message, buffers))
+    assert found[2] == [("a", 3), ("b", 3)]  # a group has four members, one of which can't be opened
+    assert found[3] + found[4] == [("c", 3), ("talk", 2), ("d", 2)]
+    failed = [(message.lease, message.index) for message, _ in said if isinstance(message, Failure)]
+    printed = [(message.lease, message.index) for message, _ in said if isinstance(message, Printed)]
+    assert (failed, printed) == ([(3, 1)], [(4, 0)])
+    assert bites_done(said) == [(1, 1), (2, 2), (3, 3), (4, 1)]
+
+
 def test_each_bite_has_its_own_fate(own_slot: RealSlot) -> None:
     held_up(own_slot)
     for item in ("bad", "talk", "wrong"):

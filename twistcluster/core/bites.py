@@ -37,7 +37,7 @@ IN_FLIGHT: Final = 2
 ALONE_S: Final = 0.05
 """Items that take longer than this are not queued behind another: fetching the next one costs 0.3 ms."""
 TOGETHER_AT_MOST: Final = 16
-"""Bites of one item in a slot, where they may go together: those that come while it runs are its next group."""
+"""Items in a slot up to which it gets more bites, where they may go together: what comes while it runs is its next group."""
 TOGETHER_AT_LEAST: Final = 4
 """The same where an item takes so long that a group of fewer would fill `TOGETHER_S`: that it is shorter in company shows
 only in company."""
@@ -164,10 +164,10 @@ def bite_size(job: WorkerJob, slots: int) -> int:
 
 
 def in_flight(job: WorkerJob) -> int:
-    """How many bites of one item may be in a slot."""
+    """Up to how many items a slot gets more bites than usual."""
     unit = job.pace.unit(otherwise=ALONE_S)
     if job.kind is None or unit > ALONE_S:
-        return IN_FLIGHT
+        return 0
     return max(TOGETHER_AT_LEAST, min(int(TOGETHER_S / unit), TOGETHER_AT_MOST, job.message.together))
 
 

@@ -40,7 +40,7 @@ class Feeding:
         for depth in range(IN_FLIGHT):
             for slot in self._worker.crew.slots.values():
                 if slot.open and len(slot.bites) == depth:
-                    self._give(slot)
+                    self._give(slot, self._next(slot))
                     if not self._worker.pending:
                         return
         if any(job.message.together for job in self._worker.pending.values()):
@@ -50,28 +50,20 @@ class Feeding:
         """Then what may go together with all that a slot has: in turn, too, so that nobody waits longer for it."""
         for depth in range(IN_FLIGHT, TOGETHER_AT_MOST):
             for slot in self._worker.crew.slots.values():
-                if slot.open and len(slot.bites) == depth and self._goes_together(slot):
-                    self._give(slot)
-                    if not self._worker.pending:
-                        return
+                if slot.open and len(slot.bites) == depth:
+                    job = self._next(slot)
+                    if job is not None and goes_together(slot, job):
+                        self._give(slot, job)
+                        if not self._worker.pending:
+                            return
 
-    def _goes_together(self, slot: Slot) -> bool:
-        """Whether what is next for a slot may go together with what it has, and is a bite of one item, as these are."""
-        job = choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
-        if (
-            job is None
-            or job.kind is None
-            or len(slot.bites) >= in_flight(job)
-            or min(self._size(job), len(job.spans.pending)) > 1
-        ):
-            return False
-        return all(b.job.kind == job.kind and b.span.stop - b.span.start == 1 for b in slot.bites.values())
+    def _next(self, slot: Slot) -> WorkerJob | None:
+        return choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
 
     def _size(self, job: WorkerJob) -> int:
         return bite_size(job, max(1, self._worker.crew.target))
 
-    def _give(self, slot: Slot) -> None:
-        job = choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
+    def _give(self, slot: Slot, job: WorkerJob | None) -> None:
         while job is not None:
             first = job.spans.pending.first()
             lease = None if first is None else job.holder(first[0])
@@ -81,7 +73,7 @@ class Feeding:
                 return
             # Nothing of it is left: it was ended or given back meanwhile.
             del self._worker.pending[job.number]
-            job = choose(self._worker.pending.values(), lambda job: self.suits(slot, job))
+            job = self._next(slot)
 
     def suits(self, slot: Slot, job: WorkerJob) -> bool:
         """Whether a slot may take items of a job now."""
@@ -118,3 +110,11 @@ class Feeding:
         for message, buffers in parcels:
             self._worker.tell(slot, message, buffers)
         self._worker.tell(slot, Bite(number, job.number, span.start, span.stop, bite.ordinal, alone))
+
+
+def goes_together(slot: Slot, job: WorkerJob) -> bool:
+    """Whether items of a job may go together with all that a slot has, and that isn't enough for a group."""
+    bites = slot.bites.values()
+    if job.kind is None or any(bite.job.kind != job.kind for bite in bites):
+        return False
+    return sum(bite.span.stop - bite.span.start for bite in bites) < in_flight(job)

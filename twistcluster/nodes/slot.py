@@ -223,17 +223,17 @@ class Slot:
         """
         found, late = [first], list[tuple[Message, list[Buffer]]]()
         ended: set[int] = set()
-        inbox = self._inbox
-        if not first.of_one:
-            return found
-        inbox += self._link.read_now()
-        while inbox and len(found) < first.job.message.together:
+        inbox, room = self._inbox, first.job.message.together - first.items
+        if room > 0:
+            inbox += self._link.read_now()
+        while inbox and room > 0:
             message, buffers = inbox[0]
             if isinstance(message, Bite):
                 other = Waiting(message, self._store.jobs[message.job])
                 if not other.goes_with(first):
                     break
                 found.append(other)
+                room -= other.items
             elif isinstance(message, EndJob | Freed):
                 late.append((message, buffers))
                 ended.update([message.job] if isinstance(message, EndJob) else [])

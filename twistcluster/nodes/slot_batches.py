@@ -1,7 +1,7 @@
 """Items that go together: those of a batch function (wire/functions.py), in groups.
 
 Owns: which items make a group, how it is run, and what came of each of its items. They are items of one bite, or of bites
-of one item that wait with the same function and context, of whatever job. Must not know: how messages come, what stands
+that wait with the same function and context, of whatever job. Must not know: how messages come, what stands
 in results.
 
 - `prepare` runs item by item, each with its number in the page, as any item does: what is met there is that item's.
@@ -35,15 +35,15 @@ class Waiting(NamedTuple):
     job: SlotJob
 
     @property
-    def of_one(self) -> bool:
-        """Whether it has one item, whose function is known without a look at it."""
-        return self.bite.stop - self.bite.start == 1 and len(self.job.message.functions) == 1
+    def items(self) -> int:
+        """How many it has."""
+        return self.bite.stop - self.bite.start
 
     def goes_with(self, first: "Waiting") -> bool:
-        """Whether its item may go together with that of another bite of one."""
+        """Whether its items may go together with those of another, whose function is known without a look at them."""
         mine, theirs = self.job.message, first.job.message
-        same = mine.functions == theirs.functions and mine.context == theirs.context
-        return same and self.of_one and self.job.together and not self.bite.alone
+        same = mine.functions == theirs.functions and mine.context == theirs.context and len(mine.functions) == 1
+        return same and self.job.together and not self.bite.alone
 
 
 class Single(Protocol):
@@ -113,7 +113,7 @@ class Batches:
         """Of the bite whose results follow: those before it are through."""
 
     def run(self, bites: Sequence[Waiting]) -> None:
-        """Run these, one behind the other, and say of each what it reached. Behind the first, each is of one item."""
+        """Run these, one behind the other, and say of each what it reached."""
         self._bites = bites
         places = [
             Place(number, index, waiting.bite.ordinal + index - waiting.bite.start)

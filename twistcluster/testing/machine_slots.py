@@ -205,14 +205,15 @@ class SimulatedSlot:
     # ---- items that go together ------------------------------------------------------------------------------------
 
     def _begin_line(self, first: Bite) -> None:
-        """A bite, and those of one item that wait behind it."""
-        found = [first]
-        while self._inbox and first.stop - first.start == 1 and len(found) < self._together[first.job]:
+        """A bite, and those that wait behind it and go with it."""
+        found, room = [first], self._together[first.job] - (first.stop - first.start)
+        while self._inbox and room > 0:
             match self._inbox[0]:
-                case Bite() as bite if bite.alone or bite.stop - bite.start > 1 or not self._together.get(bite.job):
+                case Bite() as bite if bite.alone or not self._together.get(bite.job):
                     break
                 case Bite() as bite:
                     found.append(bite)
+                    room -= bite.stop - bite.start
                 case OpenJob() | Page() as message if not self._late:
                     self._take(message)
                 case EndJob() as message:
