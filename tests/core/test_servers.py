@@ -92,7 +92,9 @@ def test_an_unknown_one_fails_each_and_says_which_there_are():
     serve(maker, "digits", 2)
     ask(client, 2)
     assert "'digits', 'faces'" in client.got(m.Failed)[-1].error.message
-    client.say(m.Retry(1))  # no worker can run it
+    client.heard.clear()
+    client.say(m.Retry(1))
+    assert [each.index for each in client.got(m.Failed)] == [0, 1]
     assert job.over
 
 

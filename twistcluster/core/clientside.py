@@ -12,6 +12,7 @@ from twistcluster.core.jobs import Job
 from twistcluster.core.objects import Sender, argument_of
 from twistcluster.core.readers import reads
 from twistcluster.core.returning import client_id
+from twistcluster.core.servers import is_refused
 from twistcluster.core.sources import downstream
 from twistcluster.core.supply import Supply
 from twistcluster.core.tries import check_limits
@@ -230,8 +231,7 @@ class ClientSide:
         if job is None:
             return
         scheduler.objects.check(message.objects, message.count)
-        refused = bool(job.info.server) and not job.info.functions  # they wait for nothing
-        ties = message.edges and not refused
+        ties = message.edges and not is_refused(job)
         edges, inputs = scheduler.edges.resolve(client, job, message) if ties else (None, None)
         scheduler.supply.use(message.definitions)
         job.blob_digests.extend(message.definitions)
@@ -250,7 +250,7 @@ class ClientSide:
         fed = scheduler.sources.grew(job, message.first)
         if inputs:
             scheduler.edges.arm(job, inputs, client)
-        if refused:
+        if is_refused(job):
             scheduler.servers.refuse(job)
         for each in [job, *fed]:
             if each.cancel_from is not None:
@@ -333,7 +333,7 @@ class ClientSide:
     def _retry(self, client: Client, message: Retry, _: tuple[Buffer, ...]) -> None:
         scheduler = self._scheduler
         job = client.jobs.get(message.job)
-        if job is None or not job.failed or (job.info.server and not job.info.functions):
+        if job is None or not job.failed:
             return
         if job.over:
             job.advance("retried")
@@ -345,6 +345,8 @@ class ClientSide:
         if job.links is not None:
             scheduler.edges.rearm(job, ranges, client)
             scheduler.sources.rearm(job, ranges, client)
+        if is_refused(job):
+            scheduler.servers.refuse(job)
         scheduler.leasing.pending(job)
         scheduler.settle(job)
 

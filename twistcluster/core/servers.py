@@ -33,7 +33,7 @@ from twistcluster.wire.messages import (
 if TYPE_CHECKING:
     from twistcluster.core.scheduler import Scheduler
 
-__all__ = ["Server", "Servers"]
+__all__ = ["Server", "Servers", "is_refused"]
 
 NOWHERE = Context(b"", b"", "")
 """The context of items that no server is there for."""
@@ -174,7 +174,7 @@ class Servers:
         return call, server.context
 
     def refuse(self, job: Job) -> None:
-        """Items came for a server that isn't there: each fails."""
+        """Items are for a server that isn't there: each fails."""
         error = ErrorInfo("server", "ServerNotFound", self._unknown(job.info.server))
         for start, stop in job.spans.finish(0, job.arrived):
             for index in range(start, stop):
@@ -227,3 +227,8 @@ class Servers:
         age = self._scheduler.now - server.created
         mine, call = server.client == asker.name, server.call
         return ServerStatus(server.name, call.label, server.client, mine, age, server.asked, call.together)
+
+
+def is_refused(job: Job) -> bool:
+    """Whether it is for a server that wasn't there when it came."""
+    return bool(job.info.server) and not job.info.functions

@@ -11,6 +11,7 @@ from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import (
     Adopt,
     Answer,
+    Ask,
     Blob,
     Cancel,
     Cancelled,
@@ -26,6 +27,8 @@ from twistcluster.wire.messages import (
     Release,
     Results,
     Retry,
+    Serve,
+    Unserve,
     Values,
     Wanted,
 )
@@ -187,6 +190,7 @@ class SimulatedClient:
         retries: int = 0,
         time_limit: float = 0.0,
         together: int = 0,
+        server: str = "",
     ) -> SimulatedJob:
         """Open a job of `count` items, its pages and all.
 
@@ -201,10 +205,15 @@ class SimulatedClient:
             retries: how often an item that failed runs again.
             time_limit: seconds that an item may run; 0: any.
             together: how many items go together.
+            server: the name of the one that they are for, which says the rest.
         """
         number = len(self.jobs) + 1
         job = self.jobs[number] = SimulatedJob(number, count)
         job.id = f"{self._id}-{number}"
+        if server:
+            self.say(OpenJob(number, [], b"", count=count, server=server))
+            self.say(Page(number, 0, count, 0), (b"items",))
+            return job
         job.inputs = {item: [(other or job, at) for other, at in waits] for item, waits in (inputs or {}).items()}
         self.say(
             OpenJob(
@@ -231,6 +240,14 @@ class SimulatedClient:
         if lazy:
             self.say(CloseJob(number, count))
         return job
+
+    def serve(self, name: str, together: int) -> None:
+        """Set a server up, or another in its place."""
+        self.say(Ask(0, Serve(name, OpenJob(0, [FUNCTION], CONTEXT.digest, together=together))))
+
+    def unserve(self, name: str) -> None:
+        """End it."""
+        self.say(Ask(0, Unserve(name)))
 
     def feed_job(self, source: SimulatedJob, *, count: int | None = None, priority: int = 0) -> SimulatedJob:
         """Open a job whose items' arguments are another's results."""

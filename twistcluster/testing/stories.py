@@ -26,6 +26,7 @@ __all__ = ["KINDS", "Kind", "Story"]
 Kind = Literal["lease", "machine"]
 KINDS: Final[tuple[Kind, Kind]] = ("lease", "machine")
 """Of workers; a seed's remainder by two picks."""
+SERVERS = ("labels", "faces")
 EVENTS_AT_MOST: Final = 15
 END_S: Final = 900.0
 """In which a cluster that nothing befalls any more has to end all jobs."""
@@ -59,6 +60,7 @@ class Story:
         self._circles = pick.random() < 0.3
         self._stalling = pick.random() < 0.5
         self._together = pick.random() < 0.4
+        self._serving = pick.random() < 0.3
         self._durable = pick.random() < 0.6
         named = self._durable or pick.random() < 0.3
         self.cluster = SimulatedCluster(
@@ -137,6 +139,11 @@ class Story:
             self.jobs.append((client, job))
             self._note(f"job {job.number} is fed by {source.number}")
             return
+        if self._serving and pick.random() < 0.5:
+            name = pick.choice(SERVERS)
+            self.jobs.append((client, client.open_job(pick.choice([1, 1, 5]), server=name)))
+            self._note(f"it is for the server {name}")
+            return
         count = pick.choice([0, 1, 2, 7, 30, 100])
         limit = pick.choice([0.0, 0.0, 5 * self._unit])
         job = client.open_job(
@@ -192,6 +199,8 @@ class Story:
             ("a slot dies", self._kill_slot),
             ("slots start anew", lambda: self.random.choice(self.clients).say(Ask(0, RestartSlots()))),
         ]
+        if self._serving:
+            usual += [("a server is set up", self._serve), ("a server ends", self._unserve)]
         if self._stalling:
             usual += [
                 *[("a worker is stopped", worker(lambda w: w.stalls.stop(self.random.uniform(5.0, 60.0))))] * 2,
@@ -259,6 +268,12 @@ class Story:
     def _vanish(self) -> None:
         if len(self.clients) > 1:
             self.clients.pop().leave()
+
+    def _serve(self) -> None:
+        self.random.choice(self.clients).serve(self.random.choice(SERVERS), self.random.choice([0, 8]))
+
+    def _unserve(self) -> None:
+        self.random.choice(self.clients).unserve(self.random.choice(SERVERS))
 
     def _kill_slot(self) -> None:
         if self.kind == "machine":
