@@ -16,7 +16,7 @@ __all__ = ["command"]
     "ask", epilog=example("twistcluster ask labels photo.jpg", "cat photo.jpg | twistcluster ask labels - --json")
 )
 @click.argument("name")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb", lazy=True))
 @cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("--timeout", type=DURATION, help='How long to wait for it: seconds, or "5s".')
