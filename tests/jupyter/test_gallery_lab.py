@@ -216,7 +216,7 @@ def test_a_tile_opens_its_full_picture(opened: Callable[..., LabPage]) -> None:
     until(lambda: full.locator(".tc-full-state").inner_text() == "no such file: IMG_0002.jpg", "why there is none")
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("ArrowRight")  # 4 was left out
-    assert full.locator("pre").inner_text() == "ValueError: no such picture"
+    assert full.locator(".tc-full-text").inner_text() == "ValueError: no such picture"
     page.page.keyboard.press("Escape")
     assert not full.is_visible()
     assert page.page.evaluate(FOCUSED) == "IMG_0005.jpg failed: ValueError: no such picture"

@@ -20,7 +20,7 @@ function openFull(root, store, hooks) {
   const frame = make("div", "tc-full-frame", desk);
   const image = make("img", "", frame, { alt: "", draggable: "false" });
   const boxes = make("div", "tc-full-boxes", frame, { "aria-hidden": "true" });
-  const text = make("pre", "tc-full-text", desk);
+  const text = make("div", "tc-full-text", desk);
   const state = make("div", "tc-full-state", desk, { role: "status" });
   const found = make("ul", "tc-full-labels", sheet, { "aria-label": "What was recognised" });
   sheet.hidden = true;
@@ -119,6 +119,7 @@ function openFull(root, store, hooks) {
   }
 
   function open(which) {
+    const first = sheet.hidden;
     index = which;
     drop();
     sheet.hidden = false;
@@ -131,6 +132,7 @@ function openFull(root, store, hooks) {
     }
     hooks.opened(index);
     sheet.focus({ preventScroll: true });
+    if (first) sheet.scrollIntoView({ block: "nearest" });
   }
 
   sheet.addEventListener("keydown", (event) => {

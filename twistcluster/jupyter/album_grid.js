@@ -9,6 +9,7 @@ const TILE = 148;
 const NARROW_TILE = 96;
 const GAP = 8;
 const CAPTION = 21;
+const LINE = 15; // of words in a tile, in pixels
 const OVERSCAN = 2;
 const ORDER_MS = 250;
 const SVG = "http://www.w3.org/2000/svg";
@@ -218,6 +219,7 @@ function openGrid(root, store, filter, hooks) {
       const before = pitch;
       pitch = Math.round(tileWidth * 0.75) + CAPTION + GAP;
       field.style.setProperty("--tc-face", `${pitch - CAPTION - GAP}px`);
+      field.style.setProperty("--tc-lines", String(Math.max(1, Math.floor((pitch - CAPTION - GAP - 14) / LINE))));
       scrolled = Math.floor(anchor / columns) * pitch + within * (pitch / before);
     }
     update();
