@@ -184,10 +184,11 @@ def test_ten_thousand_pictures_that_are_there_cost_the_kernel_little(stage: Stag
     feed.end()
     shown = Shown(stage, feed)
     own = psutil.Process()
-    begun, memory = time.thread_time(), own.memory_info().rss
+    begun, memory = time.process_time(), own.memory_info().rss
     shown.wait(60.0)
     assert len(shown.facts) == 10_000
     # 10,000 thumbnails of 5 kB are 50 MB; all but 16 MiB of them are in a file.
     assert own.memory_info().rss - memory < 45 << 20
     assert "and 9,900 more" in shown.view.content.card("").note
-    assert time.thread_time() - begun < 1.0
+    assert time.process_time() - begun < 4.0
+    print(f"{time.process_time() - begun:.2f} s of the processor")

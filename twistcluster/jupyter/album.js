@@ -11,7 +11,8 @@ const ERROR = 2;
 const WORDS = 3;
 const DROPPED = 4;
 const CACHED = 1500;
-const ASK_MS = 60;
+const ASK_MS = 30;
+const ASK_PACE_MS = 150; // each question costs the page two messages about the kernel's status
 const ASK_AGAIN_MS = 2000;
 const ORPHAN_MS = 5000;
 
@@ -112,7 +113,7 @@ export default () => {
   let left = null; // a view whose output was just taken out of the page
 
   function lacking() {
-    if (!asking) asking = setTimeout(ask, ASK_MS);
+    if (!asking) asking = setTimeout(ask, Math.max(ASK_MS, askedAt + ASK_PACE_MS - performance.now()));
   }
 
   function ask() {

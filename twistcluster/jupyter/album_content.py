@@ -63,6 +63,7 @@ class AlbumContent(Content):
         self._names = names
         self._spool = Spool()
         self._facts: dict[int, Fact] = {}
+        self._highest = -1
         self._labels: dict[str, int] = {}
         self._kinds = [0] * 5
         self._new_facts: dict[int, None] = {}
@@ -111,6 +112,7 @@ class AlbumContent(Content):
             except OSError as error:
                 # The words need less room than the picture.
                 self.plot_error = f"no room for more tiles in the temporary folder: {error.strerror}"
+        self._highest = max(self._highest, index)
         self._facts[index] = Fact(kind, labels, place)
         self._new_facts[index] = None
         if index in self._wanted and place[1]:
@@ -212,8 +214,7 @@ class AlbumContent(Content):
 
     def _told_gallery(self) -> tuple[int, str]:
         """How many places there are."""
-        highest = max(self._facts, default=-1) if self.progress.count is None else -1
-        return max(highest + 1, self.progress.count or 0), ""
+        return self._highest + 1 if self.progress.count is None else self.progress.count, ""
 
     def close(self) -> None:
         """Nobody asks for tiles any more."""

@@ -6,9 +6,9 @@ look.
 """
 
 import base64
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twistcluster.client.views import PictureFeed
@@ -133,8 +133,11 @@ class AlbumView(View):
             items = size = 0
             # Alone, if one of them may be what the render process doesn't survive.
             most = DRAWN_AT_ONCE if not self._losses else 1
-            while self._firsts and items < most and size < DRAWN_BYTES:
-                packed, first = self._next_page()
+            for first in dict.fromkeys([*self._looked_at(), *self._firsts[:most]]):
+                if items >= most or size >= DRAWN_BYTES:
+                    break
+                del self._firsts[bisect_left(self._firsts, first)]
+                packed = self._pages.pop(first)
                 self._sent[first] = packed.count
                 store = self.feed.store if packed.objects else ""
                 message = Results(self.number, first, packed.count, packed.kind, packed.definitions, store)
@@ -146,16 +149,12 @@ class AlbumView(View):
         chosen.append((Draw(self.number, request, edge=edge if self.screen.shell.interactive else 0), (), ()))
         return chosen
 
-    def _next_page(self) -> tuple[Packed, int]:
-        """What somebody looks at, else the one of the lowest index."""
-        place = 0
+    def _looked_at(self) -> Iterator[int]:
+        """The pages of what somebody looks at and hasn't got."""
         for index in self.content.looked_at:
             at = bisect_right(self._firsts, index) - 1
             if at >= 0 and index < self._firsts[at] + self._pages[self._firsts[at]].count:
-                place = at
-                break
-        first = self._firsts.pop(place)
-        return self._pages.pop(first), first
+                yield self._firsts[at]
 
     @property
     def _tile_pixels(self) -> float:
