@@ -1,7 +1,7 @@
 """`twistcluster ask`. Owns: that command, and how an answer is written. Must not know: what servers do."""
 
 import json
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -16,16 +16,17 @@ __all__ = ["command"]
     "ask", epilog=example("twistcluster ask labels photo.jpg", "cat photo.jpg | twistcluster ask labels - --json")
 )
 @click.argument("name")
-@click.argument("file", type=click.File("rb", lazy=True))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("--timeout", type=DURATION, help='How long to wait for it: seconds, or "5s".')
-def command(name: str, file: BinaryIO, target: str | None, as_json: bool, timeout: float | None) -> None:
+def command(name: str, file: str, target: str | None, as_json: bool, timeout: float | None) -> None:
     """Send the bytes of FILE (- is standard input) to the server NAME, and print its answer.
 
     The answer of a recogniser is a line for each label, with its score, and its box where it has one.
     """
-    value = file.read()
+    with click.open_file(file, "rb") as opened:
+        value = opened.read()
     with reached(target) as cluster:
         try:
             answer = cluster.ask(name, value, timeout)
