@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.desk import CONTEXT, Desk
+from tests.core.desk import CONTEXT, FUNCTION, Desk
 from tests.core.fake_slots import Driver
 from twistcluster.core.slots import LastWords
 from twistcluster.core.spans import Paces
@@ -202,6 +202,36 @@ def test_of_what_takes_long_one_a_slot() -> None:
         for lease in worker.take(m.Lease):
             worker.report(lease, seconds=1.0)
     assert len(worker.take(m.Lease)) <= 1
+
+
+def test_workers_share_them_in_turn() -> None:
+    desk = Desk()
+    client, workers = desk.client(), [desk.worker(1)]
+    client.job(1, 1, together=32)
+    workers[0].work(seconds=0.002)
+    workers += [desk.worker(1), desk.worker(2)]
+    for number in range(2, 14):  # they come in one turn
+        for message in (
+            m.OpenJob(number, [FUNCTION], CONTEXT.digest, count=1, together=32),
+            m.Page(number, 0, 1, 0),
+        ):
+            desk.scheduler.received(client.number, message, (b"items",), desk.now, more=True)
+    desk.carry_out(desk.scheduler.end_turn(desk.now))
+    counts = sorted(len(worker.take(m.Lease)) for worker in workers)
+    assert sum(counts) == 12 and counts[0] >= 3, counts
+
+
+def test_the_time_of_those_that_run_counts_for_all_their_jobs() -> None:
+    driver = Driver(slots=2)
+    asks(driver, 2)
+    for number in (1, 2):
+        driver.sample(number, 0, after=0.0)
+    driver.later(0.3)
+    for number in (1, 2):
+        driver.sample(number, 0, after=0.0)
+    driver.later(0.3)
+    (pace,) = {id(job.pace): job.pace for job in driver.machine.jobs.values()}.values()
+    assert pace.unit(otherwise=0.0) >= 0.2
 
 
 def test_what_is_charged_is_given_back() -> None:

@@ -14,7 +14,7 @@ from tests.live.conftest import kill, runs
 from tests.live.test_elsewhere import connect as connect_elsewhere
 from tests.live.test_elsewhere import joined, no_token
 from tests.live.test_elsewhere import lab as elsewhere
-from tests.live.work import Company, double, wait_for
+from tests.live.work import Company, Deadly, double, wait_for
 from tests.tools import until
 from twistcluster.client.launch import find
 from twistcluster.client.links import Tie
@@ -112,6 +112,18 @@ def test_a_question_that_cant_be_prepared_harms_no_other(lab):
         with pytest.raises(ValueError, match="it can't be opened"):
             answers[20].result()
         assert [answer.result()[0] for answer in answers[:20] + answers[21:]] == [*range(40)]
+
+
+def test_one_that_ends_its_slot_harms_no_other(lab):
+    with closing(lab.connect()) as cluster:
+        cluster.serve("deadly", Deadly())
+        answers = [cluster.asking("deadly", number) for number in range(40)]
+        found = cluster.map(Deadly(), list(range(40))).results(errors="return")
+        with pytest.raises(tc.WorkerCrashed, match="3 times"):
+            answers.pop(13).result()
+        assert isinstance(found.pop(13), tc.WorkerCrashed)
+        expected = [-number for number in range(40) if number != 13]
+        assert [answer.result() for answer in answers] == found == expected
 
 
 def test_a_server_outlives_its_client_and_a_scheduler_that_is_killed(lab):

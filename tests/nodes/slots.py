@@ -75,6 +75,10 @@ class RealSlot:
     def say(self, message: Any, *buffers: Any) -> None:
         self.link.sendall(b"".join(self.codec.encode(message, buffers)))
 
+    def said(self, seconds: float) -> bool:
+        """Whether it says something within that time."""
+        return bool(self.inbox or select.select([self.link], [], [], seconds)[0])
+
     def next(self, seconds: float = 60.0) -> tuple[Any, list[Any]]:
         deadline = time.monotonic() + seconds
         while not self.inbox:

@@ -343,6 +343,20 @@ def test_the_one_that_is_prepared_is_stopped_and_the_others_go_on(own_slot: Real
     assert found == {0: ("a", 2), 2: ("b", 2)}
 
 
+def test_steps_of_pictures_are_stopped_as_what_is_the_items_own(own_slot: RealSlot) -> None:
+    namespace: dict[str, Any] = {"__name__": "twistcluster.images.nothing"}
+    exec("def wait(x):\n    import time\n    while True:\n        time.sleep(0.01)", namespace)
+    job = own_slot.job(namespace["wait"])
+    own_slot.page(job, ["a"])
+    own_slot.bite(job, 0, 1)
+    until(lambda: own_slot.words[RUNNING] == 0)
+    for _ in range(100):  # until it is in there
+        own_slot.interrupt(0)
+        if own_slot.said(0.05):
+            break
+    assert own_slot.results()[0].error.why == "stopped"
+
+
 def test_the_last_one_is_stopped_and_the_others_run_alone(own_slot: RealSlot) -> None:
     class Stuck(Sizes):
         def together(self, prepared: list[Any]) -> list[Any]:

@@ -171,14 +171,16 @@ class Leasing:
         while unfilled and ready:
             worker = next(iter(unfilled))
             full = self._fill(worker)
+            if full is None:
+                continue
             if not full and not ready:
                 return
             del unfilled[worker]
             if not full:
                 self._roomy[worker] = None
 
-    def _fill(self, worker: Worker) -> bool:
-        """Fill one worker; returns whether it is full."""
+    def _fill(self, worker: Worker) -> bool | None:
+        """Fill one worker; returns whether it is full. None: it is the others' turn."""
         target, slots = self.target_s, worker.slots
         full_s = target * slots / 2
         if worker.alone in worker.leases:
@@ -204,6 +206,11 @@ class Leasing:
                 items, unit = self._lease(worker, job, target, room_s, places)
                 room_s -= items * unit
                 places -= items
+                if places <= 0 and job.kind is not None and len(self._unfilled) > 1:
+                    # Of what may go together there is much in advance, in many jobs: not all of them for one worker.
+                    del self._unfilled[worker]
+                    self._unfilled[worker] = None
+                    return None
                 if worker.alone in worker.leases:
                     return True
             else:
