@@ -4,8 +4,9 @@ Owns: its columns, how it looks, and its ways into pandas and Polars. Must not k
 """
 
 import html
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twistcluster.client.tables import table
 from twistcluster.errors import TwistclusterError
@@ -15,6 +16,12 @@ __all__ = ["Table"]
 SHOWN: Final = 20
 CELL_CHARACTERS: Final = 40
 ERROR_CHARACTERS: Final = 120
+TITLE_CHARACTERS: Final = 1000
+PATHS: Final = ("source", "path")
+"""Columns of which the ends of values say more than their beginnings."""
+
+_LEFT: Final = ' style="text-align: left"'
+_SWATCH: Final = "display: inline-block; width: 2em; height: 1em; margin: 0 2px; vertical-align: middle; background: "
 
 
 class Table(Sequence[dict[str, Any]]):
@@ -111,42 +118,91 @@ class Table(Sequence[dict[str, Any]]):
     def __repr__(self) -> str:
         if not self._count:
             return "no pictures"
-        return table(self.columns, self._cells()) + self._more()
+        rows = [[cell.text if cell.number is None else cell.number for cell in row] for row in self._cells()]
+        return table(self.columns, rows) + self._more()
 
     def _repr_html_(self) -> str:
         if not self._count:
             return "<p>no pictures</p>"
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._cells()
-        )
+        head = "".join(f"<th{_LEFT}>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(f"<tr>{''.join(cell.html() for cell in row)}</tr>" for row in self._cells())
         more = html.escape(self._more().strip())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
             f"<p>{more}</p>" if more else ""
         )
 
-    def _cells(self) -> list[list[str]]:
+    def _cells(self) -> list[list["_Cell"]]:
+        rows = [self._row(index) for index in range(min(self._count, SHOWN))]
+        folders = {name: _common_folder([row.get(name) for row in rows]) for name in PATHS}
         return [
-            [_cell(value, ERROR_CHARACTERS if name == "error" else CELL_CHARACTERS) for name, value in row.items()]
-            for row in map(self._row, range(min(self._count, SHOWN)))
+            [_cell(name, value, folders.get(name, ""), row.get("source")) for name, value in row.items()]
+            for row in rows
         ]
 
     def _more(self) -> str:
         return f"\n... and {self._count - SHOWN:,} more" if self._count > SHOWN else ""
 
 
-def _cell(value: Any, characters: int = CELL_CHARACTERS) -> str:
+class _Cell(NamedTuple):
+    """How a value looks."""
+
+    text: str
+    number: int | None = None
+    """Right-aligned, with its thousands parted."""
+    full: str = ""
+    """What a pointer that rests on it is told, if that is more."""
+    colours: tuple[str, ...] = ()
+
+    def html(self) -> str:
+        """As a table's cell."""
+        text = html.escape(self.text if self.number is None else f"{self.number:,}")
+        if self.colours:
+            text = "".join(f'<span title="{colour}" style="{_SWATCH}{colour}"></span>' for colour in self.colours)
+        style = "" if self.number is not None else _LEFT
+        title = f' title="{html.escape(self.full)}"' if self.full and self.full != self.text else ""
+        return f"<td{style}{title}>{text}</td>"
+
+
+def _cell(name: str, value: Any, folder: str, source: Any) -> _Cell:
+    if name in PATHS and isinstance(value, str):
+        text = "…" + value[len(folder) :] if folder else value
+        return _Cell(text if len(text) <= CELL_CHARACTERS else "…" + text[1 - CELL_CHARACTERS :], full=value)
+    if name == "error" and isinstance(value, str):
+        short = value.replace(source, source.rpartition("/")[2]) if isinstance(source, str) and source else value
+        return _Cell(_cut(short, ERROR_CHARACTERS), full=value)
+    if name == "colours" and isinstance(value, list):
+        codes = tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour, _ in value)
+        shares = [f"{code} {share:.0%}" for code, (_, share) in zip(codes, value, strict=True)]
+        return _Cell(_cut(", ".join(shares)), colours=codes)
+    if type(value) is int:
+        return _Cell(str(value), number=value)
+    text = _text(value)
+    return _Cell(_cut(text), full=text if len(text) <= TITLE_CHARACTERS else "")
+
+
+def _common_folder(paths: list[Any]) -> str:
+    """What all of these begin with, up to a "/" (which isn't part of it); "" if that is nothing, or they are no paths."""
+    known = [path for path in paths if path is not None]
+    if not known or not all(isinstance(path, str) for path in known):
+        return ""
+    return os.path.commonprefix(known).rpartition("/")[0]  # noqa: RUF071 (then cut at a "/")
+
+
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_inner(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        inner = ", ".join(_cell(one) if not isinstance(one, list | tuple) else f"({_cell(one)})" for one in value)
-        text = inner
-    else:
-        text = str(value)
-    text = " ".join(text.split())
-    if len(text) <= characters:
-        return text
-    # The end of a path says more than its beginning.
-    return "…" + text[1 - characters :] if "/" in text and " " not in text else text[: characters - 1] + "…"
+        return ", ".join(map(_inner, value))
+    return " ".join(str(value).split())
+
+
+def _inner(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, dict | list | tuple) else _text(value)
+
+
+def _cut(text: str, characters: int = CELL_CHARACTERS) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"

@@ -1,0 +1,54 @@
+"""How tables of pictures look: paths, errors, facts, colours."""
+
+from twistcluster.images.table import Table
+
+FOLDER = "/srv/a folder with a name that is longer than any column is wide/photos"
+
+
+def shown(*rows):
+    return repr(Table(rows)).splitlines()
+
+
+def test_paths_are_told_from_the_folder_on_that_they_share():
+    rows = [{"source": f"{FOLDER}/{name}"} for name in ("cat.jpg", "cat 2.jpg", "dogs/rex.jpg")]
+    assert shown(*rows) == ["source", "…/cat.jpg", "…/cat 2.jpg", "…/dogs/rex.jpg"]
+    assert [row["source"] for row in Table(rows)] == [row["source"] for row in rows]
+    assert f'title="{FOLDER}/cat.jpg"' in Table(rows)._repr_html_()
+
+
+def test_paths_that_share_nothing_are_cut_in_front():
+    rows = [{"source": f"{FOLDER}/cat.jpg"}, {"source": "/mnt/b.jpg"}]
+    head, first, second = shown(*rows)
+    assert (head, second) == ("source", "/mnt/b.jpg")
+    assert first.startswith("…") and first.endswith("/photos/cat.jpg") and len(first) == 40
+
+
+def test_what_is_no_path_stays():
+    assert shown({"source": "picture 0"}, {"source": "picture 1"}) == ["source", "picture 0", "picture 1"]
+    assert shown({"path": None, "made": False}) == ["path  made", "      False"]
+
+
+def test_an_error_names_its_picture_without_the_folder():
+    source = f"{FOLDER}/cat.jpg"
+    table = Table([{"source": source, "error": f"PictureDamaged: {source} is damaged: fetch it again"}])
+    assert repr(table).endswith("PictureDamaged: cat.jpg is damaged: fetch it again")
+    assert table[0]["error"].startswith(f"PictureDamaged: {FOLDER}")
+
+
+def test_facts_are_told_by_name_and_none_are_none():
+    gps = {"Make": "Canon", "GPSInfo": {"GPSAltitude": 12.5}}
+    rows = shown(*({"exif": exif, "is": "x"} for exif in (gps, {}, None)))
+    assert [row.split() for row in rows[2:]] == [["x"], ["x"]]
+    assert rows[1] == "Make: Canon, GPSInfo: (GPSAltitude: 12.…  x"
+
+
+def test_colours_are_painted():
+    table = Table([{"colours": [((1, 2, 255), 0.75), ((200, 100, 3), 0.25)]}])
+    assert repr(table).splitlines()[1] == "#0102ff 75%, #c86403 25%"
+    assert table._repr_html_().count("background: #") == 2
+
+
+def test_numbers_stand_right_and_markup_is_text():
+    assert shown({"width": 1200}, {"width": 8}) == ["width", "1,200", "    8"]
+    page = Table([{"label": "<b>", "width": 1200}])._repr_html_()
+    assert "&lt;b&gt;" in page and "<td>1,200</td>" in page
