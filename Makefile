@@ -3,7 +3,7 @@
 #   make demo    run the quickstart from end to end; leaves build/quickstart.html
 #   make test    every check and every test
 #   make soak    random faults on simulated and live clusters, as long as SECONDS=60 says
-#   make lab     open the quickstart in JupyterLab
+#   make lab     open the quickstart in JupyterLab; the notebooks about pictures are beside it
 #   make bench   this cluster beside ProcessPoolExecutor, joblib, Dask and Ray
 #   make clean   remove .venv, build and caches
 
@@ -50,6 +50,10 @@ help:
 	@mkdir -p build
 	$(call install,quickstart$(comma)fast)
 
+.venv/lab-ready: pyproject.toml | .venv/bin/python
+	@mkdir -p build
+	$(call install,quickstart$(comma)fast$(comma)images$(comma)recognition)
+
 .venv/bench-ready: pyproject.toml | .venv/bin/python
 	@mkdir -p build
 	$(call install,bench$(comma)quickstart$(comma)fast)
@@ -65,7 +69,7 @@ as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 demo: .venv/demo-ready
 	@$(BIN)/python tools/demo.py
 
-lab: .venv/demo-ready
+lab: .venv/lab-ready
 	@$(BIN)/python -m jupyterlab $(as_root) notebooks/01-quickstart.ipynb
 
 bench: .venv/bench-ready

@@ -68,8 +68,9 @@ def picture(png: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(png)))
 
 
-def test_the_notebook_is_saved_without_outputs_and_explains_every_cell():
-    notebook = read()
+@pytest.mark.parametrize("path", sorted(NOTEBOOK.parent.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_saved_without_outputs_and_explains_every_cell(path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [at for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     assert all(not notebook.cells[at].outputs and notebook.cells[at].execution_count is None for at in code)

@@ -21,6 +21,7 @@ PATHS: Final = ("source", "path")
 """Columns of which the ends of values say more than their beginnings."""
 
 _LEFT: Final = ' style="text-align: left"'
+_LEFT_WHOLE: Final = ' style="text-align: left; white-space: nowrap"'
 _SWATCH: Final = "display: inline-block; width: 2em; height: 1em; margin: 0 2px; vertical-align: middle; background: "
 
 
@@ -152,13 +153,14 @@ class _Cell(NamedTuple):
     full: str = ""
     """What a pointer that rests on it is told, if that is more."""
     colours: tuple[str, ...] = ()
+    path: bool = False
 
     def html(self) -> str:
         """As a table's cell."""
         text = html.escape(self.text if self.number is None else f"{self.number:,}")
         if self.colours:
             text = "".join(f'<span title="{colour}" style="{_SWATCH}{colour}"></span>' for colour in self.colours)
-        style = "" if self.number is not None else _LEFT
+        style = "" if self.number is not None else _LEFT_WHOLE if self.path else _LEFT
         title = f' title="{html.escape(self.full)}"' if self.full and self.full != self.text else ""
         return f"<td{style}{title}>{text}</td>"
 
@@ -166,7 +168,7 @@ class _Cell(NamedTuple):
 def _cell(name: str, value: Any, folder: str, source: Any) -> _Cell:
     if name in PATHS and isinstance(value, str):
         text = "…" + value[len(folder) :] if folder else value
-        return _Cell(text if len(text) <= CELL_CHARACTERS else "…" + text[1 - CELL_CHARACTERS :], full=value)
+        return _Cell(text if len(text) <= CELL_CHARACTERS else "…" + text[1 - CELL_CHARACTERS :], full=value, path=True)
     if name == "error" and isinstance(value, str):
         short = value.replace(source, source.rpartition("/")[2]) if isinstance(source, str) and source else value
         return _Cell(_cut(short, ERROR_CHARACTERS), full=value)
@@ -185,7 +187,8 @@ def _common_folder(paths: list[Any]) -> str:
     known = [path for path in paths if path is not None]
     if not known or not all(isinstance(path, str) for path in known):
         return ""
-    return os.path.commonprefix(known).rpartition("/")[0]  # noqa: RUF071 (then cut at a "/")
+    shared: str = os.path.commonprefix(known)  # noqa: RUF071 (cut at a "/" here)
+    return shared.rpartition("/")[0]
 
 
 def _text(value: Any) -> str:
