@@ -34,7 +34,9 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_can_be_typed(page):
+def test_commands_can_be_typed(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").touch()  # `twistcluster ask` opens it
     text = page.read_text()
     for typed in ("".join(groups) for groups in COMMAND.findall(text)):
         program, *arguments = shlex.split(typed, comments=True)
@@ -43,7 +45,8 @@ def test_commands_can_be_typed(page):
         elif arguments:
             command = group.get_command(None, arguments[0])
             assert command, typed
-            command.make_context(arguments[0], arguments[1:])
+            with command.make_context(arguments[0], arguments[1:]):
+                pass
     for typed in ("".join(groups) for groups in LINE_MAGIC.findall(text)):
         if not re.search(r"\b[A-Z]+\b|…", typed):  # not one with a word to put in, as in `%cluster logs NAME`
             parse_line(typed)
