@@ -6,6 +6,7 @@ from PIL import Image
 
 from tests.images.recognition.nets import cnn, saying, softmax
 from twistcluster.errors import ModelFailed, ModelOutputUnknown, ModelRefused
+from twistcluster.images.recognition.decoding import decoded
 from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.recognition.result import Recognition
 from twistcluster.wire.functions import Raised
@@ -54,6 +55,16 @@ def test_rows_are_read_singly():
         alone = recognizer.recognize([recognizer.array(picture)], [picture.size])[0]
         assert one.labels == alone.labels
         np.testing.assert_allclose(one.scores, alone.scores, rtol=1e-4)
+
+
+def test_probabilities_and_logits_in_one_batch():
+    recognizer = Recognizer(saying({"y": np.zeros(3, "f4")}))
+    values = np.array([[0.2, 0.7, 0.1], [1.0, 3.0, -2.0], [0.5, 0.5, 0.5]], "f4")
+    asked = recognizer.asked
+    found = decoded(asked.model, asked.output, [values], [WIDE.size] * 3, asked.input)
+    np.testing.assert_allclose(found[0].scores, [0.7, 0.2, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(found[1].scores, np.sort(softmax(values[1]))[::-1], rtol=1e-5)
+    np.testing.assert_allclose(found[2].scores, [1 / 3] * 3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -243,7 +254,16 @@ def test_what_decode_raises_is_this_pictures_error():
 
 @pytest.mark.parametrize(
     "value",
-    [None, 5, ("a", "b"), (["a"], [1, 2], None), (["a"], [1], [(1, 2, 3)]), (["a"], ["x"], None), (["a"], [1], [])],
+    [
+        None,
+        5,
+        ("a", "b"),
+        (["a"], [1, 2], None),
+        (["a"], [1], [(1, 2, 3)]),
+        (["a"], ["x"], None),
+        (["a"], [1], []),
+        (["a"], [1], [(0, 0, 1, 1)] * 2),
+    ],
 )
 def test_what_decode_must_return(value):
     found = answer(saying({"a": np.zeros(3, "f4")}), decode=lambda outputs, size: value)

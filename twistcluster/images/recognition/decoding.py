@@ -4,7 +4,7 @@ Owns: classes, boxes with labels and scores, YOLO's boxes, and the user's `decod
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twistcluster.errors import ModelFailed, ModelOutputUnknown
 from twistcluster.images.recognition.boxes import from_middle, nms, unplaced
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Size", "decoded"]
 
 Size: TypeAlias = tuple[int, int]
-
-CANDIDATES: Final = 3000
-"""Boxes of a picture above the threshold that are compared with each other; the best of them."""
 
 
 def decoded(
@@ -144,8 +141,6 @@ def _of_yolo(
     if np.isnan(scores).any():
         return _no_number(model)
     chosen = np.flatnonzero(scores >= output.threshold)
-    if len(chosen) > CANDIDATES:
-        chosen = np.sort(chosen[np.argsort(-scores[chosen], kind="stable")[:CANDIDATES]])
     values, scores = values[:, chosen].astype(np.float32, copy=False), scores[chosen]
     boxes, labels = from_middle(values[:4].T), values[first:].argmax(0)
     stay = nms(boxes, scores, labels, output.iou, output.top)
