@@ -161,6 +161,15 @@ def test_yolo_without_labels_goes_by_its_shape(written):
     assert answer(saying({"y": written(ROWS, 3)})).labels == ("class 0", "class 1", "class 2")
 
 
+def test_six_numbers_a_box_are_yolos_for_one_label_only():
+    """With more labels, or none, they may as well be label and score of each, as YOLOv10 exports them."""
+    rows = [(*row[:4], 0, row[5]) for row in ROWS]
+    assert answer(saying({"y": yolo5(rows, 1)}), labels=["cat"]).labels == ("cat", "cat")
+    for labels in (None, ["cat", "dog"]):
+        with pytest.raises(ModelOutputUnknown, match="pass decode="):
+            Recognizer(saying({"y": yolo5(rows, 1)}), labels=labels)
+
+
 def test_thousands_of_boxes_above_the_threshold():
     rng = np.random.default_rng(0)
     rows = [(*rng.uniform(5, 60, 2), 3, 3, int(rng.integers(3)), rng.uniform(0.3, 0.9)) for _ in range(8000)]

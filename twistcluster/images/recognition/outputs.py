@@ -158,8 +158,6 @@ def _classes(model: Model, kind: str, order: tuple[int, ...], labels: Any) -> in
     if rows is None or columns is None:
         classes = rows - 4 if rows is not None else (columns or 0) - 5
         return classes if classes > 0 else None
-    if columns == 6 < rows:  # one class, or no YOLO of this kind at all
-        return 1
     found = yolo_classes(rows, columns, None)
     return None if found is None else found[1]
 
