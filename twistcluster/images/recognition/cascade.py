@@ -69,6 +69,11 @@ class Cascade:
         return made
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Of the largest picture that is looked at."""
+        return LONGER_SIDES[0], LONGER_SIDES[0]
+
+    @property
     def most_at_once(self) -> int:
         """Nothing is gained by several."""
         return 1

@@ -62,7 +62,7 @@ def _session(data: bytes) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings about a model's nodes are for its maker, not for every slot's log
+    options.log_severity_level = 4  # what fails is raised; warnings about a model's nodes are for its maker
     have = runtime.get_available_providers()
     wanted = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider") if one in have]
     return runtime.InferenceSession(data, options, providers=wanted)

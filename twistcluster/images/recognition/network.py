@@ -42,6 +42,11 @@ class Network:
         return self.model.digest
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Of the input."""
+        return self.input.size
+
+    @property
     def most_at_once(self) -> int:
         """Pictures in a batch."""
         return self.input.batch or MOST_AT_ONCE

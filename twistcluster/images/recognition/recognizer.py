@@ -93,9 +93,13 @@ class Recognizer:
         return self.asked.digest
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """(width, height) in pixels of what the model looks at; None: of the picture itself."""
-        return self.asked.input.size if isinstance(self.asked, Network) else None
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels of what pictures become.
+
+        `array` may be given a picture that was decoded smaller, though some times as large as this: of the picture
+        itself `recognize` needs the size only.
+        """
+        return self.asked.size
 
     @property
     def most_at_once(self) -> int:

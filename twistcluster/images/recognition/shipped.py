@@ -26,7 +26,7 @@ class Shipped:
     about: str
     file: Path | None
     labels: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
         return f"<tc.models.{self.name}: {self.about}>"
