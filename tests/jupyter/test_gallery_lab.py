@@ -168,7 +168,7 @@ def test_what_users_say_is_never_markup(opened: Callable[..., LabPage]) -> None:
     assert tile(page, 0).get_attribute("aria-label") == f"{evil}: {evil} 0.90"
     assert tile(page, 0).locator("img").get_attribute("alt") == f"{evil}: {evil} 0.90"
     assert tile(page, 1).locator(".tc-words").inner_text() == f"ValueError: {evil}"
-    assert f"{evil} (1)" in page.page.locator(".tc-select").inner_text()
+    until(lambda: f"{evil} (1)" in page.page.locator(".tc-select").inner_text(), "the label, to choose")
     for index in (0, 1):
         tile(page, index).click()
         assert page.page.locator(".tc-full b").inner_text() == evil

@@ -16,6 +16,20 @@ const ASK_PACE_MS = 150; // each question costs the page two messages about the 
 const ASK_AGAIN_MS = 2000;
 const ORPHAN_MS = 5000;
 
+// A tile's thumbnail. Not an object URL: making one takes a message to another process, for which a page waits ten times
+// as long as for these bytes as text.
+function thumbnailOf(tile) {
+  if (!tile.url && tile.bytes) {
+    const view = tile.bytes;
+    const bytes = view instanceof DataView ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(view);
+    let text = "";
+    for (let start = 0; start < bytes.length; start += 8192) text += String.fromCharCode(...bytes.subarray(start, start + 8192));
+    tile.url = `data:${typeOf(tile.bytes)};base64,${btoa(text)}`;
+    tile.bytes = null;
+  }
+  return tile.url;
+}
+
 function openStore() {
   const store = {
     status: null, lines: [], labels: [], labelCounts: [], low: null, high: null, still: "",
@@ -46,7 +60,7 @@ function openStore() {
     if (old) {
       store.counts[old]--;
       for (let place = 0; place < (store.marks[index] || []).length; place += 2) store.labelCounts[store.marks[index][place]]--;
-      forget(index);
+      store.cache.delete(index);
     }
     store.kinds[index] = kind;
     store.counts[kind]++;
@@ -61,12 +75,6 @@ function openStore() {
     return Boolean(old);
   }
 
-  function forget(index) {
-    const tile = store.cache.get(index);
-    if (tile && tile.url) URL.revokeObjectURL(tile.url);
-    store.cache.delete(index);
-  }
-
   // Takes a frame or a snapshot; tells what changed: tiles, and whether facts did.
   store.take = (news, buffers, asked) => {
     const fresh = new Set();
@@ -77,9 +85,9 @@ function openStore() {
       fresh.add(fact[0]);
     }
     (news.tiles || []).forEach((tile, place) => {
-      forget(tile.index);
       const bytes = buffers[place];
-      store.cache.set(tile.index, { ...tile, url: bytes && bytes.byteLength ? asUrl(bytes, typeOf(bytes)) : "" });
+      store.cache.delete(tile.index); // it becomes the newest
+      store.cache.set(tile.index, { ...tile, bytes: bytes && bytes.byteLength ? bytes : null, url: "" });
       asked.delete(tile.index);
       fresh.add(tile.index);
     });
@@ -93,12 +101,8 @@ function openStore() {
   store.tidy = (shown) => {
     for (const index of store.cache.keys()) {
       if (store.cache.size <= CACHED) return;
-      if (!shown(index)) forget(index);
+      if (!shown(index)) store.cache.delete(index);
     }
-  };
-
-  store.close = () => {
-    for (const index of [...store.cache.keys()]) forget(index);
   };
   return store;
 }
@@ -207,7 +211,6 @@ export default () => {
         host.remove();
         image.style.display = "";
       }
-      store.close();
     };
   }
 

@@ -104,7 +104,8 @@ function openFull(root, store, hooks) {
     text.textContent = shown.text;
     image.alt = store.told(index);
     if (!url) {
-      if (shown.url) image.src = shown.url;
+      const thumbnail = thumbnailOf(shown);
+      if (thumbnail) image.src = thumbnail;
       else image.removeAttribute("src");
     }
     paintBoxes(shown);

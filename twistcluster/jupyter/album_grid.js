@@ -103,12 +103,13 @@ function openGrid(root, store, filter, hooks) {
     node.setAttribute("aria-label", told);
     node.title = told;
     caption.textContent = store.caption(index);
-    if (tile && tile.url) {
+    const url = tile ? thumbnailOf(tile) : "";
+    if (url) {
       const small = Math.max(...tile.size) < 64;
       const image = make("img", small ? "tc-sharp" : "", null, { alt: told, draggable: "false" });
       image.decoding = "async";
       image.addEventListener("error", () => face.replaceChildren(words("this thumbnail can't be shown")), { once: true });
-      image.src = tile.url;
+      image.src = url;
       const boxes = boxesOf(tile);
       face.replaceChildren(image, ...(boxes ? [boxes] : []));
     } else if (tile && tile.text) {
