@@ -281,9 +281,12 @@ def test_a_question_is_there_again_though_its_server_ended():
     maker.say(m.Ask(2, m.Unserve("labels")))
     desk.write()
     desk = desk.again()
-    worker = desk.worker()
-    worker.work()
     (job,) = desk.scheduler.jobs.values()
+    assert {FUNCTION, DEFINITION} <= {*desk.paper.names(job.key)}  # so the journal has them still
+    other = desk.client()
+    other.say(m.Blob(DEFINITION), b"class")
+    other.say(m.Forget([DEFINITION, FUNCTION]))
+    desk.worker().work()
     assert job.state == "done"
     assert job.info.functions == [FUNCTION]
     assert desk.scheduler.supply.data(DEFINITION) == b"class"
