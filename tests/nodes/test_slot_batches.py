@@ -125,6 +125,12 @@ def test_what_a_batch_function_is() -> None:
     batch.together = None  # type: ignore[method-assign, assignment]
     assert most_at_once(batch) == 0
 
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    assert most_at_once(Odd()) == 0
+
 
 def test_one_whose_class_is_the_notebooks_is_one_too(own_slot: RealSlot) -> None:
     """Its blob names classes, so something of ours stands between."""
@@ -387,6 +393,34 @@ def test_those_that_run_alone_afterwards_can_be_taken_back(own_slot: RealSlot) -
     said, done = own_slot.until_done()
     assert [message.error.why for message, _ in said] == ["stopped"]
     assert done.reached == 0
+
+
+def test_a_child_that_comes_out_of_prepare_goes_no_further(own_slot: RealSlot, tmp_path: pathlib.Path) -> None:
+    place = str(tmp_path / "calls")
+
+    class Forks:
+        most_at_once = 4
+
+        def prepare(self, item: Any) -> Any:
+            import os
+
+            if item == "fork" and (pid := os.fork()):
+                os.waitpid(pid, 0)
+            return item
+
+        def together(self, prepared: list[Any]) -> list[Any]:
+            with open(place, "a") as file:  # noqa: PTH123
+                file.write("x")
+            return prepared
+
+        def __call__(self, item: Any) -> Any:
+            return item
+
+    job = own_slot.job(Forks(), together=4)
+    own_slot.page(job, ["fork"])
+    own_slot.bite(job, 0, 1)
+    assert own_slot.results() == {0: "fork"}
+    assert pathlib.Path(place).read_text() == "x"
 
 
 # ---- bites that wait ------------------------------------------------------------------------------------------------

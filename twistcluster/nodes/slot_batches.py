@@ -220,8 +220,8 @@ class Batches:
         answers: list[Any] = []
         started = time.perf_counter()
         if group.function is not None and ready:
-            if len(members) > 1:
-                self._words[GROUP] = members[0].place.ordinal
+            # In a child that `prepare` forked and that came out of it this raises: the page is let go of there.
+            self._words[GROUP] = members[0].place.ordinal if len(members) > 1 else NO_ITEM
             try:
                 answers = call_together(group.function, [member.prepared for member in ready])
                 _check(answers, len(ready))

@@ -48,7 +48,10 @@ def most_at_once(function: object) -> int:
         >>> most_at_once(abs)
         0
     """
-    most = getattr(function, "most_at_once", 0)
+    try:
+        most = getattr(function, "most_at_once", 0)
+    except Exception:  # it makes its attributes itself, and can't make this one
+        return 0
     if type(most) is not int or most < 2 or isinstance(function, type):
         return 0
     complete = callable(getattr(function, "prepare", None)) and callable(getattr(function, "together", None))
