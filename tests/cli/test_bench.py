@@ -116,7 +116,7 @@ def test_what_takes_minutes_is_taken_only_where_it_is_named(monkeypatch):
     monkeypatch.setattr(command, "run", lambda measures, engines, *_: selected.extend(measures) or [])
     assert run("--only", "twistcluster").exit_code == 0
     assert "map" in selected and "hostile" not in selected
-    assert "hostile, which takes minutes" in " ".join(run("--help").output.split())
+    assert "ask_wide, which take minutes" in " ".join(run("--help").output.split())
 
 
 def test_a_childs_error_names_what_happened():
@@ -137,7 +137,7 @@ def test_an_engine_that_is_not_installed_is_left_out_with_a_line_that_says_so(mo
 
 @pytest.mark.slow
 def test_all_measures_for_real_in_small():
-    names = ",".join([*MEASURES, "twistcluster", "unstored", "pool", "tuned"])
+    names = ",".join([*MEASURES, "twistcluster", "unstored", "pool", "tuned", "hand"])
     answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", names)
     assert answer.exit_code == 0, answer.output
     measures = {measure["key"]: measure for measure in json.loads(answer.stdout)["measures"]}

@@ -22,7 +22,7 @@ __all__ = ["bench"]
 PACKAGES: Final = ("twistcluster", "joblib", "distributed", "ray", "numpy", "pillow")
 NAMES: Final = (
     f"Some measures ({', '.join(MEASURES)}) or engines ({', '.join(ENGINES)}), with commas between; all if not given, "
-    f"but for {' and '.join(key for key, measure in MEASURES.items() if measure.by_name)}, which takes minutes."
+    f"but for {', '.join(key for key, measure in MEASURES.items() if measure.by_name)}, which take minutes."
 )
 
 

@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, Protocol, runtime_checkable
 
-__all__ = ["ENGINES", "OURS", "Engine", "Keeper", "Pool", "TunedPool", "Twistcluster", "Unstored", "installed"]
+__all__ = [
+    "ENGINES",
+    "OURS",
+    "Engine",
+    "HandWritten",
+    "Keeper",
+    "Pool",
+    "TunedPool",
+    "Twistcluster",
+    "Unstored",
+    "installed",
+]
 
 OURS: Final = "twistcluster"
 
@@ -171,6 +182,13 @@ class TunedPool(Pool):
 
     key = "tuned"
     title = "ProcessPoolExecutor, best chunksize"
+
+
+class HandWritten(Pool):
+    """The same, for work that is split by hand into a part for each process."""
+
+    key = "hand"
+    title = "hand-written batches in processes"
 
 
 class Loky:
@@ -367,7 +385,7 @@ class Ray:
 
 
 ENGINES: Final[dict[str, Callable[[], Engine]]] = {
-    kind.key: kind for kind in (Twistcluster, Unstored, Pool, TunedPool, Loky, Dask, Ray)
+    kind.key: kind for kind in (Twistcluster, Unstored, Pool, TunedPool, HandWritten, Loky, Dask, Ray)
 }
 """In the order of the table; the first is what the others are compared with."""
 

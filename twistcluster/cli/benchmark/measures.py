@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twistcluster.cli.benchmark import hostile, journal, values, work
+from twistcluster.cli.benchmark import asking, hostile, journal, pictures, recognized, values, work
 from twistcluster.cli.benchmark.engines import OURS, Engine, TunedPool, Twistcluster, Unstored
 from twistcluster.cli.benchmark.timing import Figures, expect, timed
 
@@ -242,6 +242,30 @@ MEASURES: Final[dict[str, Measure]] = {
         Measure(
             "hostile", "round trips beside malformed connections, p99", "of the p99 without", "less", 10_000,
             hostile.hostile, engines=frozenset({OURS}), by_name=True,
+        ),
+        Measure(
+            "thumbnails", "photographs of 12 megapixels to thumbnails, files to files", "pictures/s", "more", 300,
+            pictures.thumbnails, engines=frozenset({OURS, "pool"}), by_name=True,
+        ),
+        Measure(
+            "steps", "the same without shrinking on load", "pictures/s", "more", 100, pictures.steps,
+            engines=frozenset({OURS, "pool"}), by_name=True,
+        ),
+        Measure(
+            "recognition", "small pictures through a small network", "pictures/s", "more", 5_000, recognized.recognition,
+            engines=frozenset({OURS, "pool", "hand"}), by_name=True,
+        ),
+        Measure(
+            "ask", "a question to a server that recognises, p50", "of 1.5 times the bare session's + 1 ms", "less", 500,
+            asking.ask, engines=frozenset({OURS}), by_name=True,
+        ),
+        Measure(
+            "ask_together", "eight clients ask a server that recognises", "of the rate without batches", "more", 8_000,
+            asking.ask_together, engines=frozenset({OURS}), by_name=True,
+        ),
+        Measure(
+            "ask_wide", "the same where its network has wide layers", "of the rate without batches", "more", 1_600,
+            asking.ask_wide, engines=frozenset({OURS}), by_name=True,
         ),
     )
 }  # fmt: skip

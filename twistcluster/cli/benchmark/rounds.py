@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from twistcluster.cli.benchmark.engines import ENGINES, OURS
 from twistcluster.cli.benchmark.measures import MEASURES, Measure
+from twistcluster.cli.benchmark.place import shared_place
 
 __all__ = ["Child", "Outcome", "Row", "run"]
 
@@ -116,7 +117,7 @@ def run(
     """Take all measures in all rounds; `tell` gets a line about what goes on."""
     keys = [key for key in ENGINES if key in set(engines) | {OURS}]
     outcomes = [outcome(MEASURES[key], keys, scale) for key in measures]
-    with contextlib.ExitStack() as stack:
+    with shared_place(), contextlib.ExitStack() as stack:
         children: dict[str, Child] = {}
         for number in range(rounds):
             for one in outcomes:
