@@ -133,6 +133,8 @@ def test_the_gallery_lives_on_after_the_end_and_the_notebook_keeps_a_picture(
     page.page.locator(".tc-mounted .tc-tile img").first.wait_for(timeout=30_000)
     shutdown = "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"
     page.page.evaluate(shutdown)
+    page.page.locator(".tc-grid").evaluate("(grid) => { grid.scrollTop = grid.scrollHeight; }")
+    until(lambda: "No answer from the kernel" in page.outputs(1).inner_text(), "that nobody answers")
     page.reload()
     page.show_cell(1)
     page.outputs(1).locator("img").wait_for()

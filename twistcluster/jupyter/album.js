@@ -15,6 +15,8 @@ const ASK_MS = 30;
 const ASK_PACE_MS = 150; // each question costs the page two messages about the kernel's status
 const ASK_AGAIN_MS = 2000;
 const ORPHAN_MS = 5000;
+const SILENT_MS = 5000;
+const SILENCE = "No answer from the kernel: it runs a cell, or is gone. Thumbnails that aren't here come when it answers.";
 
 // A tile's thumbnail. Not an object URL: making one takes a message to another process, for which a page waits ten times
 // as long as for these bytes as text.
@@ -32,7 +34,7 @@ function thumbnailOf(tile) {
 
 function openStore() {
   const store = {
-    status: null, lines: [], labels: [], labelCounts: [], low: null, high: null, still: "",
+    status: null, lines: [], labels: [], labelCounts: [], low: null, high: null, still: "", silent: false,
     kinds: [], marks: [], counts: [0, 0, 0, 0, 0], places: 0, cache: new Map(),
     name: (index) => (store.cache.get(index) || {}).name || `picture ${index}`,
     // One line about a tile, for captions.
@@ -114,6 +116,7 @@ export default () => {
   let askedAt = 0;
   let asking = 0;
   let model = null;
+  let silence = 0;
   let left = null; // a view whose output was just taken out of the page
 
   function lacking() {
@@ -134,6 +137,17 @@ export default () => {
     asked = all;
     askedAt = now;
     say(model, { kind: "want", indices: [...all], width });
+    if (!silence && [...all].some((index) => store.kinds[index])) silence = setTimeout(tellSilence, SILENT_MS, true);
+  }
+
+  function tellSilence(silent) {
+    if (!silent) {
+      clearTimeout(silence);
+      silence = 0;
+    }
+    if (store.silent === silent) return;
+    store.silent = silent;
+    for (const view of link.views) view.paint();
   }
 
   const hooks = { lacking, fetch: (index) => say(model, { kind: "full", index }) };
@@ -193,6 +207,7 @@ export default () => {
     store.take(model.get("state") || {}, null, asked);
     link.listen(model, (news, buffers) => {
       const { fresh, known } = store.take(news, buffers, asked);
+      tellSilence(false);
       for (const view of link.views) view.news(fresh, known);
       store.tidy((index) => [...link.views].some((view) => view.grid.shows(index)));
     });
@@ -282,7 +297,7 @@ function openAlbum(store, hooks) {
       root.classList.toggle("tc-dark", isDark());
       root.setAttribute("aria-label", "Gallery of " + status.label);
       paintHead(status);
-      setText(trouble, status.plot_error);
+      setText(trouble, status.plot_error || (store.silent ? SILENCE : ""));
       filters.paint();
       filters.paintCounts(grid.count());
       paintLines(output, store.lines);
