@@ -23,6 +23,7 @@ from twistcluster.images.arrays import from_array
 from twistcluster.images.colour import carry, normal
 from twistcluster.images.kinds import HEAD_BYTES, SHRINKABLE, advice, kind_of
 from twistcluster.images.orientation import SWAPPING, turn_of, upright_exif
+from twistcluster.images.quick import plain_png
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,6 +227,10 @@ def _usual(
     """A JPEG or PNG in L or RGB that is upright; None: it is something else."""
     from PIL import Image
 
+    if isinstance(source, bytes):
+        quick = plain_png(source, max_pixels)
+        if quick is not None:
+            return quick, quick.size
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
     with pillows_limit(max_pixels), Image.open(file, formats=_USUAL) as image:
         known = image.info

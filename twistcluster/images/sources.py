@@ -92,7 +92,7 @@ class Sources:
             )
         self.given = given
         self.options = options
-        self._once = [one for one in _flat_lists(given) if isinstance(one, Iterator)]
+        self._once = [one for one in _flat_lists(given) if _is_once(one)]
         self._used = False
         for one in _flat_lists(given):
             self._check(one)
@@ -102,7 +102,7 @@ class Sources:
         """How many pictures there are, where all are given as they are: then there is nothing to list."""
         count = 0
         for one in _flat_lists(self.given):
-            if isinstance(one, Iterator) or _is_path(one):
+            if _is_once(one) or _is_path(one):
                 return None
             count += len(one) if _is_stack(one) else 1
         return count
@@ -111,7 +111,7 @@ class Sources:
     def has_paths(self) -> bool:
         """Whether some may be paths of this program's."""
         return self.options.where == "client" and any(
-            isinstance(one, Iterator) or (_is_path(one) and not _is_address(one)) for one in _flat_lists(self.given)
+            _is_once(one) or (_is_path(one) and not _is_address(one)) for one in _flat_lists(self.given)
         )
 
     def items(self) -> Iterator[Item]:
@@ -150,7 +150,7 @@ class Sources:
 
     def _check(self, one: Any) -> None:
         """What can be said before anything runs."""
-        if isinstance(one, Iterator):
+        if _is_once(one):
             return
         if not _is_path(one):
             _given(one)
@@ -172,7 +172,10 @@ class Sources:
             yield from self._of_path(os.fsdecode(one))
         elif _is_many(one):
             for each in one:
-                yield from self._sources(each)
+                if type(each) is bytes:
+                    yield Given(each)
+                else:
+                    yield from self._sources(each)
         elif _is_stack(one):
             yield from (Given(each) for each in one)
         else:
@@ -272,11 +275,13 @@ def _given(one: Any) -> Given:
     Raises:
         TypeError: It is none.
     """
+    if isinstance(one, bytes):
+        return Given(one)
     from PIL import Image
 
     if isinstance(one, bytearray | memoryview):
         return Given(bytes(one))
-    if isinstance(one, bytes | Image.Image) or hasattr(one, "__array_interface__"):
+    if isinstance(one, Image.Image) or hasattr(one, "__array_interface__"):
         return Given(one)
     raise TypeError(
         f"a {type(one).__name__} is no picture: give paths, patterns, folders, archives, addresses, bytes, "
@@ -285,7 +290,7 @@ def _given(one: Any) -> Given:
 
 
 def _is_path(one: Any) -> bool:
-    return isinstance(one, str | os.PathLike)
+    return type(one) is not bytes and isinstance(one, str | os.PathLike)
 
 
 def _is_address(one: Any) -> bool:
@@ -294,11 +299,18 @@ def _is_address(one: Any) -> bool:
 
 def _is_stack(one: Any) -> bool:
     """Whether this is an array of pictures, (number, height, width, channels)."""
-    return getattr(one, "ndim", 0) == 4 and hasattr(one, "__array_interface__")
+    return type(one) is not bytes and getattr(one, "ndim", 0) == 4 and hasattr(one, "__array_interface__")
+
+
+def _is_once(one: Any) -> bool:
+    """Whether this can be gone through once."""
+    return type(one) is not bytes and type(one) is not str and isinstance(one, Iterator)
 
 
 def _is_many(one: Any) -> bool:
     """Whether this holds sources, and is none itself."""
+    if type(one) is bytes or type(one) is str:  # as most are; asking an abstract class takes a microsecond
+        return False
     single = isinstance(one, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(one, "__array_interface__")
     return isinstance(one, Iterable) and not single
 
@@ -306,7 +318,7 @@ def _is_many(one: Any) -> bool:
 def _flat_lists(given: Iterable[Any]) -> Iterator[Any]:
     """What lists and the like hold, at any depth; iterators as they are."""
     for one in given:
-        if _is_many(one) and not isinstance(one, Iterator):
+        if _is_many(one) and not _is_once(one):
             yield from _flat_lists(one)
         else:
             yield one
