@@ -63,6 +63,7 @@ def main() -> int:
     if failure:
         print(f"A cell failed:\n\n{failure}", file=sys.stderr)
     print(f"\nThe notebook as it ran, with its final pictures: {PAGE}")
+    print("make lab opens it in JupyterLab, and beside it two notebooks about pictures.")
     return 1 if failure else 0
 
 
