@@ -435,6 +435,7 @@ def test_a_cancelled_input_cancels_its_dependents(cluster, gate, tmp_path):
     further = cluster.map(inc, [future, 1])
     assert pending.cancel()
     late = cluster.submit(inc, [pending])
+    cluster.status()  # now the cluster knows, too: else a slot may be through with it before
     gate.open()
     for each in (future, further[0], late):
         with pytest.raises(tc.Cancelled):

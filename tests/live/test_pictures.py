@@ -393,3 +393,31 @@ def test_a_saved_picture_is_made_again_when_its_source_changed(cluster, folder, 
     with pytest.raises(tc.PictureExists, match="another picture"):
         cluster.images(source).resize(20).save(tmp_path / "out")
     assert cluster.images(source).resize(20).save(tmp_path / "out", overwrite=True).column("made") == [True]
+
+
+def test_one_that_failed_is_no_end_to_the_others(cluster, folder, tmp_path):
+    good = encoded(photo(0).resize((40, 30)), "PNG")
+    for errors in ("return", "skip", "raise"):
+        small = cluster.images([good] * 3 + [good[:60]] + [good] * 5).resize(20).options(errors=errors)
+        small.run().wait()
+        out = tmp_path / errors
+        if errors == "raise":
+            with pytest.raises(tc.PictureDamaged):
+                small.save(out, "{index}.png")
+        else:
+            assert len(small.save(out, "{index}.png")) == (9 if errors == "return" else 8)
+            assert len(small.stack()) == 8
+        assert len([*out.glob("*.png")]) == 8
+
+
+def test_how_errors_are_read_makes_nothing_anew(cluster, folder):
+    small = cluster.images([folder / "a.jpg", b"no picture"]).resize(20)
+    job = small.run()
+    assert len(small.options(errors="skip").results()) == 1 and small.options(errors="return").job is job
+    assert small.options(retries=1).job is None
+
+
+def test_a_pipeline_s_job_is_an_argument_as_any_job(cluster, folder):
+    small = cluster.images(folder / "a.jpg", folder / "b.png").resize(20)
+    assert cluster.map(lambda image: image.width, small.run()).results() == [20, 20]
+    assert cluster.submit(len, small.job).result() == 2

@@ -16,9 +16,12 @@ from twistcluster.client.records import JobRecord
 from twistcluster.client.views import DrawFunction, JobState, Progress
 from twistcluster.wire.references import HeldHereError
 
-__all__ = ["ItemError", "Job", "JobErrors", "JobLogs"]
+__all__ = ["KINDS", "ItemError", "Job", "JobErrors", "JobLogs"]
 
 T = TypeVar("T")
+
+KINDS: "set[type[Job[Any]]]" = set()
+"""`Job` and the classes made of it: an argument of one of these stands for its results."""
 
 
 class ItemError:
@@ -67,6 +70,10 @@ class Job(Generic[T]):
         >>> job.results(), job[1].result()          # doctest: +SKIP
         ([1, 2, 3], 2)
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        KINDS.add(cls)
 
     def __init__(self, record: JobRecord, deadline: float | None = None) -> None:
         self._record = record
@@ -289,6 +296,9 @@ class Job(Generic[T]):
     def retry(self) -> int:
         """Run the failed items again; returns how many."""
         return self._record.retry()
+
+
+KINDS.add(Job)
 
 
 def _one_line(error: BaseException) -> str:

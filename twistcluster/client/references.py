@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
 from twistcluster.client.futures import Future
 from twistcluster.client.inputs import ALL, Node
 from twistcluster.client.items import ItemRecord
-from twistcluster.client.jobs import Job
+from twistcluster.client.jobs import KINDS, Job
 from twistcluster.client.lines import Line
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import Segment
@@ -142,7 +142,7 @@ class Collector:
     @property
     def table(self) -> dict[type, Callable[[Any], Call]]:
         """What stands for what."""
-        return {Future: self._future, Job: self._job, Reference: self._reference}
+        return {Future: self._future, Reference: self._reference, **dict.fromkeys(KINDS, self._job)}
 
     @property
     def definitions(self) -> tuple[bytes, ...]:
@@ -310,7 +310,7 @@ class JobFutures:
 
 def job_of(iterable: object, line: Line) -> JobRecord | None:
     """The record of a job of this line, but not of one that shows a future; None: it is something else."""
-    if type(iterable) is not Job:
+    if not isinstance(iterable, Job):
         return None
     record = iterable._record  # noqa: SLF001
     return record if record.line is line and not isinstance(record, ItemRecord) else None
@@ -318,7 +318,7 @@ def job_of(iterable: object, line: Line) -> JobRecord | None:
 
 def stands_for_value(value: object) -> bool:
     """Whether an item that this is an argument of sees something else: a result, results, or what was put."""
-    return type(value) in {Future, Job, Reference}
+    return type(value) in {Future, Reference} or type(value) in KINDS
 
 
 def _original(future: Future[Any]) -> Future[Any]:

@@ -36,8 +36,9 @@ class Feed:
         self.store = self._record.store
 
     def names(self, index: int) -> str:
-        """What a picture is called."""
-        return self._job.name_of(index)
+        """What a picture is called: the last part of its path or address."""
+        name = self._job.name_of(index)
+        return name.rstrip("/").rpartition("/")[2] or name
 
     def full(self, index: int) -> tuple[str, bytes]:
         """A picture for the browser: its type and bytes."""

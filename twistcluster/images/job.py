@@ -3,13 +3,13 @@
 Owns: what it has beyond a `Job`. Must not know: how it was opened, how results are shown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twistcluster.client.jobs import Job
 from twistcluster.client.reading import Errors
 from twistcluster.client.records import JobRecord
-from twistcluster.errors import PictureError
+from twistcluster.errors import DependencyFailed, PictureError
 from twistcluster.images.plan import Dropped
 from twistcluster.images.sources import Names
 from twistcluster.images.table import Table
@@ -30,6 +30,10 @@ class PictureJob(Job[Any]):
         self.names = names
         """By number."""
         self._errors = errors
+        self.follows: PictureJob | None = None
+        """The job whose results its items take."""
+        self.mended: Callable[[], bool] = lambda: False
+        """Whether results came by another job: then its items failed, as far as the cluster knows."""
         self.whole = True
         """It has the results of all its pictures, and left none out because it is on a disk already."""
         self.work = work
@@ -76,8 +80,17 @@ class PictureJob(Job[Any]):
         found = sorted(self.as_completed(errors), key=lambda pair: pair[0])
         return Table({"index": index, "source": self.name_of(index), **_row(value)} for index, value in found)
 
-    def stack(self) -> Any:
+    def error_of(self, index: int, error: BaseException) -> BaseException:
+        """Why a picture failed, where this job tells only that the job failed whose result it takes."""
+        if self.follows is None or not isinstance(error, DependencyFailed):
+            return error
+        return self.follows[index].exception() or error
+
+    def stack(self, errors: Errors | None = None) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
+
+        Args:
+            errors: "raise", or anything else: then pictures that failed are left out.
 
         Raises:
             PictureError: They aren't of one size and mode: resize(…) or fit(…) them to one size, and convert("RGB").
@@ -90,7 +103,7 @@ class PictureJob(Job[Any]):
         self.wait()
         block: Any = None
         row = 0
-        for value in self:
+        for value in self.results("raise" if (errors or self._errors) == "raise" else "skip"):
             array = value if isinstance(value, np.ndarray) else to_array(_picture(value))
             if block is None:
                 block = np.empty((len(self), *array.shape), array.dtype)
@@ -129,7 +142,7 @@ def _row(value: Any) -> dict[str, Any]:
     row = getattr(value, "row", None)
     if callable(row):
         found: dict[str, Any] = row()
-        return {name: one for name, one in found.items() if name != "source"}
+        return {name: one for name, one in found.items() if name != "source" and (name != "boxes" or one is not None)}
     if hasattr(value, "getbands"):
         return {"width": value.width, "height": value.height, "mode": value.mode}
     return {"value": value}

@@ -159,7 +159,10 @@ class Pipeline(Chain):
         if unknown is not None:
             raise TypeError(f"there is no option {unknown!r}; there are errors, {', '.join(OPTIONS)}")
         job = JobOptions.of(**{**_as_given(self._setting.job), **options})
-        return self._with(setting=_Setting(job, errors or self._setting.errors))
+        made = self._with(setting=_Setting(job, errors or self._setting.errors))
+        if job == self._setting.job:
+            made._job = self._job  # what is done with errors is done where results are read
+        return made
 
     # ---- its results -----------------------------------------------------------------------------------------------
 
@@ -175,7 +178,7 @@ class Pipeline(Chain):
     def results(self, errors: Errors | None = None) -> list[Any]:
         """All results in order, waiting for them: PIL images, or what the last step gives."""
         __tracebackhide__ = True
-        return self._suiting().results(errors)
+        return self._suiting().results(errors or self._setting.errors)
 
     def __iter__(self) -> Any:
         return iter(self._suiting())
@@ -183,7 +186,7 @@ class Pipeline(Chain):
     def table(self, errors: Errors | None = None) -> Table:
         """What is known of each picture, a row each; waits for the job's end. See `PictureJob.table`."""
         __tracebackhide__ = True
-        return self._suiting(encoded=True).table(errors)
+        return self._suiting(encoded=True).table(errors or self._setting.errors)
 
     def stack(self, *, shared: bool = False) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
@@ -200,7 +203,7 @@ class Pipeline(Chain):
             >>> cluster.map(lambda block, i: block[i].mean(), [block] * n, range(n))  # doctest: +SKIP
         """
         __tracebackhide__ = True
-        stack = self._suiting().stack()
+        stack = self._suiting().stack(self._setting.errors)
         return self._cluster._link.opener.put(stack) if shared else stack  # noqa: SLF001 (one class in two)
 
     def gallery(self, wait: bool | None = None) -> None:
@@ -338,12 +341,14 @@ class Pipeline(Chain):
             return None
         if job.work.encoding == encoding:
             return job
-        if job.work.encoding is not None:
+        if job.work.encoding is not None or job.mended():
             return None
         work = replace(job.work, encoding=encoding)
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         record = link.opener.map(Encode(encoding), (job,), self._setting.job)
-        return PictureJob(record, job.names, work, self._setting.errors)
+        made = PictureJob(record, job.names, work, self._setting.errors)
+        made.follows = job
+        return made
 
     def _full(self, index: int) -> Any:
         """One picture again, as its steps make it, for a gallery."""

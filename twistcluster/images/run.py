@@ -67,7 +67,9 @@ def start(
     handed: Iterator[Any] = map(with_bytes, items) if _travels(tie) else paths.watched(items)
     record = tie.opener.map(work, (handed,), options, paths.mender)
     record.subscribe(paths)
-    return PictureJob(record, names, work, errors)
+    job = PictureJob(record, names, work, errors)
+    job.mended = lambda: paths.mender.met
+    return job
 
 
 def there(link: Callable[[], Tie], path: str) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,7 @@ def save_here(desk: "Desk", errors: Errors, job: PictureJob | Callable[[Start], 
             job.show(wait=False)
         try:
             for index, value in job.as_completed("return"):
-                desk.take(index, value)
+                desk.take(index, job.error_of(index, value) if isinstance(value, BaseException) else value)
         except Detached as stopped:
             raise Detached(f"{stopped}\nsave(…) again writes what isn't written yet.") from None
         found = desk.done()

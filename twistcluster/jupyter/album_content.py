@@ -80,7 +80,8 @@ class AlbumContent(Content):
             self._errors[index] = info
             self._new_errors = True
         message = info.message.strip()
-        reason = (f"{info.type}: {message}" if message else info.type)[:REASON_CHARACTERS]
+        kind = info.type.rpartition(".")[2]
+        reason = (f"{kind}: {message}" if message else kind)[:REASON_CHARACTERS]
         self._learn(index, ERROR, (), {"size": (0, 0), "labels": (), "text": reason})
         return reason
 
