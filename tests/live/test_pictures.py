@@ -421,3 +421,10 @@ def test_a_pipeline_s_job_is_an_argument_as_any_job(cluster, folder):
     small = cluster.images(folder / "a.jpg", folder / "b.png").resize(20)
     assert cluster.map(lambda image: image.width, small.run()).results() == [20, 20]
     assert cluster.submit(len, small.job).result() == 2
+
+
+@pytest.mark.parametrize(("errors", "lines"), [("raise", 1), ("return", 0), ("skip", 0)])
+def test_errors_that_are_asked_for_aren_t_shown_too(cluster, capfd, errors, lines):
+    cluster.images(b"no picture").options(errors=errors).run().wait()
+    cluster.status()
+    assert capfd.readouterr().err.count("PictureUnknown") == lines

@@ -132,8 +132,10 @@ class Opener:
         iterables: tuple[Iterable[Any], ...],
         options: JobOptions,
         mends: Mends | None = None,
+        *,
+        quiet: bool = False,
     ) -> JobRecord:
-        """A call for each item. `mends` as in `JobRecord`."""
+        """A call for each item. `mends` and `quiet` as in `JobRecord`."""
         if not iterables:
             raise TypeError("map wants a function and at least one iterable")
         sources = [job_of(each, self._session) for each in iterables]
@@ -155,7 +157,7 @@ class Opener:
             first = [*packer.pack(items[:1])] if items else []  # before there is a job: what can't be sent makes none
             known = known_count(iterables) if items is None else len(items)
             record = self._record(options.name or function_name(function), options, known)
-            record.mends = mends
+            record.mends, record.quiet = mends, quiet
             if mends is not None:
                 mends.attach(record)
             references.bind(record)

@@ -100,6 +100,8 @@ class JobRecord(Flowing):
         self._told_input = 0
         self._followers: list[weakref.ref[JobRecord]] = []
 
+    quiet = False
+    """Its first error isn't shown: its user said what becomes of errors."""
     mends: Mends | None = None
     """Whether another job makes the results of items that failed."""
 
@@ -422,7 +424,7 @@ class JobRecord(Flowing):
             news = self.fates.failed(failure)
             if news:
                 self._tell_watched(index, index + 1, failure)
-            first = news and self._shows_errors and not self._shown
+            first = news and self._shows_errors and not self._shown and not self.quiet
             self._shown = self._shown or news
             listeners, over = self._listeners if news else (), self._notify()
         for listener in listeners:

@@ -161,7 +161,7 @@ class Pipeline(Chain):
         job = JobOptions.of(**{**_as_given(self._setting.job), **options})
         made = self._with(setting=_Setting(job, errors or self._setting.errors))
         if job == self._setting.job:
-            made._job = self._job  # what is done with errors is done where results are read
+            made._job = self._job  # noqa: SLF001 (what is done with errors is done where results are read)
         return made
 
     # ---- its results -----------------------------------------------------------------------------------------------
@@ -273,12 +273,12 @@ class Pipeline(Chain):
             saving = Saving(
                 _absolute(folder, self._sources.options.where), named, encoding, overwrite, secrets.token_hex(8)
             )
-            return save_there(self._start(self._work(saving=saving)), chosen)
+            return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
         there = self._saved_as(encoding)
         return save_here(
             Desk(Path(folder), named, encoding, self._plan, overwrite),
             chosen,
-            (lambda look: self._start(self._work(encoding), look)) if there is None else there,
+            (lambda look: self._start(self._work(encoding), look, quiet=True)) if there is None else there,
             self._sources,
         )
 
@@ -318,9 +318,11 @@ class Pipeline(Chain):
             return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
         return Pictures(self._plan, encoding, saving, label)
 
-    def _start(self, work: Pictures, look: Any = None) -> PictureJob:
+    def _start(self, work: Pictures, look: Any = None, *, quiet: bool | None = None) -> PictureJob:
         link = self._cluster._link  # noqa: SLF001 (one class in two)
-        self._job = start(link, self._sources, work, self._setting.job, self._setting.errors, look)
+        setting = self._setting
+        quiet = setting.errors != "raise" if quiet is None else quiet
+        self._job = start(link, self._sources, work, setting.job, setting.errors, look, quiet=quiet)
         return self._job
 
     def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
@@ -332,7 +334,7 @@ class Pipeline(Chain):
             small = not previews or not isinstance(work, Recognizing) or work.previews
             if (plain or (encoded and work.saving is None)) and small:
                 return job
-        return self._start(self._work(previews=previews))
+        return self._start(self._work(previews=previews), quiet=True if previews else None)
 
     def _saved_as(self, encoding: Encoding) -> PictureJob | None:
         """The job that is there, if its results are these files' bytes, or pictures of which they can be made."""
@@ -345,7 +347,7 @@ class Pipeline(Chain):
             return None
         work = replace(job.work, encoding=encoding)
         link = self._cluster._link  # noqa: SLF001 (one class in two)
-        record = link.opener.map(Encode(encoding), (job,), self._setting.job)
+        record = link.opener.map(Encode(encoding), (job,), self._setting.job, quiet=True)
         made = PictureJob(record, job.names, work, self._setting.errors)
         made.follows = job
         return made

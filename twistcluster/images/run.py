@@ -46,6 +46,8 @@ def start(
     options: JobOptions,
     errors: Errors,
     look: Start | None = None,
+    *,
+    quiet: bool = False,
 ) -> PictureJob:
     """Open the job of a pipeline.
 
@@ -56,16 +58,17 @@ def start(
         options: Of the job.
         errors: What its results do with errors, unless they are told otherwise.
         look: Looks at each item before it leaves.
+        quiet: Its first error isn't shown: somebody else tells of errors.
     """
     names = Names()
     if not sources.has_paths:
         listed = _listed(sources.items(), names, look)
         given = [*listed] if sources.held is not None else listed
-        return PictureJob(tie.opener.map(work, (given,), options), names, work, errors)
+        return PictureJob(tie.opener.map(work, (given,), options, quiet=quiet), names, work, errors)
     paths = _Paths(tie, work, options)
     items = _listed(sources.items(), names, look)
     handed: Iterator[Any] = map(with_bytes, items) if _travels(tie) else paths.watched(items)
-    record = tie.opener.map(work, (handed,), options, paths.mender)
+    record = tie.opener.map(work, (handed,), options, paths.mender, quiet=quiet)
     record.subscribe(paths)
     job = PictureJob(record, names, work, errors)
     job.mended = lambda: paths.mender.met
@@ -152,7 +155,7 @@ class _Paths:
                 options.time_limit or None,
                 options.max_crashes,
             )
-        return self._tie.opener.map(self._work, (items,), options)
+        return self._tie.opener.map(self._work, (items,), options, quiet=True)
 
     def results(self, first: int, packed: Packed) -> None:
         """Items succeeded."""
