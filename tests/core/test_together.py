@@ -257,3 +257,35 @@ def test_how_many_go_together_has_limits(together: int) -> None:
     client.say(m.OpenJob(1, [], CONTEXT.digest, count=0, together=together))
     assert "together" in client.closed
     assert not desk.scheduler.jobs
+
+
+# ---- how many make a bite ---------------------------------------------------------------------------------------------
+
+
+def bites_of(together: int, each_s: float, items: int = 2_000) -> list[int]:
+    driver = Driver(slots=2)
+    driver.job(items, together=together)
+    sizes = []
+    while any(slot.bites for slot in driver.slots.values()):
+        for number, slot in driver.slots.items():
+            if slot.bites:
+                bite = slot.bites[0]
+                sizes.append(bite.span.stop - bite.span.start)
+                driver.run(number, each_s=each_s)
+    assert sum(sizes) == items
+    return sizes
+
+
+def test_bites_are_whole_groups() -> None:
+    sizes = bites_of(32, 0.0002)
+    assert sum(size % 32 == 0 for size in sizes) > len(sizes) / 2
+    assert sum(size % 32 == 0 for size in bites_of(0, 0.0002)) < len(sizes) / 2
+
+
+def test_groups_get_more_than_other_bites_but_not_much_more() -> None:
+    assert max(bites_of(32, 0.001)) == 20
+    assert max(bites_of(0, 0.001)) == 8
+
+
+def test_near_the_end_groups_are_shared_but_not_crumbled() -> None:
+    assert min(bites_of(32, 0.0005)[-4:-1]) >= 5

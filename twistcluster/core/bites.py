@@ -30,8 +30,12 @@ __all__ = [
 
 BITE_S: Final = 0.008
 """Seconds of work in a bite."""
+GROUP_BITE_S: Final = 0.02
+"""The same of items that go together: a model that gets more of them at once is quicker."""
 SMALL_BITE_S: Final = 0.0005
 """Near the end work is spread over all slots, but in no smaller bites than this: a bite costs some 50 us."""
+SMALL_GROUP_S: Final = 0.005
+"""The same of items that go together: the end of what a worker has is mostly not that of the job."""
 IN_FLIGHT: Final = 2
 """Bites in a slot: one that it runs, and one that it finds when it is through."""
 ALONE_S: Final = 0.05
@@ -157,10 +161,16 @@ class Resources:
 
 
 def bite_size(job: WorkerJob, slots: int) -> int:
-    """How many items a slot gets: about `BITE_S` of work, and near the end no more than its part of what is left."""
-    count = job.pace.size(BITE_S)
+    """How many items a slot gets: about `BITE_S` of work, and near the end no more than its part of what is left.
+
+    Of items that go together, it gets more, but no group and a bit.
+    """
+    together = 0 if job.kind is None else job.message.together
+    most_s, least_s = (GROUP_BITE_S, SMALL_GROUP_S) if together else (BITE_S, SMALL_BITE_S)
+    count = job.pace.size(most_s)
     fair = -(-len(job.spans.pending) // (2 * slots))
-    return max(1, min(count, max(fair, job.pace.size(SMALL_BITE_S))))
+    count = max(1, min(count, max(fair, job.pace.size(least_s))))
+    return count - count % together if 0 < together < count else count
 
 
 def in_flight(job: WorkerJob) -> int:
