@@ -36,6 +36,9 @@ beside the same submits without it, as a multiple of one copy of the array into 
 is that of client, cluster, slots and the files of the store, at most, above what it was before: a page that several
 processes map counts once.
 
+Thumbnails, recognition and questions to servers are measured where they are named:
+`twistcluster bench --only thumbnails,steps,recognition,ask,ask_together,ask_wide,hand,pool`.
+
 Where twistcluster is behind: the round trip of one idle submit. A result passes three processes and two threads here,
 with contexts, fairness, stealing and crash accounting on the way, where the pool has one pipe each way; nearly all of
 the difference is Python that runs in the cluster's process (about 150 us), and it is paid once a turn, not once an item.

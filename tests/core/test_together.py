@@ -270,7 +270,7 @@ def bites_of(together: int, each_s: float, items: int = 2_000) -> list[int]:
         for number, slot in driver.slots.items():
             if slot.bites:
                 bite = slot.bites[0]
-                sizes.append(bite.span.stop - bite.span.start)
+                sizes.append(bite.stop - bite.start)
                 driver.run(number, each_s=each_s)
     assert sum(sizes) == items
     return sizes
