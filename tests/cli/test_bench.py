@@ -136,6 +136,7 @@ def test_an_engine_that_is_not_installed_is_left_out_with_a_line_that_says_so(mo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_all_measures_for_real_in_small():
     names = ",".join([*MEASURES, "twistcluster", "unstored", "pool", "tuned", "hand"])
     answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", names)
