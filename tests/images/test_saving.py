@@ -56,7 +56,7 @@ def test_nothing_is_overwritten_unless_asked(folder):
         for name, stamp, why in (
             ("mine.png", "s", "no run of save.. made it: pass overwrite=True"),
             ("cat.png", "t", "made from another picture, or by other steps"),
-            ("cat.png", None, "can't be told: a function"),
+            ("cat.png", None, "can't be told: its source, or a function"),
         ):
             with pytest.raises(PictureExists, match=why):
                 later.has(name, stamp)
@@ -75,12 +75,30 @@ def test_nothing_is_overwritten_unless_asked(folder):
 def test_overwriting_when_asked(folder):
     folder.write("cat.png", b"data", "s")
     with again(folder, overwrite=True) as later:
-        assert later.has("cat.png", "s")
         assert not later.has("cat.png", "t")
         later.write("cat.png", b"other", "t")
         assert later.has("cat.png", "t") and (folder.path / "cat.png").read_bytes() == b"other"
         with pytest.raises(PictureExists, match="two pictures of this run are named cat.png: add {index}"):
             later.write("cat.png", b"third", "u")
+
+
+def test_one_that_is_there_has_its_name_in_this_run(folder):
+    folder.write("cat.png", b"data", "s")
+    with again(folder, overwrite=True) as later:
+        assert later.has("cat.png", "s") and later.has("cat.png", "s")
+        with pytest.raises(PictureExists, match="two pictures of this run are named cat.png"):
+            later.has("cat.png", "t")
+        with pytest.raises(PictureExists, match="two pictures of this run are named cat.png"):
+            later.write("cat.png", b"other", "t")
+    assert (folder.path / "cat.png").read_bytes() == b"data"
+
+
+def test_names_of_any_bytes(folder):
+    name = os.fsdecode(b"caf\xe9.png")
+    assert not folder.has(name, "s")
+    folder.write(name, b"data", "s")
+    with again(folder) as later:
+        assert later.has(name, "s")
 
 
 def test_a_picture_that_could_not_be_replaced_is_known_as_it_was(folder, monkeypatch):

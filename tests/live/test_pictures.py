@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import signal
 import tarfile
 import threading
 import time
@@ -428,3 +429,119 @@ def test_errors_that_are_asked_for_aren_t_shown_too(cluster, capfd, errors, line
     cluster.images(b"no picture").options(errors=errors).run().wait()
     cluster.status()
     assert capfd.readouterr().err.count("PictureUnknown") == lines
+
+
+# ---- what a job was made of is what it saves ---------------------------------------------------------------------------
+
+
+def coloured(path, colour):
+    Image.new("RGB", (8, 8), colour).save(path)
+
+
+def colour_of(path):
+    with Image.open(path) as image:
+        return image.convert("RGB").getpixel((0, 0))
+
+
+def test_a_folder_that_changed_since_its_pictures_were_made(cluster, tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    coloured(root / "b.png", "red")
+    coloured(root / "c.png", "blue")
+    pipeline = cluster.images(root).resize(4)
+    pipeline.results()
+    coloured(root / "a.png", "green")
+    coloured(root / "c.png", "yellow")
+    assert [Path(row["path"]).name for row in pipeline.save(out)] == ["b.png", "c.png"]
+    assert colour_of(out / "b.png") == (255, 0, 0) and colour_of(out / "c.png") == (0, 0, 255)
+    # c.png is known to be made of what was there then.
+    fresh = cluster.images(root).resize(4).save(out, overwrite=True)
+    assert fresh.column("made") == [True, False, True] and colour_of(out / "c.png") == (255, 255, 0)
+
+
+def test_saved_after_a_filter(cluster, tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    for name, colour in (("a", "red"), ("b", "green"), ("c", "blue")):
+        coloured(root / f"{name}.png", colour)
+    pipeline = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0)
+    assert len(pipeline.results()) == 2
+    pipeline.save(out)
+    assert sorted(path.name for path in out.glob("*.png")) == ["b.png", "c.png"]
+    assert colour_of(out / "c.png") == (0, 0, 255)
+    with pytest.raises(tc.PictureError, match=r"c\.png is"):
+        wide = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0).map(widened)
+        wide.stack()
+
+
+def widened(image):
+    return image.resize((image.getpixel((0, 0))[2] // 25 + 4, 4))
+
+
+def test_sources_that_end_with_an_error(cluster, folder, tmp_path):
+    def given():
+        yield folder / "a.jpg"
+        raise OSError("the list broke off")
+
+    for where in ("client", "workers"):
+        with pytest.raises(tc.InputEnded, match="the list broke off"):
+            cluster.images(given()).resize(8).save(tmp_path / where, where=where, errors="return")
+        assert [path.name for path in (tmp_path / where).glob("*.png")] == ["a.png"]
+
+
+def test_iterating_treats_errors_as_the_options_say(cluster, folder):
+    pipeline = cluster.images(b"no picture", folder / "a.jpg").resize(8)
+    assert [image.width for image in pipeline.options(errors="skip")] == [8]
+    assert isinstance(next(iter(pipeline.options(errors="return"))), tc.PictureUnknown)
+    with pytest.raises(tc.PictureUnknown):
+        next(iter(pipeline))
+
+
+def test_folder_and_hash_of_what_came_from_an_iterator(cluster, folder, tmp_path):
+    pipeline = cluster.images(iter([folder / "2024", photo(0).resize((9, 9))])).resize(8)
+    pipeline.run().wait()
+    table = pipeline.save(tmp_path, "{folder}/{index}.png")
+    assert [Path(row["path"]).relative_to(tmp_path).as_posix() for row in table] == [
+        "0.png",
+        "1.png",
+        "may/2.png",
+        "may/3.png",
+        "4.png",
+    ]
+    with pytest.raises(tc.PictureNameRefused, match="has no {hash}"):
+        pipeline.save(tmp_path, "{hash}.png")
+
+
+def test_an_interrupted_save_goes_on(cluster, folder, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    for n in range(40):
+        coloured(root / f"{n:02d}.png", (n, n, n))
+    pipeline = cluster.images(root).map(nap)
+    threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(tc.Detached, match="writes what isn't written yet"):
+        pipeline.save(tmp_path / "out")
+    job = pipeline.job
+    table = pipeline.save(tmp_path / "out")
+    assert pipeline.job is job and len(table) == 40
+    assert len([*(tmp_path / "out").glob("*.png")]) == 40 and len(job.errors()) == 0
+
+
+def nap(image):
+    time.sleep(0.05)
+    return image
+
+
+def test_many_saves_leave_nothing_open_in_the_slots(cluster, folder, tmp_path):
+    def opened():
+        return max(cluster.everywhere(lambda: len([*Path("/proc/self/fd").iterdir()]), once=True))
+
+    def save(n):
+        cluster.images(folder / "a.jpg", folder / "b.png").resize(8).save(tmp_path / str(n), where="workers")
+
+    for n in range(4):
+        save(n)
+    before = opened()
+    for n in range(4, 12):
+        save(n)
+    assert opened() <= before

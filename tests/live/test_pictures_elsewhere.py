@@ -175,3 +175,17 @@ def made(path):
 def kept(cluster):
     (found,) = (each for each in cluster.jobs() if each.label == "queue")
     return found.count == PICTURES
+
+
+def test_tried_again_after_all_were_mended(clusters, folder):
+    clusters.scheduler("lab")
+    blind(clusters, folder, "--join", "lab", "--slots", "1")
+    (folder / "05.jpg").write_bytes(b"\xff\xd8\xff nonsense")
+    with tc.connect("lab") as cluster:
+        cluster.wait_for_workers(1, slots=1, timeout=60)
+        job = cluster.images(folder).resize(32).run()
+        found = job.results(errors="return")
+        assert sum(isinstance(each, tc.PictureDamaged) for each in found) == 1
+        photo(0).save(folder / "05.jpg")
+        assert job.retry() == 1
+        assert [image.size for image in job.results()][5] == (32, 32) and job.state == "done"

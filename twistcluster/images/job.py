@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twistcluster.client.jobs import Job
-from twistcluster.client.reading import Errors
+from twistcluster.client.reading import Errors, check_errors, in_order, one_result
 from twistcluster.client.records import JobRecord
 from twistcluster.errors import DependencyFailed, PictureError
+from twistcluster.images.listed import Listed
 from twistcluster.images.plan import Dropped
-from twistcluster.images.sources import Names
 from twistcluster.images.table import Table
 from twistcluster.images.work import Encoded, Pictures, Saved
 
@@ -25,17 +25,17 @@ class PictureJob(Job[Any]):
     whose result then is `Dropped.DROPPED`.
     """
 
-    def __init__(self, record: JobRecord, names: Names, work: Pictures, errors: Errors) -> None:
+    def __init__(self, record: JobRecord, listed: Listed, work: Pictures, errors: Errors) -> None:
         super().__init__(record)
-        self.names = names
-        """By number."""
+        self.listed = listed
+        """Its pictures, as they were when it was opened."""
         self._errors = errors
         self.follows: PictureJob | None = None
         """The job whose results its items take."""
         self.mended: Callable[[], bool] = lambda: False
         """Whether results came by another job: then its items failed, as far as the cluster knows."""
-        self.whole = True
-        """It has the results of all its pictures, and left none out because it is on a disk already."""
+        self.saves: object = None
+        """What it was opened to save, and where to: pictures that are there already aren't among its results."""
         self.work = work
         """What is done with each picture."""
 
@@ -46,11 +46,16 @@ class PictureJob(Job[Any]):
 
     def name_of(self, index: int) -> str:
         """What a picture is called: its path or address, or its number."""
-        name = self.names[index] if index < len(self.names) else ""
-        return name or f"picture {index}"
+        return self.listed.name(index) or f"picture {index}"
 
     def __iter__(self) -> Iterator[Any]:
-        return (value for value in super().__iter__() if value is not Dropped.DROPPED)
+        return self.iterate(self._errors)
+
+    def iterate(self, errors: Errors) -> Iterator[Any]:
+        """Results in order, each as soon as it is there."""
+        check_errors(errors)
+        found = in_order(self._record, self._deadline, errors)
+        return (value for value in found if value is not Dropped.DROPPED)
 
     def __next__(self) -> Any:
         __tracebackhide__ = True
@@ -103,13 +108,21 @@ class PictureJob(Job[Any]):
         self.wait()
         block: Any = None
         row = 0
-        for value in self.results("raise" if (errors or self._errors) == "raise" else "skip"):
+        for index in range(len(self)):
+            try:
+                value = one_result(self._record, index, None)
+            except Exception:
+                if (errors or self._errors) == "raise":
+                    raise
+                continue
+            if value is Dropped.DROPPED:
+                continue
             array = value if isinstance(value, np.ndarray) else to_array(_picture(value))
             if block is None:
                 block = np.empty((len(self), *array.shape), array.dtype)
             if array.shape != block.shape[1:] or array.dtype != block.dtype:
                 raise PictureError(
-                    f"{self.name_of(row)} is {_shape(array)}, but those before it are {_shape(block[0])}: "
+                    f"{self.name_of(index)} is {_shape(array)}, but those before it are {_shape(block[0])}: "
                     'make all of one size and mode, by fit((256, 256)) and convert("RGB")'
                 )
             block[row] = array

@@ -52,6 +52,9 @@ class Mender:
         if info.why != "raised" or info.type.rpartition(".")[2] != PictureElsewhere.__name__:
             return False
         self.met = True
+        record = self.record()
+        if record is not None and isinstance(record.fate(index), Segment):
+            return True  # tried again with others that failed: its result is here
         with self._lock:
             if self._second is None or not self._second.add(index):
                 self._second = second = _Second(self)

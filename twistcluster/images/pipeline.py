@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
+from twistcluster.errors import PictureError
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -30,7 +31,7 @@ from twistcluster.images.sources import Sources
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
 from twistcluster.images.work import Encode, Pictures, Saving
-from twistcluster.images.writing import Desk, save_here, save_there
+from twistcluster.images.writing import Target, save_here, save_there
 
 __all__ = ["Pipeline"]
 
@@ -181,7 +182,7 @@ class Pipeline(Chain):
         return self._suiting().results(errors or self._setting.errors)
 
     def __iter__(self) -> Any:
-        return iter(self._suiting())
+        return self._suiting().iterate(self._setting.errors)
 
     def table(self, errors: Errors | None = None) -> Table:
         """What is known of each picture, a row each; waits for the job's end. See `PictureJob.table`."""
@@ -274,13 +275,12 @@ class Pipeline(Chain):
                 _absolute(folder, self._sources.options.where), named, encoding, overwrite, secrets.token_hex(8)
             )
             return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
-        there = self._saved_as(encoding)
-        return save_here(
-            Desk(Path(folder), named, encoding, self._plan, overwrite),
-            chosen,
-            (lambda look: self._start(self._work(encoding), look, quiet=True)) if there is None else there,
-            self._sources,
-        )
+        target = Target(Path(folder), named, encoding, overwrite)
+        there = self._saved_as(target)
+        if there is not None:
+            return save_here(target, self._plan, chosen, there)
+        work = self._work(encoding)
+        return save_here(target, self._plan, chosen, lambda look: self._start(work, look, quiet=True))
 
     def serve(self, name: str) -> None:
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
@@ -328,34 +328,34 @@ class Pipeline(Chain):
     def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
         """The job that is there, if it has what is wanted; else a new one."""
         job = self._job
-        if job is not None and job.state != "cancelled" and job.whole:
-            work = job.work
-            plain = work.encoding is None and work.saving is None
-            small = not previews or not isinstance(work, Recognizing) or work.previews
-            if (plain or (encoded and work.saving is None)) and small:
+        if job is not None and job.state != "cancelled" and job.saves is None and job.work.saving is None:
+            small = not previews or not isinstance(job.work, Recognizing) or job.work.previews
+            if (job.work.encoding is None or encoded) and small:
                 return job
         return self._start(self._work(previews=previews), quiet=True if previews else None)
 
-    def _saved_as(self, encoding: Encoding) -> PictureJob | None:
+    def _saved_as(self, target: Target) -> PictureJob | None:
         """The job that is there, if its results are these files' bytes, or pictures of which they can be made."""
         job = self._job
-        if job is None or job.state == "cancelled" or job.work.saving is not None or not job.whole:
+        if job is None or job.state == "cancelled" or job.work.saving is not None:
             return None
-        if job.work.encoding == encoding:
-            return job
-        if job.work.encoding is not None or job.mended():
+        if job.saves is not None or job.work.encoding is not None:
+            return job if job.saves == target else None  # it was interrupted, perhaps
+        if job.mended():  # for the cluster its items failed
             return None
-        work = replace(job.work, encoding=encoding)
         link = self._cluster._link  # noqa: SLF001 (one class in two)
-        record = link.opener.map(Encode(encoding), (job,), self._setting.job, quiet=True)
-        made = PictureJob(record, job.names, work, self._setting.errors)
+        record = link.opener.map(Encode(target.encoding), (job,), self._setting.job, quiet=True)
+        made = PictureJob(record, job.listed, replace(job.work, encoding=target.encoding), self._setting.errors)
         made.follows = job
         return made
 
     def _full(self, index: int) -> Any:
         """One picture again, as its steps make it, for a gallery."""
         link = self._cluster._link  # noqa: SLF001
+        job = self._job
         item = with_bytes(self._sources.at(index))
+        if job is not None and item.source.name != job.listed.name(index):
+            raise PictureError("what was listed as this picture isn't in its place any more: run the pipeline again")
         return link.opener.submit(Pictures(self._plan, label="picture"), (item,), {}).result()
 
 

@@ -106,7 +106,7 @@ class Recognizing(Pictures):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a server of pictures does: as its pipeline, with the picture that somebody asks about.
+    """What a server of pictures does: as its pipeline, with the picture that somebody asks about; None if it is left out.
 
     Args:
         work: The pipeline's.
@@ -120,7 +120,7 @@ class Asked:
 
     def __call__(self, value: Any) -> Any:
         """The answer for one picture."""
-        return self.work(asked_item(value))
+        return _answer(self.work(asked_item(value)))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,12 @@ class AskedTogether(Asked):
 
     def together(self, prepared: list[Any]) -> list[Any]:
         """As the pipeline's."""
-        return self.work.together(prepared)
+        return [_answer(each) for each in self.work.together(prepared)]
+
+
+def _answer(found: Any) -> Any:
+    """For somebody who asked about one picture, nothing is None."""
+    return None if found is Dropped.DROPPED else found
 
 
 def small(image: "Image.Image") -> bytes:

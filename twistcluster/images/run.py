@@ -3,8 +3,9 @@
 Owns: that. Must not know: steps, results, views.
 """
 
-import threading
+import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twistcluster.client.links import Tie
@@ -14,13 +15,13 @@ from twistcluster.client.records import JobRecord
 from twistcluster.client.requests import answer_to
 from twistcluster.errors import PictureError
 from twistcluster.images.job import PictureJob
+from twistcluster.images.listed import Listed
 from twistcluster.images.listing import packed_listing
 from twistcluster.images.mending import Mender
 from twistcluster.images.source import File, Item, Member, Unfit
-from twistcluster.images.sources import Names, Sources
+from twistcluster.images.sources import Sources
 from twistcluster.images.work import AlreadyThere, Pictures
-from twistcluster.wire.messages import ErrorInfo, Status
-from twistcluster.wire.pages import Packed
+from twistcluster.wire.messages import Status
 
 __all__ = ["ClusterOfPictures", "Start", "start", "there", "with_bytes"]
 
@@ -60,18 +61,17 @@ def start(
         look: Looks at each item before it leaves.
         quiet: Its first error isn't shown: somebody else tells of errors.
     """
-    names = Names()
+    listed = Listed(contents=look is not None)
+    items = _noted(sources.items(), listed, look)
     if not sources.has_paths:
-        listed = _listed(sources.items(), names, look)
-        given = [*listed] if sources.held is not None else listed
-        return PictureJob(tie.opener.map(work, (given,), options, quiet=quiet), names, work, errors)
-    paths = _Paths(tie, work, options)
-    items = _listed(sources.items(), names, look)
-    handed: Iterator[Any] = map(with_bytes, items) if _travels(tie) else paths.watched(items)
-    record = tie.opener.map(work, (handed,), options, paths.mender, quiet=quiet)
-    record.subscribe(paths)
-    job = PictureJob(record, names, work, errors)
-    job.mended = lambda: paths.mender.met
+        given = [*items] if sources.held is not None else items
+        return PictureJob(tie.opener.map(work, (given,), options, quiet=quiet), listed, work, errors)
+    mender = Mender(functools.partial(_sent, listed), functools.partial(_second, tie, work, options))
+    handed: Iterator[Any] = (with_bytes(item) if mender.met else item for item in items)
+    if _travels(tie):
+        handed = map(with_bytes, items)
+    job = PictureJob(tie.opener.map(work, (handed,), options, mender, quiet=quiet), listed, work, errors)
+    job.mended = lambda: mender.met
     return job
 
 
@@ -86,10 +86,25 @@ def there(link: Callable[[], Tie], path: str) -> Iterator[tuple[str, str]]:
         at = end + 1
 
 
-def _listed(items: Iterable[Item], names: Names, look: Start | None) -> Iterator[Any]:
+def _noted(items: Iterable[Item], listed: Listed, look: Start | None) -> Iterator[Any]:
     for item in items:
-        names.add(item.source.name)
+        listed.add(item)
         yield item if look is None else look(item)
+
+
+def _sent(listed: Listed, index: int) -> Item:
+    """A picture of which a worker doesn't see the file, with its bytes."""
+    try:
+        return listed.with_bytes(index)
+    except PictureError as error:
+        return Item(index, Unfit(listed.name(index), error, listed.folder(index)))
+
+
+def _second(tie: Tie, work: Pictures, options: JobOptions, items: Iterator[Item]) -> JobRecord:
+    """The job of such pictures."""
+    if options.name:
+        options = replace(options, name=f"{options.name}-sent")
+    return tie.opener.map(work, (items,), options, quiet=True)
 
 
 def _travels(tie: Tie) -> bool:
@@ -114,59 +129,3 @@ def with_bytes(item: Any) -> Any:  # an `Item`, or what took its place
         return Item(item.number, item.source.sent())
     except PictureError as error:
         return Item(item.number, Unfit(item.source.name, error, item.source.folder))
-
-
-class _Paths:
-    """The items of paths that are on their way: if their worker doesn't see the file, their bytes follow.
-
-    It listens to the job, and forgets what is done.
-    """
-
-    def __init__(self, tie: Tie, work: Pictures, options: JobOptions) -> None:
-        self._tie = tie
-        self._work = work
-        self._options = options
-        self._lock = threading.Lock()
-        self._items: dict[int, Item] = {}
-        self.mender = Mender(self._item, self._second)
-
-    def watched(self, items: Iterator[Any]) -> Iterator[Any]:
-        """As they are, as long as workers see them; then with their bytes."""
-        for item in items:
-            if self.mender.met:
-                yield with_bytes(item)
-                continue
-            if isinstance(item, Item) and isinstance(item.source, File | Member):
-                self._items[item.number] = item
-            yield item
-
-    def _item(self, index: int) -> Item:
-        item: Item = with_bytes(self._items[index])
-        return item
-
-    def _second(self, items: Iterator[Item]) -> JobRecord:
-        options = self._options
-        if options.name:
-            options = JobOptions.of(
-                options.priority,
-                options.resources,
-                f"{options.name}-sent",
-                options.retries,
-                options.time_limit or None,
-                options.max_crashes,
-            )
-        return self._tie.opener.map(self._work, (items,), options, quiet=True)
-
-    def results(self, first: int, packed: Packed) -> None:
-        """Items succeeded."""
-        for index in range(first, first + packed.count):
-            self._items.pop(index, None)
-
-    def failed(self, index: int, error: ErrorInfo) -> None:
-        """An item failed; it may be tried again."""
-
-    def printed(self, index: int, text: str) -> None:
-        """Nothing to do."""
-
-    def changed(self) -> None:
-        """Nothing to do."""

@@ -105,6 +105,8 @@ class Folder:
         try:
             record = self._record(name)
             if self._is_made(target, record, stamp):
+                if record[3] != self._run:  # the name is this run's now: no other picture of it may take it
+                    self._keep(name, (*record[:3], self._run))
                 return True
             self._may_take(name, target, record, stamp)
         except PictureExists:
@@ -249,7 +251,9 @@ class Folder:
         if record is None:
             why = "and no run of save() made it"
         elif stamp is None:
-            why = "and whether it would be the same can't be told: a function uses values that can't be compared"
+            why = (
+                "and whether it would be the same can't be told: its source, or a function of yours, can't be compared"
+            )
         elif record[0] != stamp:
             why = "made from another picture, or by other steps or options"
         else:
@@ -258,15 +262,15 @@ class Folder:
 
     def _record(self, name: str) -> Any:
         with self._lock:
-            found = self._database.execute("SELECT stamp, size, mtime_ns, run FROM made WHERE name = ?", (name,))
+            found = self._database.execute("SELECT stamp, size, mtime_ns, run FROM made WHERE name = ?", (_key(name),))
             return found.fetchone()
 
     def _keep(self, name: str, record: Any) -> None:
         with self._lock:
             if record is None:
-                self._database.execute("DELETE FROM made WHERE name = ?", (name,))
+                self._database.execute("DELETE FROM made WHERE name = ?", (_key(name),))
             else:
-                self._database.execute("REPLACE INTO made VALUES (?, ?, ?, ?, ?)", (name, *record))
+                self._database.execute("REPLACE INTO made VALUES (?, ?, ?, ?, ?)", (_key(name), *record))
 
     def _sweep(self) -> None:
         """Remove parts whose writers are gone."""
@@ -278,6 +282,15 @@ class Folder:
                     part.unlink()
                 finally:
                     os.close(descriptor)
+
+
+def _key(name: str) -> str | bytes:
+    """A name as the database takes it: text, or its bytes where it is none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
 
 
 def _why(error: BaseException) -> str:

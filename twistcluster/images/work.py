@@ -175,6 +175,8 @@ def _size(picture: Any) -> tuple[int, int]:
     return int(shape[1]), int(shape[0])
 
 
+FOLDERS: Final = 2
+"""That a slot keeps open: those of the saves that it works for."""
 _folders: dict[tuple[str, str], Folder] = {}
 _lock: Final = threading.Lock()
 
@@ -184,5 +186,7 @@ def _folder(saving: Saving) -> Folder:
     key = saving.folder, saving.run
     with _lock:
         if key not in _folders:
+            while len(_folders) >= FOLDERS:
+                _folders.pop(next(iter(_folders))).close()
             _folders[key] = Folder(saving.folder, overwrite=saving.overwrite, run=saving.run)
         return _folders[key]

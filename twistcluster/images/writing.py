@@ -3,15 +3,16 @@
 Owns: that. Must not know: how files are written (`saving`), how jobs are opened.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple
 
 from twistcluster.client import views
 from twistcluster.client.reading import Errors
-from twistcluster.errors import Detached, PictureError
+from twistcluster.errors import Detached, PictureError, PictureNameRefused
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.names import Pattern
@@ -19,12 +20,11 @@ from twistcluster.images.plan import Dropped, Plan
 from twistcluster.images.run import Start
 from twistcluster.images.saving import Folder
 from twistcluster.images.source import Item, Unfit
-from twistcluster.images.sources import Sources
 from twistcluster.images.stamps import plan_stamp, stamp
 from twistcluster.images.table import Table
 from twistcluster.images.work import AlreadyThere, Encoded, Saved
 
-__all__ = ["Desk", "save_here", "save_there"]
+__all__ = ["Target", "save_here", "save_there"]
 
 WRITERS: Final = 4
 """A write waits for the disk, mostly."""
@@ -32,32 +32,40 @@ WAITING: Final = 64
 """Pictures that wait to be written."""
 
 
-def save_here(desk: "Desk", errors: Errors, job: PictureJob | Callable[[Start], PictureJob], sources: Sources) -> Table:
+class Target(NamedTuple):
+    """Where pictures are saved to, and as what."""
+
+    path: Path
+    pattern: Pattern
+    encoding: Encoding
+    overwrite: bool
+
+
+def save_here(target: Target, plan: Plan, errors: Errors, job: PictureJob | Callable[[Start], PictureJob]) -> Table:
     """As `Pipeline.save`.
 
     Args:
-        desk: Of the folder.
+        target: Where to.
+        plan: What is done with the pictures.
         errors: What becomes of pictures that failed.
         job: One that has the files' bytes, or what opens it.
-        sources: Of the pipeline.
     """
     __tracebackhide__ = True
-    with desk:
-        if isinstance(job, PictureJob):
-            desk.look_at(sources, job)
-        else:
+    desk = _Desk(target, plan)
+    try:
+        if not isinstance(job, PictureJob):
             job = job(desk.look)
-            job.whole = False  # as long as it isn't known
+            job.saves = target
         if views.shell() is not None:
             job.show(wait=False)
         try:
             for index, value in job.as_completed("return"):
-                desk.take(index, job.error_of(index, value) if isinstance(value, BaseException) else value)
+                desk.take(index, job.error_of(index, value) if isinstance(value, BaseException) else value, job)
         except Detached as stopped:
-            raise Detached(f"{stopped}\nsave(…) again writes what isn't written yet.") from None
-        found = desk.done()
-        job.whole = job.whole or not desk.left_out
-    return _table(job, found, errors)
+            raise Detached(f"{stopped}\\nsave(…) again writes what isn't written yet.") from None
+        return _table(job, desk.done(), errors)
+    finally:
+        desk.leave(job if isinstance(job, PictureJob) else None)
 
 
 def save_there(job: PictureJob, errors: Errors) -> Table:
@@ -67,7 +75,11 @@ def save_there(job: PictureJob, errors: Errors) -> Table:
 
 
 def _table(job: PictureJob, found: dict[int, Any], errors: Errors) -> Table:
+    """What was saved; raises if the sources couldn't be listed to their end."""
     __tracebackhide__ = True
+    cut = job.record.cut
+    if cut is not None:
+        raise cut.with_traceback(None)
     ordered = sorted(found.items())
     failed = [value for _, value in ordered if isinstance(value, BaseException)]
     if failed and errors == "raise":
@@ -83,51 +95,17 @@ def _table(job: PictureJob, found: dict[int, Any], errors: Errors) -> Table:
     )
 
 
-class Desk:
-    """What is known of the pictures that are on their way to a folder.
+class _Desk:
+    """What is known of the pictures that are on their way to a folder."""
 
-    Args:
-        path: The folder.
-        pattern: Of their names.
-        encoding: What the files are.
-        plan: What was done with the pictures.
-        overwrite: Whether files of these names may be replaced.
-    """
-
-    def __init__(self, path: Path, pattern: Pattern, encoding: Encoding, plan: Plan, overwrite: bool) -> None:
-        self._folder = Folder(path, overwrite=overwrite)
+    def __init__(self, target: Target, plan: Plan) -> None:
+        self._folder = Folder(target.path, overwrite=target.overwrite)
         self._writers = ThreadPoolExecutor(WRITERS, "twistcluster-save")
-        self._pattern = pattern
-        self._encoding = encoding
-        self._plan = plan_stamp(plan, encoding)
-        self._names: dict[int, tuple[str, str | None]] = {}
+        self._target = target
+        self._plan = plan_stamp(plan, target.encoding)
         self._found: dict[int, Any] = {}
         self._written: dict[int, Future[Path]] = {}
-        self.left_out = False
-        """Some pictures weren't made: they are there, or can't be saved."""
         self._room = threading.Semaphore(WAITING)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writers.shutdown()
-        self._folder.close()
-
-    def look_at(self, sources: Sources, job: PictureJob) -> None:
-        """Look at all pictures of a job that made the files' bytes already, or does."""
-        if sources.again:
-            for item in sources.items():
-                looked = self.look(item)
-                if isinstance(looked, AlreadyThere):
-                    self._found[item.number] = Saved(looked.path, made=False)
-                elif looked is not item and isinstance(looked.source, Unfit):
-                    self._found[item.number] = looked.source.error
-            return
-        job.wait()  # all names are known then
-        for index in range(len(job)):
-            name = self._pattern.path(self._encoding.format, source=job.names[index], index=index)
-            self._names[index] = name, None
 
     def look(self, item: Item) -> Item | AlreadyThere:
         """Whether a picture is to be made. On the thread that lists the sources, before it leaves."""
@@ -136,31 +114,31 @@ class Desk:
             return item
         try:
             made_of = stamp(source.stamp(), self._plan)
-            name = self._pattern.path(
-                self._encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of or ""
-            )
+            name = self._name(item.number, source.name, source.folder, made_of)
             if self._folder.has(name, made_of):
-                self.left_out = True
                 return AlreadyThere(item.number, str(self._folder.path / name))
         except PictureError as error:
-            self.left_out = True
             return Item(item.number, Unfit(source.name, error, source.folder))
-        self._names[item.number] = name, made_of
         return item
 
-    def take(self, index: int, value: Any) -> None:
+    def take(self, index: int, value: Any, job: PictureJob) -> None:
         """A result came."""
-        name = self._names.pop(index, None)
-        if index in self._found:  # there already, or it can't be saved
-            return
-        if isinstance(value, Saved):
+        if not isinstance(value, Encoded):
             self._found[index] = value
             return
-        if not isinstance(value, Encoded) or name is None:
-            self._found[index] = value
+        listed = job.listed
+        mark = listed.stamp(index)
+        made_of = stamp(mark, self._plan) if mark else None
+        try:
+            name = self._name(index, listed.name(index), listed.folder(index), made_of)
+            if self._folder.has(name, made_of):
+                self._found[index] = Saved(str(self._folder.path / name), made=False)
+                return
+        except PictureError as error:
+            self._found[index] = error
             return
         self._room.acquire()
-        written = self._writers.submit(self._folder.write, name[0], value.data, name[1])
+        written = self._writers.submit(self._folder.write, name, value.data, made_of)
         written.add_done_callback(lambda _: self._room.release())
         self._written[index] = written
 
@@ -170,6 +148,29 @@ class Desk:
             error = written.exception()
             self._found[index] = error or Saved(str(written.result()), made=True)
         return {index: value for index, value in self._found.items() if value is not Dropped.DROPPED}
+
+    def leave(self, job: PictureJob | None) -> None:
+        """Write what came, and let go of the folder as soon as nobody looks at pictures for it."""
+        self._writers.shutdown()
+        if job is None:
+            self._folder.close()
+        else:
+            job.record.when_over(self._close)  # one that was interrupted goes on
+
+    def _close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._folder.close()
+
+    def _name(self, index: int, source: str, folder: str, made_of: str | None) -> str:
+        pattern = self._target.pattern
+        if made_of is None and "{hash}" in pattern.pattern:
+            raise PictureNameRefused(
+                f"picture {index} has no {{hash}}: what it was made from, or a function of yours, can't be compared; "
+                "take {index}, or save before anything else is asked of the pipeline"
+            )
+        return pattern.path(
+            self._target.encoding.format, source=source, index=index, folder=folder, stamp=made_of or ""
+        )
 
 
 def _row(value: Any) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""What is known of a job's sources by number, in blocks of memory: ten million of them cost no ten million objects.
+
+Owns: names, folders, stamps and kinds of the sources that one run listed. Later questions (a table, a gallery, `save`) are
+about those, whatever the disk says then. Must not know: how they were listed, what becomes of them.
+"""
+
+from array import array
+from typing import Final
+
+from twistcluster.errors import PictureError
+from twistcluster.images.source import File, Given, Item, Member
+
+__all__ = ["Blocks", "Listed"]
+
+PATH: Final = 1
+"""A file of this program's."""
+OTHER: Final = 0
+
+
+class Blocks:
+    """Bytes by number, one behind the other.
+
+    >>> blocks = Blocks()
+    >>> blocks.add(b"one"); blocks.add(b"")
+    >>> blocks[0], blocks[1], len(blocks)
+    (b'one', b'', 2)
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q")
+
+    def add(self, data: bytes) -> None:
+        """The next one."""
+        self._bytes += data
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        start = self._ends[index - 1] if index else 0
+        return bytes(self._bytes[start : self._ends[index]])
+
+
+class Listed:
+    """The sources of one job, as they were when it was opened.
+
+    Args:
+        contents: Whether to make stamps of bytes, images and arrays too, which reads all of each.
+    """
+
+    def __init__(self, *, contents: bool = False) -> None:
+        self._contents = contents
+        self._names = Blocks()
+        self._stamps = Blocks()
+        self._folders = array("L")
+        self._kinds = bytearray()
+        self._numbers: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._members: dict[int, Member] = {}
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def add(self, item: Item) -> None:
+        """The next one."""
+        source = item.source
+        self._names.add(source.name.encode("utf-8", "surrogateescape"))
+        if source.folder not in self._numbers:
+            self._numbers[source.folder] = len(self._texts)
+            self._texts.append(source.folder)
+        self._folders.append(self._numbers[source.folder])
+        stamp = b""
+        if self._contents or not isinstance(source, Given) or source.given_stamp:
+            try:
+                stamp = source.stamp()
+            except PictureError:  # its item will say so
+                stamp = b""
+        self._stamps.add(stamp)
+        if isinstance(source, Member) and source.archive.proof is not None:
+            self._members[item.number] = source
+        self._kinds.append(PATH if isinstance(source, File) and source.proof is not None else OTHER)
+
+    def name(self, index: int) -> str:
+        """What it is called; empty: it has no name."""
+        return self._names[index].decode("utf-8", "surrogateescape") if index < len(self) else ""
+
+    def folder(self, index: int) -> str:
+        """Where it lay, relative to where the listing began."""
+        return self._texts[self._folders[index]]
+
+    def stamp(self, index: int) -> bytes:
+        """What stands for it; empty: nothing is known that could."""
+        return self._stamps[index]
+
+    def with_bytes(self, index: int) -> Item:
+        """One that lies on this program's disk, with its bytes as they are now.
+
+        Raises:
+            PictureError: They can't be read.
+            LookupError: It doesn't lie there.
+        """
+        member = self._members.get(index)
+        if member is not None:
+            return Item(index, member.sent())
+        if self._kinds[index] != PATH:
+            raise LookupError(f"source {index} is no file of this program's")
+        given = File(self.name(index), None, self.folder(index)).sent()
+        return Item(index, given._replace(given_stamp=self.stamp(index)))
