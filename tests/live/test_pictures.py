@@ -469,8 +469,8 @@ def test_saved_after_a_filter(cluster, tmp_path):
     pipeline.save(out)
     assert sorted(path.name for path in out.glob("*.png")) == ["b.png", "c.png"]
     assert colour_of(out / "c.png") == (0, 0, 255)
+    wide = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0).map(widened)
     with pytest.raises(tc.PictureError, match=r"c\.png is"):
-        wide = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0).map(widened)
         wide.stack()
 
 
