@@ -276,12 +276,13 @@ class Cluster(Serving, Executor):
             frames: Of animations and files of several pages "first" or "all"; then results are tuples.
             max_pixels: A picture of more pixels is an error.
             shrink: Decode JPEGs smaller where the steps allow it.
-            timeout: For addresses: seconds until the answer must have begun.
+            timeout: For addresses: seconds until the answer must have begun; after four times that all of it must be there.
             max_bytes: For addresses: a longer file is an error.
 
         Raises:
             TypeError: Something is no source.
-            PictureUnreadable: A pattern matches no file, or a folder has no pictures.
+            ValueError: `timeout` is nothing or more than a day, or `max_bytes` is nothing.
+            PictureUnreadable: A pattern matches no file, or a folder has no pictures or can't be read.
 
         Example:
             >>> cluster.images("photos/**/*.jpg").resize(512).save("out/", format="webp")     # doctest: +SKIP

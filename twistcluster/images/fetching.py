@@ -4,19 +4,21 @@ Owns: how an address becomes bytes, in the slot that runs the item. Must not kno
 extra, imported by the first address that is fetched.
 """
 
-import functools
 from typing import Any, Final
 
-from twistcluster.errors import PictureTooLarge, PictureUnreadable, TwistclusterError
+from twistcluster.errors import PictureError, PictureTooLarge, PictureUnreadable, TwistclusterError
 
-__all__ = ["MAX_BYTES", "TIMEOUT_S", "fetched", "require_urllib3"]
+__all__ = ["ALL_TIMES", "MAX_BYTES", "TIMEOUT_S", "fetched", "require_urllib3", "shown"]
 
 TIMEOUT_S: Final = 30.0
-"""Seconds in which a server must answer, and send all."""
+"""Seconds until an answer must have begun."""
+ALL_TIMES: Final = 4
+"""After so many times as many seconds all of it must be there."""
 MAX_BYTES: Final = 256 << 20
 """Of one picture's file."""
-REDIRECTS: Final = 5
 PART_BYTES: Final = 1 << 16
+
+_ALLOW: Final = "allow more time by images(…, timeout=…)"
 
 
 def require_urllib3() -> None:
@@ -29,48 +31,71 @@ def require_urllib3() -> None:
         ) from None
 
 
+def shown(url: str) -> str:
+    """An address without what may be secret in it: its query, its user and password.
+
+    >>> shown("https://me:secret@host/a.jpg?token=secret")
+    'https://host/a.jpg'
+    """
+    scheme, parted, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{parted}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def fetched(url: str, name: str, timeout_s: float, max_bytes: int) -> bytes:
     """The bytes at an address.
 
     Args:
         url: http or https.
         name: What errors call it.
-        timeout_s: Seconds until the answer must have begun, and at most between two parts of it; in all, four times that.
+        timeout_s: Seconds until the answer must have begun, redirects included; after four times that all of it must be
+            there.
         max_bytes: How much is taken.
 
     Raises:
-        PictureUnreadable: Nobody answers there, or with an error, or the answer breaks off.
+        PictureUnreadable: Nobody answers there in time, or with an error, or the answer breaks off.
         PictureTooLarge: It is longer.
     """
     require_urllib3()
-    import time
+    from http.client import HTTPException
 
     import urllib3
 
-    until = time.monotonic() + 4 * timeout_s
+    from twistcluster.images.timed import Moment, pool
+
+    moment = Moment(timeout_s)
+    size, until = 0, timeout_s
     try:
-        answer = _pool().request("GET", url, timeout=timeout_s, preload_content=False)
+        answer = pool().request("GET", url, timeout=timeout_s, preload_content=False)
         try:
-            if answer.status >= 400:
-                raise PictureUnreadable(f"{name} can't be fetched: the server answered {answer.status} {answer.reason}")
+            if answer.status >= 300:
+                raise PictureUnreadable(
+                    f"{name} can't be fetched: the server answered {answer.status} {answer.reason or ''}".rstrip()
+                    + f"; {_advice(answer.status)}"
+                )
             said = answer.headers.get("content-length", "")
             if said.isdigit():
                 _check(name, int(said), max_bytes)
-            parts, size = [], 0
+            until = ALL_TIMES * timeout_s
+            moment.put_off(until)
+            parts = []
             for part in answer.stream(PART_BYTES):
                 parts.append(part)
                 size += len(part)
                 _check(name, size, max_bytes)
-                if time.monotonic() > until:
-                    raise PictureUnreadable(
-                        f"{name} can't be fetched: {size:,} bytes came in {4 * timeout_s:g} s, and there are more; "
-                        "allow more time by images(…, timeout=…)"
-                    )
             return b"".join(parts)
         finally:
             answer.close()
-    except urllib3.exceptions.HTTPError as error:
-        raise PictureUnreadable(f"{name} can't be fetched: {_why(error)}") from error
+    except PictureError:
+        raise
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
+        if not moment.over:
+            why = _why(error)
+        elif until == timeout_s:
+            why = f"timed out, no answer began in {until:g} s; check the address, or {_ALLOW}"
+        else:
+            why = f"timed out, it wasn't all there in {until:g} s; {_ALLOW}"
+        raise PictureUnreadable(f"{name} can't be fetched: {why}") from error
 
 
 def _check(name: str, size: int, max_bytes: int) -> None:
@@ -80,16 +105,20 @@ def _check(name: str, size: int, max_bytes: int) -> None:
         )
 
 
-@functools.cache
-def _pool() -> Any:
-    """Connections that this slot keeps open."""
-    import urllib3
-
-    retries = urllib3.Retry(total=REDIRECTS + 1, connect=1, read=1, redirect=REDIRECTS, status=0, other=0)
-    return urllib3.PoolManager(num_pools=16, retries=retries, headers={"user-agent": "twistcluster"})
+def _advice(status: int) -> str:
+    if status in {401, 403, 407}:
+        return "it isn't open to everybody: fetch it in your program, and give its bytes"
+    return "try again later" if status in {408, 425, 429} or status >= 500 else "check the address"
 
 
-def _why(error: BaseException) -> str:
+def _why(error: Any) -> str:
+    import urllib3.exceptions as wrong
+
     reason = getattr(error, "reason", None)
-    text = str(reason if isinstance(reason, BaseException) else error)
-    return text.rpartition(">: ")[2] or type(error).__name__
+    error = reason if isinstance(reason, BaseException) else error
+    if isinstance(error, ValueError) and not isinstance(error, wrong.URLSchemeUnknown):  # its text may have all of it
+        return "it is no valid address; check it"
+    text = str(error).rpartition(">: ")[2].rpartition("): ")[2] or type(error).__name__
+    if isinstance(error, wrong.ProtocolError | wrong.DecodeError | wrong.IncompleteRead):
+        return f"the answer breaks off or makes no sense ({text}); try again"
+    return f"{text}; check the address, and whether it can be reached from where the workers run"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from twistcluster.errors import PictureElsewhere, PictureError, PictureTooLarge, PictureUnreadable
-from twistcluster.images.fetching import fetched
+from twistcluster.images.fetching import fetched, shown
 from twistcluster.images.stamps import facts_stamp, source_stamp
 
 __all__ = ["MEMBER_BYTES", "File", "Given", "Item", "Member", "Proof", "Source", "Unfit", "Url", "proof_of"]
@@ -153,7 +153,7 @@ class Url(NamedTuple):
 
     Attributes:
         url: Its address.
-        timeout_s: Seconds until the server must have answered, and until all must be there.
+        timeout_s: Seconds until the answer must have begun; after four times that all of it must be there.
         max_bytes: A longer answer is refused.
     """
 
@@ -163,8 +163,8 @@ class Url(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its address without the query, which may hold a secret."""
-        return self.url.partition("?")[0].partition("#")[0]
+        """Its address without what may be secret in it."""
+        return shown(self.url)
 
     @property
     def folder(self) -> str:
@@ -175,7 +175,7 @@ class Url(NamedTuple):
         """Its bytes.
 
         Raises:
-            PictureUnreadable: Nobody answers, or not with a file.
+            PictureUnreadable: Nobody answers in time, or not with a file.
             PictureTooLarge: There are more than `max_bytes`.
         """
         return fetched(self.url, self.name, self.timeout_s, self.max_bytes)

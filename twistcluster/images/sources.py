@@ -24,6 +24,9 @@ from twistcluster.images.source import MEMBER_BYTES, File, Given, Item, Member, 
 
 __all__ = ["Names", "Options", "Sources"]
 
+LONGEST_S: Final = 86_400.0
+"""A server that takes longer to answer doesn't."""
+
 _ZIPS: Final = (".zip", ".cbz")
 _TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -62,11 +65,20 @@ class Options:
         where: "client": paths are this program's; "workers": theirs.
         timeout_s: For addresses, as `fetching.fetched` has it.
         max_bytes: For addresses.
+
+    Raises:
+        ValueError: Nothing could be fetched in that time, or of that length.
     """
 
     where: str = "client"
     timeout_s: float = TIMEOUT_S
     max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= LONGEST_S:
+            raise ValueError(f"timeout is more than nothing and at most a day, not {self.timeout_s:g} s")
+        if self.max_bytes < 1:
+            raise ValueError(f"max_bytes is at least one byte, not {self.max_bytes}")
 
 
 class Sources:
