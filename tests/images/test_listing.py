@@ -1,14 +1,21 @@
 """Names of files from patterns and folders: as `glob` finds them, one by one, in any number."""
 
+import concurrent.futures
+import errno
+import functools
 import glob
+import io
 import itertools
 import os
+import shutil
+import tarfile
 import tracemalloc
+import zipfile
 
 import pytest
 
 from twistcluster import errors
-from twistcluster.images import listing
+from twistcluster.images import listing, run
 from twistcluster.images.listing import in_folder, matching, packed_listing
 from twistcluster.images.source import File, Given, Item, Unfit
 from twistcluster.images.sources import Names, Options, Sources
@@ -25,8 +32,28 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def shut(monkeypatch):
+    """Takes away the right to look into a folder, from whoever runs the tests."""
+    closed, scandir, look = [], os.scandir, os.stat
+
+    def scandir_of(path="."):
+        if os.path.abspath(path) in closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    def stat_of(path, **options):
+        if os.path.dirname(os.path.abspath(path)) in closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "scandir", scandir_of)
+    monkeypatch.setattr(os, "stat", stat_of)
+    return lambda folder: closed.append(str(folder))
+
+
 def sources(*given, **options):
-    return Sources(given, Options(**options), lambda path: iter([(f"/there/{path}", "deep")]))
+    return Sources(given, Options(**options), lambda path: iter([("f4", f"deep//there/{path}")]))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +94,100 @@ def test_a_folder_that_can_t_be_read_has_nothing(tree):
         packed_listing(str(tree / "gone" / "*"))
 
 
+SHUT_PATTERNS = ["{}", "{}/**/*.jpg", "{}/*/*.jpg", "{}/**/d.jpg", "{}/**", "{}/*/d.jpg"]
+
+
+@pytest.mark.parametrize("pattern", SHUT_PATTERNS)
+def test_a_folder_in_it_that_can_t_be_read_is_one_error(tree, shut, pattern):
+    shut(tree / "x")
+    found = [item.source for item in sources(pattern.format(tree)).items()]
+    (wrong,) = [source for source in found if isinstance(source, Unfit)]
+    assert wrong.name.startswith(str(tree / "x")) and "Permission denied; give this user" in str(wrong.error)
+
+
+def test_a_folder_given_that_can_t_be_read(tree, shut):
+    shut(tree / "x")
+    for each in (tree / "x", f"{tree}/x/*.jpg"):
+        with pytest.raises(errors.PictureUnreadable, match="x can't be read: Permission denied; give this user"):
+            sources(each)
+    (item,) = sources(iter([tree / "x"])).items()
+    assert "Permission denied" in str(item.source.error)
+
+
+def test_what_gives_nothing_later_is_an_error_in_its_place(tree):
+    (item,) = sources(iter(["/none/*.jpg"])).items()
+    assert "no file matches" in str(item.source.error)
+    pipeline = sources(b"a", tree / "x", f"{tree}/x/*.jpg", b"b")
+    shutil.rmtree(tree / "x")
+    (tree / "x").mkdir()
+    _, folder, pattern, _ = pipeline.items()
+    assert "has no pictures" in str(folder.source.error) and "no file matches" in str(pattern.source.error)
+
+
+@pytest.fixture
+def there(tree):
+    """Sources of paths as a worker's, which here is this process."""
+
+    class Link:
+        opener = None
+
+        def submit(self, function, arguments, _):
+            made = concurrent.futures.Future()
+            try:
+                made.set_result(function(*arguments))
+            except errors.PictureError as error:
+                made.set_exception(error)
+            return made
+
+    link = Link()
+    link.opener = link
+
+    def listed(*given):
+        found = Sources(given, Options("workers"), functools.partial(run.there, lambda: link))
+        return [item.source for item in found.items()]
+
+    return listed
+
+
+def test_a_worker_s_names_of_any_bytes(tree, there):
+    odd = os.fsdecode(b"a\1b\n\xff.jpg")
+    (tree / "x" / "\1\xe9").mkdir()
+    for path in (tree / "x" / odd, tree / "x" / "\1\xe9" / odd):
+        path.touch()
+    found = there(f"{tree}/x/**/*.jpg")
+    assert sorted(found) == sorted(File(path, None, folder) for path, folder in matching(f"{tree}/x/**/*.jpg"))
+    assert File(f"{tree}/x/\1\xe9/{odd}", None, "\1\xe9") in found
+
+
+def test_a_worker_s_file_whose_name_looks_like_a_pattern(tree, there):
+    (tree / "a[1].png").touch()
+    assert there("a[1].png") == [File("a[1].png")]
+    (none,) = there("b[1].png")
+    assert "no picture matches" in str(none.error)
+
+
+def test_a_worker_s_archives(tree, there):
+    with zipfile.ZipFile("a.zip", "w") as made:
+        made.writestr("x/a.png", b"one")
+    for ending, mode in (("tar", "w"), ("tgz", "w:gz")):
+        with tarfile.open(f"a.{ending}", mode) as made:
+            info = tarfile.TarInfo("x/b.png")
+            info.size = 3
+            made.addfile(info, io.BytesIO(b"two"))
+    zipped, tar, packed, gone = there("a.zip", "a.tar", "a.tgz", "b.zip")
+    assert (zipped.opened_here(), tar.opened_here()) == (b"one", b"two")
+    assert zipped.folder == tar.folder == "x" and zipped.sent() is zipped
+    assert "unpack it there" in str(packed.error) and packed.name == "a.tgz"
+    assert "b.zip can't be read: No such file" in str(gone.error)
+
+
+def test_a_worker_s_folder_that_can_t_be_read(tree, there, shut):
+    shut(tree / "x")
+    (wrong,) = [source for source in there(f"{tree}/") if source.path == f"{tree}/x"]
+    with pytest.raises(errors.PictureUnreadable, match="Permission denied; give this user"):
+        wrong.opened_here()
+
+
 def test_names_are_kept_in_one_block():
     names = Names()
     tracemalloc.start()
@@ -81,7 +202,8 @@ def test_names_are_kept_in_one_block():
 def test_names_of_any_bytes():
     names = Names()
     names.add(os.fsdecode(b"\xff\xfe.jpg"))
-    assert os.fsencode(names[0]) == b"\xff\xfe.jpg"
+    names.add("\ud800.jpg")  # no file has such a name
+    assert os.fsencode(names[0]) == b"\xff\xfe.jpg" and names[1] == "\\ud800.jpg"
 
 
 def test_sources_are_listed_one_by_one():

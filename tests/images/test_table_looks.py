@@ -52,3 +52,14 @@ def test_numbers_stand_right_and_markup_is_text():
     assert shown({"width": 1200}, {"width": 8}) == ["width", "1,200", "    8"]
     page = Table([{"label": "<b>", "width": 1200}])._repr_html_()
     assert "&lt;b&gt;" in page and "<td>1,200</td>" in page
+
+
+def test_names_that_are_no_utf_8_in_polars():
+    rows = [
+        {"source": "caf\udce9.jpg", "labels": ["a\udce9"], "facts": {"by": "\udce9"}, "mixed": "\udce9", "é": 1},
+        {"source": "café.jpg", "labels": ["b"], "facts": {"by": "é"}, "mixed": 1, "é": 2},
+    ]
+    found = Table(rows).to_polars()
+    assert found["source"].to_list() == ["caf\\udce9.jpg", "café.jpg"]
+    assert found["labels"].to_list() == [["a\\udce9"], ["b"]] and found["facts"][0] == {"by": "\\udce9"}
+    assert found["mixed"].to_list() == ["\\udce9", "1"] and found["é"].to_list() == [1, 2]

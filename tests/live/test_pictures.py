@@ -219,8 +219,26 @@ def test_an_iterator_can_be_gone_through_once(cluster, folder):
 def test_paths_of_the_workers(cluster, folder):
     found = cluster.images([f"{folder}/2024/may/*", f"{folder}/2024/", folder / "a.jpg"], where="workers").table()
     assert names(found) == ["e.jpg", "f.JPG", "c.jpg", "d.webp", "e.jpg", "f.JPG", "a.jpg"]
-    with pytest.raises(tc.InputEnded, match="no picture matches"):
+    with pytest.raises(tc.PictureUnreadable, match="no picture matches"):
         cluster.images(f"{folder}/*.gif", where="workers").results()
+
+
+def test_archives_of_the_workers(cluster, folder, tmp_path):
+    zipped, tar, packed, _ = archives(folder, tmp_path)
+    found = cluster.images(zipped, tar, packed, where="workers").table("return")
+    assert found.column("width") == [120, 121, 122] * 2 + [None]
+    assert "unpack it there" in found[6]["error"]
+
+
+def test_what_can_t_be_sent_fails_alone(cluster, tmp_path):
+    good, cut = encoded(photo(0)), Image.open(io.BytesIO(encoded(photo(0))[:2000]))
+    given = [good, cut, np.array([[object()]]), io.BytesIO(good)]
+    wrong = [None, "PictureDamaged", "PictureUnknown", None]
+    for form in (list, iter):
+        table = cluster.images(form(given)).resize(8).table("return")
+        assert [error and error.partition(":")[0] for error in table.column("error")] == wrong
+        saved = cluster.images(form(given)).resize(8).save(tmp_path / form.__name__, errors="return")
+        assert [error and error.partition(":")[0] for error in saved.column("error")] == wrong
 
 
 # ---- steps and results -----------------------------------------------------------------------------------------------

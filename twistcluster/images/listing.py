@@ -1,8 +1,12 @@
 """Names of files from patterns and folders, one by one: ten million names are never in memory together.
 
-Owns: what a pattern matches, and in which order. Must not know: pictures' content, clusters.
+Owns: what a pattern matches, in which order, and how a worker tells what its disk has. Must not know: pictures' content,
+clusters.
+
+A folder in which nobody may look doesn't vanish: it stands for what is in it, and is no file when it is opened.
 """
 
+import errno
 import fnmatch
 import os
 import re
@@ -13,52 +17,16 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from twistcluster.errors import PictureUnreadable
+from twistcluster.images.archives import members
+from twistcluster.images.endings import is_archive, is_picture
+from twistcluster.images.source import File, Member, Source, Unfit
 
-__all__ = ["ENDINGS", "SORTED_UP_TO", "has_pattern", "in_folder", "is_picture", "matching", "packed_listing"]
+__all__ = ["SORTED_UP_TO", "beginning", "has_pattern", "in_folder", "listed_there", "matching", "packed_listing"]
 
-ENDINGS: Final = frozenset(
-    [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "apng",
-        "gif",
-        "webp",
-        "avif",
-        "avifs",
-        "tif",
-        "tiff",
-        "bmp",
-        "dib",
-        "ico",
-        "icns",
-        "ppm",
-        "pgm",
-        "pbm",
-        "pnm",
-        "pfm",
-        "jp2",
-        "j2k",
-        "jpx",
-        "tga",
-        "dds",
-        "psd",
-        "pcx",
-        "sgi",
-        "rgb",
-        "qoi",
-        "mpo",
-        "heic",
-        "heif",
-        "jxl",
-    ]  # those that this Pillow can't read fail, with what to do
-)
-"""Files of a folder or an archive that are taken for pictures."""
 SORTED_UP_TO: Final = 100_000
 """The entries of a larger folder come as its disk gives them: to sort them all must be in memory."""
 
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -67,14 +35,15 @@ def has_pattern(path: str) -> bool:
     return _MAGIC.search(path) is not None
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file of a folder is taken for a picture, by its ending; hidden ones never are."""
-    return name.rpartition(".")[2].lower() in ENDINGS and not name.startswith(".")
-
-
 def in_folder(folder: str) -> Iterator[tuple[str, str]]:
     """The pictures of a folder and of those in it: paths, and their folders relative to it."""
     yield from _walk(folder, "", is_picture)
+
+
+def beginning(pattern: str) -> str:
+    """The folder in which a pattern begins to match; "": where the process is."""
+    parts = PurePath(pattern).parts
+    return os.path.join(*parts[: _fixed(parts)]) if _fixed(parts) else ""  # noqa: PTH118 (as it was typed)
 
 
 def matching(pattern: str) -> Iterator[tuple[str, str]]:
@@ -84,22 +53,56 @@ def matching(pattern: str) -> Iterator[tuple[str, str]]:
     parts = tuple(
         chain.from_iterable(["**"] if part == "**" else same for part, same in groupby(PurePath(pattern).parts))
     )  # `**/**` is `**`, and gives each name once
-    fixed = next(i for i, part in enumerate(parts) if has_pattern(part))
-    root = os.path.join(*parts[:fixed]) if fixed else ""  # noqa: PTH118 (as it was typed)
-    yield from _matching(root, "", parts[fixed:])
+    yield from _matching(beginning(pattern), "", parts[_fixed(parts) :])
 
 
 def packed_listing(path: str) -> bytes:
-    """The files of a pattern or folder of the process that runs this, in one block: path, 1, folder, 0 of each.
+    """What a pattern, folder or archive of the process that runs this gives, in one block.
+
+    Of each: some facts, 1, text, 0. No path has a 0 in it. `listed_there` makes a source of facts and text.
 
     Raises:
-        PictureUnreadable: There are none.
+        PictureUnreadable: There is nothing.
     """
-    found = matching(path) if has_pattern(path) else in_folder(path)
-    packed = b"".join(f"{file}\1{folder}\0".encode("utf-8", "surrogateescape") for file, folder in found)
+    packed = b"".join(f"{facts}\1{text}\0".encode("utf-8", "surrogateescape") for facts, text in _told(path))
     if not packed:
         raise PictureUnreadable(f"no picture matches {path!r} on this worker ({socket.gethostname()}, in {Path.cwd()})")
     return packed
+
+
+def listed_there(path: str, facts: str, text: str) -> Source:
+    """One of the sources that a worker told of, for a path that it was asked about."""
+    kind, numbers = facts[0], [int(number) for number in facts[1:].split(",") if number]
+    if kind == "z":
+        return Member(File(path), text)
+    if kind == "t":
+        return Member(File(path), text, (numbers[0], numbers[1]))
+    first, second = text[: numbers[0]], text[numbers[0] + 1 :]
+    return Unfit(second, PictureUnreadable(first)) if kind == "x" else File(second, None, first)
+
+
+def _told(path: str) -> Iterator[tuple[str, str]]:
+    """Facts and text of each: "f", a file's folder and path; "z" and "t", a member's name; "x", an error and whose."""
+    if has_pattern(path) and not os.path.exists(path):  # noqa: PTH110
+        found = matching(path)
+    elif is_archive(path) and not os.path.isdir(path):  # noqa: PTH112
+        yield from map(_told_member, members(File(path)))
+        return
+    else:
+        found = in_folder(path) if os.path.isdir(path) else iter([(path, "")])  # noqa: PTH112
+    for file, folder in found:  # the "/": two parts of a character's bytes never meet
+        yield f"f{len(folder)}", f"{folder}/{file}"
+
+
+def _told_member(source: Source) -> tuple[str, str]:
+    if isinstance(source, Member):
+        return ("z" if source.at is None else f"t{source.at[0]},{source.at[1]}"), source.inner
+    text = str(source.error if isinstance(source, Unfit) else "it can't be read where it is").replace("\0", "?")
+    return f"x{len(text)}", f"{text}/{source.name}"
+
+
+def _fixed(parts: tuple[str, ...]) -> int:
+    return next(i for i, part in enumerate(parts) if has_pattern(part))
 
 
 def _matching(base: str, folder: str, parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -110,18 +113,24 @@ def _matching(base: str, folder: str, parts: tuple[str, ...]) -> Iterator[tuple[
             return
         yield from _matching(base, folder, rest)
         for entry in _entries(base):
-            if not entry.name.startswith(".") and _is_folder(entry, follow=False):
+            if entry is None:
+                if not (has_pattern(rest[0]) or _is_denied(_joined(base, rest[0]))):  # else it was told of
+                    yield base or ".", folder
+            elif not entry.name.startswith(".") and _is_folder(entry, follow=False):
                 yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts)
         return
     if not has_pattern(first):
         path = _joined(base, first)
         if rest:
             yield from _matching(path, _inside(folder, first), rest)
-        elif os.path.isfile(path):  # noqa: PTH113
+        elif os.path.isfile(path) or _is_denied(path):  # noqa: PTH113
             yield path, folder
         return
     fits = re.compile(fnmatch.translate(first)).match
     for entry in _entries(base):
+        if entry is None:
+            yield base or ".", folder
+            continue
         if not fits(entry.name) or (entry.name.startswith(".") and not first.startswith(".")):
             continue
         path = _joined(base, entry.name)
@@ -134,6 +143,9 @@ def _matching(base: str, folder: str, parts: tuple[str, ...]) -> Iterator[tuple[
 
 def _walk(base: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     for entry in _entries(base):
+        if entry is None:
+            yield base or ".", folder
+            continue
         path = _joined(base, entry.name)
         if _is_folder(entry, follow=False):
             if not entry.name.startswith("."):
@@ -142,8 +154,8 @@ def _walk(base: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[tup
             yield path, folder
 
 
-def _entries(folder: str) -> Iterator["os.DirEntry[str]"]:
-    """What is in a folder, by name; nothing, if it can't be read."""
+def _entries(folder: str) -> Iterator["os.DirEntry[str] | None"]:
+    """What is in a folder, by name; nothing, if there is none; None, where it can't be read."""
     try:
         with os.scandir(folder or ".") as found:
             first = [*islice(found, SORTED_UP_TO)]
@@ -153,8 +165,20 @@ def _entries(folder: str) -> Iterator["os.DirEntry[str]"]:
             yield from first
             first = []
             yield from found
-    except OSError:
-        return
+    except (OSError, ValueError) as error:  # a ValueError: nothing can have such a name
+        if isinstance(error, OSError) and error.errno not in _GONE:
+            yield None
+
+
+def _is_denied(path: str) -> bool:
+    """Whether nobody may say if this is there."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _is_folder(entry: "os.DirEntry[str]", *, follow: bool = True) -> bool:

@@ -8,21 +8,39 @@ A worker that finds the same opens it; any other raises `PictureElsewhere`, and 
 (`mending`). A path of `where="workers"` has no proof, and is opened wherever the item runs.
 """
 
+import errno
 import os
+import stat
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from twistcluster.errors import PictureElsewhere, PictureError, PictureTooLarge, PictureUnreadable
+from twistcluster.errors import PictureElsewhere, PictureError, PictureTooLarge, PictureUnknown, PictureUnreadable
 from twistcluster.images.fetching import fetched, shown
 from twistcluster.images.stamps import facts_stamp, source_stamp
 
-__all__ = ["MEMBER_BYTES", "File", "Given", "Item", "Member", "Proof", "Source", "Unfit", "Url", "proof_of"]
+__all__ = [
+    "MEMBER_BYTES",
+    "File",
+    "Given",
+    "Item",
+    "Member",
+    "Proof",
+    "Source",
+    "Unfit",
+    "Url",
+    "broken",
+    "proof_of",
+    "unreadable",
+]
 
 MEMBER_BYTES: Final = 1 << 30
 """A member of an archive that unpacks to more is refused: it is no picture that anybody wants."""
+
+LONG_NAME: Final = 99
 
 
 class Proof(NamedTuple):
@@ -38,10 +56,34 @@ def proof_of(path: str) -> Proof:
     """Look at a file.
 
     Raises:
-        OSError: It isn't there.
+        OSError: It isn't there, or is no file: to open a pipe may take for ever.
+        ValueError: No file can have such a name.
     """
     found = os.stat(path)  # noqa: PTH116 (once for each of very many)
+    if not stat.S_ISREG(found.st_mode):
+        if stat.S_ISDIR(found.st_mode):
+            os.scandir(path).close()  # tells why, of a folder that can't be read
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        raise OSError(errno.EINVAL, "it is no file but a pipe, a socket or a device")
     return Proof(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def unreadable(path: str, error: Exception) -> PictureUnreadable:
+    """What is told of a path that can't be read, with what to do."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, PermissionError):
+        advice = f"give this user (number {os.geteuid()}) the right to read it"
+    elif isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+        advice = "check the path"
+    else:
+        advice = "check it, and run this again"
+    return PictureUnreadable(f"{path} can't be read: {why}; {advice}")
+
+
+def broken(name: str, error: Exception) -> PictureUnreadable:
+    """What is told of an archive, or what is in it, with what to do."""
+    why = (str(error) or type(error).__name__).rstrip(".")
+    return PictureUnreadable(f"{name} can't be unpacked: {why}; fetch or copy the archive again")
 
 
 class File(NamedTuple):
@@ -67,13 +109,16 @@ class File(NamedTuple):
 
         Raises:
             PictureElsewhere: This process doesn't see the file that the client meant.
+            PictureUnreadable: It is the workers', and isn't here, or no file.
         """
-        if self.proof is None:
-            return self.path
         try:
             seen = proof_of(self.path)
-        except OSError:
+        except (OSError, ValueError) as error:
+            if self.proof is None:
+                raise unreadable(self.path, error) from error
             seen = None
+        if self.proof is None:
+            return self.path
         if seen != self.proof:
             raise PictureElsewhere(
                 f"{self.path} isn't here as the client sees it: run the pipeline in a program that stays until it ends, "
@@ -82,11 +127,12 @@ class File(NamedTuple):
         return self.path
 
     def sent(self) -> "Given":
-        """The same with its bytes, read here."""
+        """The same with its bytes, read here, as they are now."""
         try:
+            proof_of(self.path)
             return Given(Path(self.path).read_bytes(), self.path, self.folder, self.stamp())
-        except OSError as error:
-            raise PictureUnreadable(f"{self.path} can't be read: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise unreadable(self.path, error) from error
 
     def stamp(self) -> bytes:
         """What stands for it in the stamp of what is made of it."""
@@ -131,14 +177,21 @@ class Member(NamedTuple):
             return _unpacked(path, self.inner) if self.at is None else _cut_out(path, *self.at)
         except PictureError:
             raise
-        except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise PictureUnreadable(f"{self.name} can't be unpacked: {error}") from error
-        except Exception as error:  # zlib.error, lzma.LZMAError
-            raise PictureUnreadable(f"{self.name} can't be unpacked: {str(error) or type(error).__name__}") from error
+        except Exception as error:  # also zlib.error, lzma.LZMAError and others of archives
+            raise broken(self.name, error) from error
 
-    def sent(self) -> "Given":
-        """The same with its bytes, read here."""
-        return Given(self.opened_here(), self.name, self.folder, self.stamp())
+    def sent(self) -> "Source":
+        """The same with its bytes, read here, as they are now; one of the workers' as it is."""
+        if self.archive.proof is None:
+            return self
+        try:
+            proof = proof_of(self.archive.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.archive.path, error) from error
+        now = self._replace(archive=self.archive._replace(proof=proof))
+        if self.at is not None and proof != self.archive.proof and not _begins(self.archive.path, self.inner, *self.at):
+            raise PictureUnreadable(f"{self.name} isn't where it was, the archive was written anew: run this again")
+        return Given(now.opened_here(), self.name, self.folder, self.stamp())
 
     def stamp(self) -> bytes:
         """As a file's."""
@@ -210,8 +263,20 @@ class Given(NamedTuple):
         return self.value
 
     def stamp(self) -> bytes:
-        """Its content."""
-        return self.given_stamp or source_stamp(self.value)
+        """Its content.
+
+        Raises:
+            PictureUnknown: It has none that could be told.
+        """
+        try:
+            return self.given_stamp or source_stamp(self.value)
+        except PictureError:
+            raise
+        except Exception as error:
+            why = str(error) or "it holds what can't be told from other things"
+            raise PictureUnknown(
+                f"{self.name or 'this'} is no picture: {why}; give numbers or a file's bytes"
+            ) from error
 
 
 class Unfit(NamedTuple):
@@ -251,22 +316,34 @@ def _own_name(value: Any) -> str:
     return filename if isinstance(filename, str) else ""
 
 
-_zips: dict[tuple[str, Proof], zipfile.ZipFile] = {}
+_zips: Final[dict[tuple[str, Proof], zipfile.ZipFile]] = {}
 """The archive that this process read last: its directory is read once, not once for each member."""
+_zips_lock: Final = threading.Lock()
 
 
 def _unpacked(path: str, inner: str) -> bytes:
     key = path, proof_of(path)
-    archive = _zips.get(key)
-    if archive is None:
-        for old in _zips.values():
-            old.close()
-        _zips.clear()
-        archive = _zips[key] = zipfile.ZipFile(path)
+    with _zips_lock:
+        archive = _zips.get(key)
+        if archive is None:
+            _zips.clear()  # it is closed when no other thread reads it
+            archive = _zips[key] = zipfile.ZipFile(path)
     info = archive.getinfo(inner)
     _check_size(f"{path}/{inner}", info.file_size)
     with archive.open(info) as member:
         return _all_of(member.read, info.file_size, f"{path}/{inner}")
+
+
+def _begins(path: str, inner: str, at: int, size: int) -> bool:
+    """Whether a tar's member of this name and size is still there."""
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(at - tarfile.BLOCKSIZE)
+            head = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except (OSError, ValueError, tarfile.TarError):
+        return False
+    # Longer names, and others than ASCII, may stand before that block.
+    return head.size == size and (head.name == inner or len(inner) > LONG_NAME or not inner.isascii())
 
 
 def _cut_out(path: str, at: int, size: int) -> bytes:

@@ -8,8 +8,6 @@ bytes (a name and 8 bytes each): a table, a gallery and `save` ask for them by n
 """
 
 import os
-import tarfile
-import zipfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,18 +15,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from twistcluster.errors import PictureTooLarge, PictureUnknown, PictureUnreadable
+from twistcluster.errors import PictureDamaged, PictureError, PictureUnknown, PictureUnreadable
+from twistcluster.images.archives import members
+from twistcluster.images.endings import is_archive
 from twistcluster.images.fetching import MAX_BYTES, TIMEOUT_S, require_urllib3
-from twistcluster.images.listing import has_pattern, in_folder, is_picture, matching
-from twistcluster.images.source import MEMBER_BYTES, File, Given, Item, Member, Source, Unfit, Url, proof_of
+from twistcluster.images.listing import beginning, has_pattern, in_folder, listed_there, matching
+from twistcluster.images.source import File, Given, Item, Source, Unfit, Url, proof_of, unreadable
 
 __all__ = ["Names", "Options", "Sources"]
 
 LONGEST_S: Final = 86_400.0
 """A server that takes longer to answer doesn't."""
-
-_ZIPS: Final = (".zip", ".cbz")
-_TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 class Names:
@@ -46,7 +43,10 @@ class Names:
 
     def add(self, name: str) -> None:
         """The next one."""
-        self._bytes += name.encode("utf-8", "surrogateescape")
+        try:
+            self._bytes += name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # text that is no name of any file
+            self._bytes += name.encode("utf-8", "backslashreplace")
         self._ends.append(len(self._bytes))
 
     def __len__(self) -> int:
@@ -87,11 +87,11 @@ class Sources:
     Args:
         given: Paths, patterns, folders, archives, addresses, bytes, PIL images, arrays, or iterables of these, nested.
         options: How they are meant.
-        there: Lists a pattern or folder of the workers': paths, and their folders relative to it.
+        there: Lists a pattern, folder or archive of the workers': what `listed_there` takes of each.
 
     Raises:
         TypeError: Nothing was given, or something that is no source.
-        PictureUnreadable: A pattern, folder or archive has no picture.
+        PictureUnreadable: A pattern or folder has no picture, or can't be read.
     """
 
     def __init__(
@@ -106,6 +106,8 @@ class Sources:
         self.options = options
         self._once = [one for one in _flat_lists(given) if _is_once(one)]
         self._used = False
+        self._files: dict[int, Given | Unfit] = {}
+        """What open files had in them, by their ids: they are read once, as they may be closed later."""
         for one in _flat_lists(given):
             self._check(one)
 
@@ -164,19 +166,27 @@ class Sources:
         """What can be said before anything runs."""
         if _is_once(one):
             return
-        if not _is_path(one):
-            _given(one)
-            return
-        path = os.fsdecode(one)
-        if _is_address(one):
+        if _is_file(one):
+            self._files[id(one)] = _read(one)
+        elif not _is_path(one):
+            if not _is_given(one):
+                raise TypeError(_no_source(one))
+        elif _is_address(one):
             require_urllib3()
-        elif self.options.where == "client" and (has_pattern(path) or os.path.isdir(path)):  # noqa: PTH112
-            if not os.path.exists(path) and next(matching(path), None) is None:  # noqa: PTH110
-                raise PictureUnreadable(f"no file matches {path!r} (in {Path.cwd()})")
-            if os.path.isdir(path) and next(in_folder(path), None) is None:  # noqa: PTH112
-                raise PictureUnreadable(
-                    f"the folder {path} has no pictures: a pattern such as '{path}/*' takes all files"
-                )
+        elif self.options.where == "client":
+            path = os.fsdecode(one)
+            found = _listed_here(path)
+            if found is None:
+                return
+            top = path if os.path.isdir(path) else beginning(path)  # noqa: PTH112
+            try:
+                os.scandir(top or ".").close()
+            except (FileNotFoundError, NotADirectoryError, ValueError):
+                pass  # told below
+            except OSError as error:
+                raise unreadable(top or ".", error) from error
+            if next(found, None) is None:
+                raise _nothing(path)
 
     def _sources(self, one: Any) -> Iterator[Source]:
         """The sources in one thing that was given."""
@@ -189,29 +199,50 @@ class Sources:
                 else:
                     yield from self._sources(each)
         elif _is_stack(one):
-            yield from (Given(each) for each in one)
+            yield from map(_given, one)
+        elif _is_file(one):
+            yield self._files.get(id(one)) or _read(one)
         else:
-            try:
-                yield _given(one)
-            except TypeError as error:  # of an iterator's: the pictures before and after it are done
-                yield Unfit("", PictureUnknown(str(error)))
+            yield _given(one)
 
     def _of_path(self, path: str) -> Iterator[Source]:
         if _is_address(path):
             yield Url(path, self.options.timeout_s, self.options.max_bytes)
         elif self.options.where == "workers":
-            listed = has_pattern(path) or path.endswith("/")
-            yield from (File(each, None, folder) for each, folder in self._there(path)) if listed else [File(path)]
-        elif os.path.isdir(path):  # noqa: PTH112
-            yield from (_file(each, folder) for each, folder in in_folder(path))
-        elif has_pattern(path) and not os.path.exists(path):  # noqa: PTH110
-            yield from (_file(each, folder) for each, folder in matching(path))
-        elif path.lower().endswith(_ZIPS):
-            yield from _members(path, _in_zip)
-        elif path.lower().endswith(_TARS):
-            yield from _members(path, _in_tar)
+            yield from self._of_workers(path)
+        elif (found := _listed_here(path)) is not None:
+            nothing = True
+            for each, folder in found:
+                nothing = False
+                yield _file(each, folder)
+            if nothing:  # it was emptied, or came out of an iterator
+                yield Unfit(path, _nothing(path))
         else:
-            yield _file(path, "")
+            file = _file(path, "")
+            yield from members(file) if is_archive(path) and isinstance(file, File) else [file]
+
+    def _of_workers(self, path: str) -> Iterator[Source]:
+        if not (has_pattern(path) or path.endswith("/") or is_archive(path)):
+            yield File(path)
+            return
+        try:
+            for facts, text in self._there(path):
+                yield listed_there(path, facts, text)
+        except PictureError as error:
+            yield Unfit(path, error)
+
+
+def _listed_here(path: str) -> Iterator[tuple[str, str]] | None:
+    """What a folder or a pattern gives; None: it is neither."""
+    if os.path.isdir(path):  # noqa: PTH112
+        return in_folder(path)
+    return matching(path) if has_pattern(path) and not os.path.exists(path) else None  # noqa: PTH110
+
+
+def _nothing(path: str) -> PictureUnreadable:
+    if os.path.isdir(path):  # noqa: PTH112
+        return PictureUnreadable(f"the folder {path} has no pictures: a pattern such as '{path}/*' takes all files")
+    return PictureUnreadable(f"no file matches {path!r} (in {Path.cwd()})")
 
 
 def _file(path: str, folder: str) -> Source:
@@ -219,86 +250,79 @@ def _file(path: str, folder: str) -> Source:
     path = os.path.abspath(path)  # noqa: PTH100 (a tenth of Path.absolute's time)
     try:
         return File(path, proof_of(path), folder)
-    except OSError as error:
-        return Unfit(path, PictureUnreadable(f"{path} can't be read: {error.strerror}"), folder)
+    except (OSError, ValueError) as error:
+        return Unfit(path, unreadable(path, error), folder)
 
 
-def _members(path: str, listed: Any) -> Iterator[Source]:
-    archive = _file(path, "")
-    if isinstance(archive, Unfit):
-        yield archive
-        return
-    count = 0
-    try:
-        for source in listed(archive):
-            count += 1
-            yield source
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
-        yield Unfit(path, PictureUnreadable(f"{path} can't be unpacked: {error}"))
-    except Exception as error:  # zlib.error, lzma.LZMAError
-        yield Unfit(path, PictureUnreadable(f"{path} can't be unpacked: {str(error) or type(error).__name__}"))
-    else:
-        if not count:
-            yield Unfit(path, PictureUnreadable(f"{path} has no pictures in it"))
-
-
-def _in_zip(archive: File) -> Iterator[Source]:
-    with zipfile.ZipFile(archive.path) as opened:
-        for info in opened.infolist():
-            if not info.is_dir() and _is_inner_picture(info.filename):
-                yield Member(archive, info.filename)
-
-
-def _in_tar(archive: File) -> Iterator[Source]:
-    """Where a tar isn't compressed, a worker can read a member by itself; else its bytes travel."""
-    packed = False
-    try:
-        opened = tarfile.open(archive.path, "r:")  # noqa: SIM115
-    except tarfile.ReadError:
-        packed = True
-        opened = tarfile.open(archive.path, "r|*")  # noqa: SIM115
-    with opened:
-        while (info := opened.next()) is not None:
-            opened.members = []  # type: ignore[attr-defined] # it remembers them all
-            if not info.isfile() or not _is_inner_picture(info.name):
-                continue
-            member = Member(archive, info.name, (info.offset_data, info.size))
-            if not packed and not info.issparse():
-                yield member
-            else:
-                yield _unpacked(opened, info, member)
-
-
-def _unpacked(opened: tarfile.TarFile, info: tarfile.TarInfo, member: Member) -> Source:
-    if info.size > MEMBER_BYTES:
-        return Unfit(member.name, PictureTooLarge(f"{member.name} unpacks to {info.size:,} bytes"), member.folder)
-    file = opened.extractfile(info)
-    data = b"" if file is None else file.read()
-    return Given(data, member.name, member.folder, member.stamp())
-
-
-def _is_inner_picture(name: str) -> bool:
-    return is_picture(name.rpartition("/")[2]) and not name.startswith("__MACOSX/")
-
-
-def _given(one: Any) -> Given:
-    """Bytes, an image or an array.
-
-    Raises:
-        TypeError: It is none.
-    """
-    if isinstance(one, bytes):
+def _given(one: Any) -> Given | Unfit:
+    """Bytes, an image or an array; what can't be read, or is none of these, fails alone."""
+    if type(one) is bytes:
         return Given(one)
+    if not _is_given(one):
+        return Unfit("", PictureUnknown(_no_source(one)))
+    name = getattr(one, "filename", "")
+    name = name if isinstance(name, str) else ""
+    try:
+        return Given(_ready(one))
+    except PictureError as error:
+        return Unfit(name, error)
+    except Exception as error:  # OSError, SyntaxError, ValueError: Pillow's decoders raise many
+        return Unfit(
+            name, PictureDamaged(f"{name or 'this image'} can't be read: {error}; open it again, or leave it out")
+        )
+
+
+def _ready(one: Any) -> Any:
+    """What can be sent: all is read that was to be read later."""
     from PIL import Image
 
-    if isinstance(one, bytearray | memoryview):
-        return Given(bytes(one))
-    if isinstance(one, Image.Image) or hasattr(one, "__array_interface__"):
-        return Given(one)
-    raise TypeError(
+    if isinstance(one, bytes | bytearray | memoryview):
+        return bytes(one)
+    if isinstance(one, Image.Image):
+        one.load()
+        return one
+    import numpy as np
+
+    array = np.asarray(one)
+    if array.dtype.hasobject:
+        raise PictureUnknown("an array of Python objects is no picture: give one of numbers")
+    return array
+
+
+def _read(file: Any) -> Given | Unfit:
+    """What an open file has in it, from its beginning, as Pillow does."""
+    name = getattr(file, "name", "")
+    name = name if isinstance(name, str) else ""
+    try:
+        if file.seekable():
+            file.seek(0)
+        data = file.read()
+    except (OSError, ValueError, AttributeError) as error:
+        return Unfit(name, PictureUnreadable(f"{name or 'the open file'} can't be read: {error}; open it again"))
+    if not isinstance(data, bytes):
+        return Unfit(
+            name, PictureUnknown(f"{name or 'an open file'} gives text, which is no picture: open it with 'rb'")
+        )
+    return Given(data, name)
+
+
+def _no_source(one: Any) -> str:
+    return (
         f"a {type(one).__name__} is no picture: give paths, patterns, folders, archives, addresses, bytes, "
         "PIL images or arrays"
     )
+
+
+def _is_given(one: Any) -> bool:
+    """Whether this is a picture itself."""
+    from PIL import Image
+
+    return isinstance(one, bytes | bytearray | memoryview | Image.Image) or hasattr(one, "__array_interface__")
+
+
+def _is_file(one: Any) -> bool:
+    """Whether this is an open file."""
+    return callable(getattr(one, "read", None)) and not isinstance(one, os.PathLike)
 
 
 def _is_path(one: Any) -> bool:
@@ -316,15 +340,16 @@ def _is_stack(one: Any) -> bool:
 
 def _is_once(one: Any) -> bool:
     """Whether this can be gone through once."""
-    return type(one) is not bytes and type(one) is not str and isinstance(one, Iterator)
+    return type(one) is not bytes and type(one) is not str and isinstance(one, Iterator) and not _is_file(one)
 
 
 def _is_many(one: Any) -> bool:
     """Whether this holds sources, and is none itself."""
     if type(one) is bytes or type(one) is str:  # as most are; asking an abstract class takes a microsecond
         return False
-    single = isinstance(one, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(one, "__array_interface__")
-    return isinstance(one, Iterable) and not single
+    if not isinstance(one, Iterable) or isinstance(one, str | os.PathLike | bytes | bytearray | memoryview):
+        return False
+    return not (hasattr(one, "__array_interface__") or _is_file(one))
 
 
 def _flat_lists(given: Iterable[Any]) -> Iterator[Any]:

@@ -99,7 +99,8 @@ class Table(Sequence[dict[str, Any]]):
         return pd.DataFrame(self._columns)
 
     def to_polars(self) -> Any:
-        """A Polars DataFrame; columns of which the values have several types are text.
+        """A Polars DataFrame; columns of which the values have several types are text, and what UTF-8 doesn't have in
+        names of files is spelled out.
 
         Raises:
             TwistclusterError: Polars isn't installed.
@@ -109,11 +110,12 @@ class Table(Sequence[dict[str, Any]]):
         except ImportError:
             raise TwistclusterError("to_polars needs Polars: pip install polars, or take to_pandas()") from None
         made = []
-        for name, values in self._columns.items():
+        for name, column in self._columns.items():
+            values = [_encodable(value) for value in column]
             try:
                 made.append(pl.Series(name, values, strict=True))
             except (TypeError, pl.exceptions.PolarsError):
-                made.append(pl.Series(name, [None if value is None else str(value) for value in values]))
+                made.append(pl.Series(name, [None if value is None else _encodable(str(value)) for value in values]))
         return pl.DataFrame(made)
 
     def __repr__(self) -> str:
@@ -180,6 +182,17 @@ def _cell(name: str, value: Any, folder: str, source: Any) -> _Cell:
         return _Cell(str(value), number=value)
     text = _text(value)
     return _Cell(_cut(text), full=text if len(text) <= TITLE_CHARACTERS else "")
+
+
+def _encodable(value: Any) -> Any:
+    """Text, and text in lists and dicts, that UTF-8 has."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if type(value) in {list, tuple}:
+        return type(value)(_encodable(one) for one in value)
+    if type(value) is dict:
+        return {_encodable(name): _encodable(one) for name, one in value.items()}
+    return value
 
 
 def _common_folder(paths: list[Any]) -> str:
