@@ -18,7 +18,7 @@ from twistcluster import errors
 from twistcluster.images import listing, run
 from twistcluster.images.listing import in_folder, matching, packed_listing
 from twistcluster.images.source import File, Given, Item, Unfit
-from twistcluster.images.sources import Names, Options, Sources
+from twistcluster.images.sources import Options, Sources
 
 FILES = ["a.jpg", "b.PNG", "c.txt", "x/d.jpg", "x/y/e.jpg", "x/y/f.gif", "x/.h/g.jpg", ".i.jpg", "x[1]/j.jpg", "z/k"]
 

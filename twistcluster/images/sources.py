@@ -1,14 +1,12 @@
 """What `cluster.images(…)` was given, as items one by one.
 
-Owns: the listing of paths, patterns, folders, archives and lists, the names that were met, and whether sources can be
-listed again. Must not know: steps, jobs.
+Owns: the listing of paths, patterns, folders, archives and lists, and whether sources can be listed again. Must not know:
+steps, jobs, what was listed before (`listed`).
 
-Sources are listed when a pipeline runs, and again by each further run. Names that were met are kept in one block of
-bytes (a name and 8 bytes each): a table, a gallery and `save` ask for them by number.
+Sources are listed when a pipeline runs, and again by each further run.
 """
 
 import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,39 +20,10 @@ from twistcluster.images.fetching import MAX_BYTES, TIMEOUT_S, require_urllib3
 from twistcluster.images.listing import beginning, has_pattern, in_folder, listed_there, matching
 from twistcluster.images.source import File, Given, Item, Source, Unfit, Url, proof_of, unreadable
 
-__all__ = ["Names", "Options", "Sources"]
+__all__ = ["Options", "Sources"]
 
 LONGEST_S: Final = 86_400.0
 """A server that takes longer to answer doesn't."""
-
-
-class Names:
-    """Names by number, in one block of memory.
-
-    >>> names = Names()
-    >>> names.add("a.jpg"); names.add("b.jpg")
-    >>> names[1], len(names)
-    ('b.jpg', 2)
-    """
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ends = array("Q")
-
-    def add(self, name: str) -> None:
-        """The next one."""
-        try:
-            self._bytes += name.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # text that is no name of any file
-            self._bytes += name.encode("utf-8", "backslashreplace")
-        self._ends.append(len(self._bytes))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        start = self._ends[index - 1] if index else 0
-        return bytes(self._bytes[start : self._ends[index]]).decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
