@@ -270,9 +270,9 @@ class Cluster(Serving, Executor):
 
         Args:
             sources: Paths, patterns ("photos/**/*.jpg"), folders, zip and tar archives, http(s) addresses, bytes of
-                files, PIL images, arrays (height, width[, channels]), and lists or iterators of these.
+                files, open files, PIL images, arrays (height, width[, channels]), and lists or iterators of these.
             where: "client": paths are this program's; a worker that sees the same file opens it, to others its bytes
-                are sent. "workers": paths are theirs; one of them lists patterns, and folders with a "/" at their end.
+                are sent. "workers": paths are theirs; one of them lists patterns, archives, and folders with a "/" at their end.
             frames: Of animations and files of several pages "first" or "all"; then results are tuples.
             max_pixels: A picture of more pixels is an error.
             shrink: Decode JPEGs smaller where the steps allow it.

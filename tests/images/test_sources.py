@@ -123,6 +123,17 @@ def test_what_can_t_be_read_says_what_to_do(tmp_path):
     assert "fetch or copy the archive again" in str(listed(tmp_path / "bad.zip")[0].error)
 
 
+def test_a_folder_of_the_workers_without_its_slash(tmp_path):
+    with pytest.raises(errors.PictureUnreadable, match='it is a folder; if its pictures are meant, .* "/" at its end'):
+        File(str(tmp_path)).opened_here()
+
+
+def test_a_path_of_the_workers_that_nobody_sees_here_has_a_stamp():
+    one, other = File("/none/a.png"), File("/none/b.png")
+    assert one.stamp() == one.stamp() != other.stamp()
+    assert Member(one, "a").stamp() == Member(one, "a").stamp() != Member(one, "b").stamp()
+
+
 def archives(folder, names=("a.png", "b.png")):
     """A zip and a tar of members that hold their names."""
     with zipfile.ZipFile(folder / "all.zip", "w") as made:

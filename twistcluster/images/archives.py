@@ -19,7 +19,8 @@ def members(archive: File) -> Iterator[Source]:
     """Its pictures; and an `Unfit` where it breaks off, isn't there, or has none."""
     path, count = archive.path, 0
     try:
-        archive.opened_here()  # a pipe of this name would be waited for
+        if archive.proof is None:
+            archive.opened_here()  # a pipe of this name would be waited for
         for source in (_in_zip if path.lower().endswith(ZIPS) else _in_tar)(archive):
             count += 1
             yield source

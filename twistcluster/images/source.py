@@ -75,6 +75,8 @@ def unreadable(path: str, error: Exception) -> PictureUnreadable:
         advice = f"give this user (number {os.geteuid()}) the right to read it"
     elif isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         advice = "check the path"
+    elif isinstance(error, IsADirectoryError):
+        advice = 'if its pictures are meant, give it with a "/" at its end'
     else:
         advice = "check it, and run this again"
     return PictureUnreadable(f"{path} can't be read: {why}; {advice}")
@@ -135,9 +137,14 @@ class File(NamedTuple):
             raise unreadable(self.path, error) from error
 
     def stamp(self) -> bytes:
-        """What stands for it in the stamp of what is made of it."""
+        """What stands for it in the stamp of what is made of it. Of a file of the workers' that this process doesn't see
+        that is its path: whether it changed can't be told here.
+        """
         if self.proof is None:
-            return source_stamp(self.path)
+            try:
+                return source_stamp(self.path)
+            except (PictureUnreadable, ValueError):
+                return facts_stamp(self.path, 0, 0)
         return facts_stamp(os.path.realpath(self.path), self.proof.size, self.proof.mtime_ns)
 
 
@@ -197,7 +204,7 @@ class Member(NamedTuple):
         """As a file's."""
         proof = self.archive.proof
         if proof is None:
-            return source_stamp(self.archive.path) + self.inner.encode("utf-8", "surrogateescape")
+            return self.archive.stamp() + self.inner.encode("utf-8", "surrogateescape")
         return facts_stamp(self.name, proof.size, proof.mtime_ns)
 
 

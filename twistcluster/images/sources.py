@@ -54,7 +54,8 @@ class Sources:
     """All pictures of a pipeline.
 
     Args:
-        given: Paths, patterns, folders, archives, addresses, bytes, PIL images, arrays, or iterables of these, nested.
+        given: Paths, patterns, folders, archives, addresses, bytes, open files, PIL images, arrays, or iterables of
+            these, nested.
         options: How they are meant.
         there: Lists a pattern, folder or archive of the workers': what `listed_there` takes of each.
 
