@@ -66,7 +66,7 @@ class Listed:
     def add(self, item: Item) -> None:
         """The next one."""
         source = item.source
-        self._names.add(source.name.encode("utf-8", "surrogateescape"))
+        self._names.add(_encoded(source.name))
         if source.folder not in self._numbers:
             self._numbers[source.folder] = len(self._texts)
             self._texts.append(source.folder)
@@ -108,3 +108,11 @@ class Listed:
             raise LookupError(f"source {index} is no file of this program's")
         given = File(self.name(index), None, self.folder(index)).sent()
         return Item(index, given._replace(given_stamp=self.stamp(index)))
+
+
+def _encoded(name: str) -> bytes:
+    """A name of any bytes; one that no file can have, in words."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace")
