@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeVar
 
+from twistcluster.client import views
 from twistcluster.client.calls import reject_options
 from twistcluster.client.elsewhere import is_elsewhere, reach
 from twistcluster.client.everywhere import run_everywhere
@@ -291,6 +292,7 @@ class Cluster(Serving, Executor):
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         options = SourceOptions(where, seconds(timeout, "timeout"), int(size_bytes(max_bytes, "max_bytes")))
         plan = Plan((), frames, max_pixels=max_pixels, shrink=shrink)
+        views.prepare()
         return Pipeline(self, Sources(sources, options, functools.partial(there, lambda: self._link)), plan)
 
     # ---- jobs ------------------------------------------------------------------------------------------------------

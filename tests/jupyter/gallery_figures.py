@@ -22,6 +22,7 @@ import time
 from tests.jupyter.fakes import FakePictures, found, photo, play
 from twistcluster.client import views
 made = [found(number) for number in range(20)]
+views.prepare()  # as cluster.images(…) does
 """
 PENDING = """
 feed = FakePictures("pictures-1", count=10_000)

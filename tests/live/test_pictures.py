@@ -6,6 +6,7 @@ import signal
 import tarfile
 import threading
 import time
+import types
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 import twistcluster as tc
 from tests.images.pictures import PHOTOS, encoded, photo
+from twistcluster.client import views
 from twistcluster.images.plan import Plan
 from twistcluster.images.steps import Grayscale, Resize
 
@@ -563,3 +565,15 @@ def test_many_saves_leave_nothing_open_in_the_slots(cluster, folder, tmp_path):
     for n in range(4, 12):
         save(n)
     assert opened() <= before
+
+
+def test_in_a_notebook_the_first_picture_is_near(cluster, folder, monkeypatch):
+    """What draws takes a while to start: it does so while the pipeline is being typed."""
+    prepared = []
+    monkeypatch.setattr(views, "shell", object)
+    monkeypatch.setattr(views, "backend", lambda: types.SimpleNamespace(prepare=lambda: prepared.append(1)))
+    cluster.images(folder)
+    assert prepared == [1]
+    monkeypatch.setattr(views, "shell", lambda: None)
+    cluster.images(folder)
+    assert prepared == [1]

@@ -60,6 +60,9 @@ class TerminalBackend:
             self._shown.discard(feed.id)
             bar.close(self._columns())
 
+    def prepare(self) -> None:
+        """Nothing takes a while here."""
+
     def show_secret(self, title: str, line: str, about: str, until: float) -> None:
         """On standard output: somebody who asks for it there means to have it there."""
         sys.stdout.write(f"{line}\n{about}\n")

@@ -26,6 +26,7 @@ __all__ = [
     "ViewBackend",
     "backend",
     "origin",
+    "prepare",
     "shell",
 ]
 
@@ -140,6 +141,9 @@ class ViewBackend(Protocol):
     def plot_job(self, feed: JobFeed, draw_fn: DrawFunction, wait: bool | None) -> None:
         """`job.plot(draw_fn)`."""
 
+    def prepare(self) -> None:
+        """Something will be shown soon: make ready what takes a while, and don't wait for it."""
+
     def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
         """`pipeline.gallery()`: a tile for each picture, errors as tiles with their reason."""
 
@@ -174,6 +178,12 @@ def origin() -> object | None:
 def backend() -> ViewBackend:
     """Who shows things in this process: the notebook's backend in a kernel where there is one, else the terminal's."""
     return _notebook() or _terminal() if shell() is not None else _terminal()
+
+
+def prepare() -> None:
+    """In a kernel: something will be shown soon."""
+    if shell() is not None:
+        backend().prepare()
 
 
 @functools.cache

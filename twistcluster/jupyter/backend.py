@@ -62,6 +62,10 @@ class JupyterBackend:
         blob, _ = dump_function(draw_fn, Definitions(), name="the draw function")
         self._show(feed, blob, wait)
 
+    def prepare(self) -> None:
+        """Start the render process."""
+        self.stage.prepare()
+
     def gallery(self, feed: PictureFeed, wait: bool | None) -> None:
         """Show pictures while they come, and after it: a tile for each, to browse, to filter, to open."""
         stage = self.stage
