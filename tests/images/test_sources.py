@@ -48,6 +48,15 @@ def test_images_are_read_when_they_are_listed(tmp_path):
     assert item.value.getpixel((0, 0)) == photo(0).getpixel((0, 0)) and item.stamp()
 
 
+def test_an_image_with_what_can_t_be_sent_beside_it_fails_alone():
+    fine, wrong = photo(0).copy(), photo(0).copy()
+    fine.info["by"] = {"who": lambda: "me"}
+    wrong.info["lock"] = threading.Lock()
+    first, second = listed([fine, wrong])
+    assert first.value is fine and "info['lock'] is a _thread.lock" in str(second.error)
+    assert "delete that" in str(second.error)
+
+
 @pytest.mark.parametrize("form", [list, iter])
 def test_an_array_of_objects_fails_alone(form):
     objects = np.array([[object()]])

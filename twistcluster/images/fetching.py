@@ -117,8 +117,9 @@ def _why(error: Any) -> str:
     reason = getattr(error, "reason", None)
     error = reason if isinstance(reason, BaseException) else error
     if isinstance(error, ValueError) and not isinstance(error, wrong.URLSchemeUnknown):  # its text may have all of it
-        return "it is no valid address; check it"
-    text = str(error).rpartition(">: ")[2].rpartition("): ")[2] or type(error).__name__
+        return "it, or where it leads, is no valid address; check it"
+    told = error.args[0] if len(error.args) == 2 and isinstance(error.args[0], str) else error  # and what it comes from
+    text = str(told).rpartition(">: ")[2].rpartition("): ")[2] or type(error).__name__
     if isinstance(error, wrong.ProtocolError | wrong.DecodeError | wrong.IncompleteRead):
         return f"the answer breaks off or makes no sense ({text}); try again"
     return f"{text}; check the address, and whether it can be reached from where the workers run"

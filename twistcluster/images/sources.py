@@ -19,11 +19,15 @@ from twistcluster.images.endings import is_archive
 from twistcluster.images.fetching import MAX_BYTES, TIMEOUT_S, require_urllib3
 from twistcluster.images.listing import beginning, has_pattern, in_folder, listed_there, matching
 from twistcluster.images.source import File, Given, Item, Source, Unfit, Url, proof_of, unreadable
+from twistcluster.wire.values import dumps
 
 __all__ = ["Options", "Sources"]
 
 LONGEST_S: Final = 86_400.0
 """A server that takes longer to answer doesn't."""
+
+
+_PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,7 @@ def _ready(one: Any) -> Any:
         return bytes(one)
     if isinstance(one, Image.Image):
         one.load()
+        _check_info(one.info)
         return one
     import numpy as np
 
@@ -257,6 +262,19 @@ def _ready(one: Any) -> Any:
     if array.dtype.hasobject:
         raise PictureUnknown("an array of Python objects is no picture: give one of numbers")
     return array
+
+
+def _check_info(info: dict[Any, Any]) -> None:
+    """What somebody put beside the pixels travels with them, if it can."""
+    for name, value in info.items():
+        if type(value) not in _PLAIN:
+            try:
+                dumps(value, name=f"info[{name!r}]")
+            except Exception as error:
+                why = str(error).partition(" What to do:")[0].rstrip(".")
+                raise PictureUnknown(
+                    f"the image holds more than a picture, {why}: delete that from its info"
+                ) from error
 
 
 def _read(file: Any) -> Given | Unfit:
