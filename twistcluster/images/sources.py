@@ -26,7 +26,6 @@ __all__ = ["Options", "Sources"]
 LONGEST_S: Final = 86_400.0
 """A server that takes longer to answer doesn't."""
 
-
 _PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None)})
 
 
@@ -80,8 +79,8 @@ class Sources:
         self.options = options
         self._once = [one for one in _flat_lists(given) if _is_once(one)]
         self._used = False
-        self._files: dict[int, Given | Unfit] = {}
-        """What open files had in them, by their ids: they are read once, as they may be closed later."""
+        self._files: dict[int, tuple[Any, Given | Unfit]] = {}
+        """Open files and what they had in them, by their ids: they are read once, as they may be closed later."""
         for one in _flat_lists(given):
             self._check(one)
 
@@ -140,10 +139,10 @@ class Sources:
         """What can be said before anything runs."""
         if _is_once(one):
             return
-        if _is_file(one):
-            self._files[id(one)] = _read(one)
-        elif not _is_path(one):
-            if not _is_given(one):
+        if not _is_path(one):
+            if _is_file(one):
+                self._files[id(one)] = one, _read(one)
+            elif not _is_given(one):
                 raise TypeError(_no_source(one))
         elif _is_address(one):
             require_urllib3()
@@ -175,7 +174,7 @@ class Sources:
         elif _is_stack(one):
             yield from map(_given, one)
         elif _is_file(one):
-            yield self._files.get(id(one)) or _read(one)
+            yield self._files[id(one)][1] if id(one) in self._files else _read(one)
         else:
             yield _given(one)
 
@@ -193,7 +192,10 @@ class Sources:
                 yield Unfit(path, _nothing(path))
         else:
             file = _file(path, "")
-            yield from members(file) if is_archive(path) and isinstance(file, File) else [file]
+            if is_archive(path) and isinstance(file, File):
+                yield from members(file)
+            else:
+                yield file
 
     def _of_workers(self, path: str) -> Iterator[Source]:
         if not (has_pattern(path) or path.endswith("/") or is_archive(path)):
