@@ -76,7 +76,7 @@ def start(
 
 
 def there(link: Callable[[], Tie], path: str) -> Iterator[tuple[str, str]]:
-    """The files of a pattern or folder on a worker's disk, and their folders relative to it."""
+    """What is in a pattern, folder or archive on a worker's disk, as `listing.listed_there` takes it."""
     packed: bytes = link().opener.submit(packed_listing, (path,), {}).result()
     at = 0
     while at < len(packed):
