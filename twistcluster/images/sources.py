@@ -128,11 +128,6 @@ class Sources:
         listed = (source for one in self.given for source in self._sources(one))
         return Item(index, next(islice(listed, index, None)))
 
-    @property
-    def again(self) -> bool:
-        """Whether they can be listed again."""
-        return not self._once
-
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     def _check(self, one: Any) -> None:
