@@ -10,7 +10,7 @@ import pytest
 from tests.tools import missing, require
 
 MOUNT = 'mount -t tmpfs -o size=64m small "$1" && mount -t tmpfs -o size="$3" small "$2" && shift 3 && exec "$@"'
-DISKS = {"out": "700m", "back": "700m", "put": "200m", "chain": "900m", "full": "100m", "loop": "96m"}
+DISKS = {"out": "700m", "back": "700m", "put": "200m", "chain": "900m", "full": "100m", "loop": "180m"}
 """A case's disk; memory of its own, so that nothing is written to a real one."""
 
 
