@@ -82,6 +82,7 @@ def gallery(opened: Callable[..., LabPage]) -> LabPage:
     page.run_cell(1)
     page.page.locator(".tc-view").wait_for(timeout=90_000)
     page.run_cell(2)
+    page.show_cell(1)  # nothing is drawn for a view that is out of sight
     return page
 
 
