@@ -1,13 +1,13 @@
 """Views in a real JupyterLab, as they are painted."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.jupyter.lab import Lab, LabPage, chromium_or_skip, until, write_notebook
+from tests.jupyter.lab import Lab, LabPage, until
 
 ROOT = Path(__file__).parent.parent.parent
 SETUP = f"""
@@ -47,33 +47,6 @@ PLOTTED = (
 
 # How many pictures a second there are is counted.
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    chromium_or_skip()
-    folder = tmp_path_factory.mktemp("lab")
-    with Lab(folder) as lab:
-        yield lab
-
-
-@pytest.fixture
-def opened(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., LabPage]]:
-    pages: list[LabPage] = []
-
-    def open_with(*cells: str) -> LabPage:
-        name = f"{request.node.name}.ipynb"
-        write_notebook(lab.folder / name, SETUP, *cells)
-        page = lab.open(name)
-        pages.append(page)
-        page.run_cell(0)
-        return page
-
-    lab.errors.clear()
-    yield open_with
-    for page in pages:
-        page.close()
-    assert lab.errors == []
 
 
 def gallery(opened: Callable[..., LabPage]) -> LabPage:
