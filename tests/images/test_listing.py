@@ -214,13 +214,13 @@ def test_what_was_listed_is_known_again_with_its_bytes(tree):
     (tree / "a.jpg").write_bytes(b"one")
     for item in sources("a.jpg", b"two").items():
         listed.add(item)
-    again = listed.with_bytes(0)
-    assert again.source.value == b"one" and again.source.stamp() == listed.stamp(0)
+    again = listed.sent(0)
+    assert again.value == b"one" and again.stamp() == listed.stamp(0)
     with pytest.raises(LookupError):
-        listed.with_bytes(1)
+        listed.sent(1)
     (tree / "a.jpg").unlink()
     with pytest.raises(errors.PictureUnreadable):
-        listed.with_bytes(0)
+        listed.sent(0)
 
 
 def test_sources_are_listed_one_by_one():

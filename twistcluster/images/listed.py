@@ -8,7 +8,7 @@ from array import array
 from typing import Final
 
 from twistcluster.errors import PictureError
-from twistcluster.images.source import File, Given, Item, Member
+from twistcluster.images.source import File, Given, Item, Member, Source
 
 __all__ = ["Blocks", "Listed"]
 
@@ -94,7 +94,7 @@ class Listed:
         """What stands for it; empty: nothing is known that could."""
         return self._stamps[index]
 
-    def with_bytes(self, index: int) -> Item:
+    def sent(self, index: int) -> Source:
         """One that lies on this program's disk, with its bytes as they are now.
 
         Raises:
@@ -103,11 +103,11 @@ class Listed:
         """
         member = self._members.get(index)
         if member is not None:
-            return Item(index, member.sent())
+            return member.sent()
         if self._kinds[index] != PATH:
             raise LookupError(f"source {index} is no file of this program's")
         given = File(self.name(index), None, self.folder(index)).sent()
-        return Item(index, given._replace(given_stamp=self.stamp(index)))
+        return given._replace(given_stamp=self.stamp(index))
 
 
 def _encoded(name: str) -> bytes:

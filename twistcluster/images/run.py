@@ -18,7 +18,7 @@ from twistcluster.images.job import PictureJob
 from twistcluster.images.listed import Listed
 from twistcluster.images.listing import packed_listing
 from twistcluster.images.mending import Mender
-from twistcluster.images.source import File, Item, Member, Unfit
+from twistcluster.images.source import File, Item, Member, Source, Unfit
 from twistcluster.images.sources import Sources
 from twistcluster.images.work import AlreadyThere, Pictures
 from twistcluster.wire.messages import Status
@@ -36,8 +36,8 @@ class ClusterOfPictures(Protocol):
         """Keep a function that programs can ask."""
 
 
-Start = Callable[[Item], Item | AlreadyThere]
-"""Looks at each item before it leaves: what is handed on in its place."""
+Start = Callable[[Item, bytes], Item | AlreadyThere]
+"""Looks at each item and the stamp of its source before it leaves: what is handed on in its place."""
 
 
 def start(
@@ -89,15 +89,12 @@ def there(link: Callable[[], Tie], path: str) -> Iterator[tuple[str, str]]:
 def _noted(items: Iterable[Item], listed: Listed, look: Start | None) -> Iterator[Any]:
     for item in items:
         listed.add(item)
-        yield item if look is None else look(item)
+        yield item if look is None else look(item, listed.stamp(item.number))
 
 
 def _sent(listed: Listed, index: int) -> Item:
     """A picture of which a worker doesn't see the file, with its bytes."""
-    try:
-        return listed.with_bytes(index)
-    except PictureError as error:
-        return Item(index, Unfit(listed.name(index), error, listed.folder(index)))
+    return _filled(index, listed.name(index), listed.folder(index), functools.partial(listed.sent, index))
 
 
 def _second(tie: Tie, work: Pictures, options: JobOptions, items: Iterator[Item]) -> JobRecord:
@@ -125,7 +122,13 @@ def with_bytes(item: Any) -> Any:  # an `Item`, or what took its place
         return item
     if isinstance(item.source, File) and item.source.proof is None:
         return item
+    source = item.source
+    return _filled(item.number, source.name, source.folder, source.sent)
+
+
+def _filled(number: int, name: str, folder: str, sent: Callable[[], Source]) -> Item:
+    """An item of the bytes that are read now; if they can't be, it fails with that."""
     try:
-        return Item(item.number, item.source.sent())
+        return Item(number, sent())
     except PictureError as error:
-        return Item(item.number, Unfit(item.source.name, error, item.source.folder))
+        return Item(number, Unfit(name, error, folder))

@@ -112,8 +112,7 @@ class Sources:
                 "the pictures came from an iterator, which can be gone through once: give a list to run this again"
             )
         self._used = True
-        listed = (source for one in self.given for source in self._sources(one))
-        return (Item(index, source) for index, source in enumerate(listed))
+        return (Item(index, source) for index, source in enumerate(self._listed()))
 
     def at(self, index: int) -> Item:
         """One of them, listed again up to there.
@@ -125,8 +124,7 @@ class Sources:
             raise ValueError(
                 "the picture can't be opened again: it came from an iterator, which can be gone through once"
             )
-        listed = (source for one in self.given for source in self._sources(one))
-        return Item(index, next(islice(listed, index, None)))
+        return Item(index, next(islice(self._listed(), index, None)))
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +153,9 @@ class Sources:
                 raise unreadable(top or ".", error) from error
             if next(found, None) is None:
                 raise _nothing(path)
+
+    def _listed(self) -> Iterator[Source]:
+        return (source for one in self.given for source in self._sources(one))
 
     def _sources(self, one: Any) -> Iterator[Source]:
         """The sources in one thing that was given."""

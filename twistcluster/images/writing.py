@@ -107,13 +107,13 @@ class _Desk:
         self._written: dict[int, Future[Path]] = {}
         self._room = threading.Semaphore(WAITING)
 
-    def look(self, item: Item) -> Item | AlreadyThere:
+    def look(self, item: Item, mark: bytes) -> Item | AlreadyThere:
         """Whether a picture is to be made. On the thread that lists the sources, before it leaves."""
         source = item.source
         if isinstance(source, Unfit):
             return item
         try:
-            made_of = stamp(source.stamp(), self._plan)
+            made_of = self._stamp(mark)
             name = self._name(item.number, source.name, source.folder, made_of)
             if self._folder.has(name, made_of):
                 return AlreadyThere(item.number, str(self._folder.path / name))
@@ -127,8 +127,7 @@ class _Desk:
             self._found[index] = value
             return
         listed = job.listed
-        mark = listed.stamp(index)
-        made_of = stamp(mark, self._plan) if mark else None
+        made_of = self._stamp(listed.stamp(index))
         try:
             name = self._name(index, listed.name(index), listed.folder(index), made_of)
             if self._folder.has(name, made_of):
@@ -160,6 +159,10 @@ class _Desk:
     def _close(self) -> None:
         with contextlib.suppress(Exception):
             self._folder.close()
+
+    def _stamp(self, mark: bytes) -> str | None:
+        """Of a picture from the stamp of its source; None: nothing is known that could stand for it."""
+        return stamp(mark, self._plan) if mark else None
 
     def _name(self, index: int, source: str, folder: str, made_of: str | None) -> str:
         pattern = self._target.pattern
