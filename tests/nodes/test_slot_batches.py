@@ -61,6 +61,14 @@ class Sizes:
         os._exit(3)
 
 
+class Slow(Sizes):
+    def together(self, prepared: list[Any]) -> list[Any]:
+        import time
+
+        time.sleep(0.1)
+        return super().together(prepared)
+
+
 @pytest.fixture(scope="module")
 def shared_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSlot]:
     with real_slot(tmp_path_factory.mktemp("slot")) as slot:
@@ -532,3 +540,26 @@ def test_a_page_that_comes_anew_isnt_lost(own_slot: RealSlot) -> None:
     own_slot.say(Page(again, 0, packed.count, packed.kind), *packed.buffers)
     own_slot.bite(again, 0, 1)
     assert by_bite(own_slot, until_bites_done(own_slot, 3)) == {1: None, 2: ("a", 1), 3: ("b", 1)}
+
+
+def test_a_group_waits_a_moment_for_as_many_as_were_in_the_last_one(own_slot: RealSlot) -> None:
+    jobs = [own_slot.job(Slow(), together=4) for _ in range(3)]
+    for job in jobs:
+        own_slot.page(job, list(range(20)))
+    seen: list[int] = []
+    for index in range(20):  # on a busy machine what follows may come too late
+        for job in jobs:
+            own_slot.bite(job, index, index + 1)
+        sizes = [size for _ in jobs for _, size in own_slot.results().values()]
+        assert sizes in ([1, 2, 2], [3, 3, 3], [2, 2, 1])
+        if sizes[-1] == 1:
+            continue
+        own_slot.bite(jobs[0], 0, 1)
+        time.sleep(0.001)
+        own_slot.bite(jobs[1], 0, 1)
+        seen += [size for _ in range(2) for _, size in own_slot.results().values()]
+        if seen[-1] == 2:
+            break
+        own_slot.bite(jobs[2], 0, 1)  # alone: from here on nobody is waited for
+        assert [size for _, size in own_slot.results().values()] == [1]
+    assert seen[-2:] == [2, 2], seen

@@ -20,10 +20,11 @@ import pathlib
 import select
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twistcluster.errors import StoreFull
 from twistcluster.nodes.slot_batches import Waiting
@@ -60,7 +61,28 @@ BRINGING: Final = (Blob, Context, OpenJob, Page, Values)
 """What brings something, and takes nothing away."""
 OOM_SCORE: Final = 800
 """Of 1000: as if it used four fifths of the memory on top of what it uses."""
+WAIT_PART: Final = 0.125
+"""Of the time that a group took: how long the next one waits to be as large. Less than 1 ms isn't worth it."""
+WAIT_S: Final = 0.01
+"""It never waits longer."""
 STRAY: Final = b"a child process that an item forked came out of the item: it is ended here (end it with os._exit)\n"
+
+
+class LastGroup(NamedTuple):
+    """The items that went together last.
+
+    Several programs that ask a server ask anew as soon as they are answered, one a little after the other. If the first of
+    them went alone, the others would wait for it, and from then on there would be two groups of half the size, by turns.
+    """
+
+    jobs: int = 0
+    """Of so many jobs."""
+    seconds: float = 0.0
+    """What they took."""
+
+    def pause(self) -> float:
+        """Seconds to wait for as many again: less than is saved if they come, and little if they don't."""
+        return min(self.seconds * WAIT_PART, WAIT_S) if self.jobs > 1 else 0.0
 
 
 class Slot:
@@ -79,6 +101,7 @@ class Slot:
         self._results = Results(link, self._capture, self._encode)
         self._flusher = Flusher(self._results)
         self._biter = Biter(self._store, self._results, words)
+        self._last = LastGroup()
         self._steps = Steps(self._store, self._biter.coroutines, folder)
         self._do: dict[type[Message], Callable[[Any, list[Buffer]], None]] = {
             Blob: self._blob,
@@ -211,7 +234,10 @@ class Slot:
             broken = error
         self._flusher.begin()
         if job.together and broken is None and not message.alone:
-            self._biter.run_waiting(self._waiting(Waiting(message, job)))
+            bites = self._waiting(Waiting(message, job))
+            started = time.perf_counter()
+            self._biter.run_waiting(bites)
+            self._last = LastGroup(len({waiting.bite.job for waiting in bites}), time.perf_counter() - started)
         else:
             self._biter.run(message, job, broken)
         self._flusher.end()
@@ -226,7 +252,8 @@ class Slot:
         inbox, room = self._inbox, first.job.message.together - first.items
         if room > 0:
             inbox += self._link.read_now()
-        while inbox and room > 0:
+        deadline = time.perf_counter() + self._last.pause()
+        while room > 0 and (inbox or (len(found) < self._last.jobs and self._comes(deadline))):
             message, buffers = inbox[0]
             if isinstance(message, Bite):
                 other = Waiting(message, self._store.jobs[message.job])
@@ -244,6 +271,13 @@ class Slot:
             inbox.popleft()
         inbox.extendleft(reversed(late))
         return found
+
+    def _comes(self, deadline: float) -> bool:
+        """Whether something more comes until then."""
+        left_ms = int((deadline - time.perf_counter()) * 1e3)
+        if left_ms > 0:
+            self._inbox += self._link.read_now(left_ms)
+        return bool(self._inbox)
 
     def _step(self, message: Step, _: list[Buffer]) -> None:
         error, buffers = self._steps.step(message)

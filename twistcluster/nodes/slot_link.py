@@ -62,11 +62,11 @@ class SlotLink:
             return came
         return self._read()
 
-    def read_now(self) -> list[tuple[Message, list[Buffer]]]:
-        """What has come already."""
+    def read_now(self, wait_ms: int = 0) -> list[tuple[Message, list[Buffer]]]:
+        """What has come already, or comes first until then."""
         came, self._put_off = self._put_off, []
         # The end of the link is for `read` to tell: it comes without data.
-        return [*came, *((self._here.poll(0) and self._read()) or ())]
+        return [*came, *((self._here.poll(0 if came else wait_ms) and self._read()) or ())]
 
     @property
     def reads_here(self) -> bool:

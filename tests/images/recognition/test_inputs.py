@@ -31,10 +31,15 @@ def of_shape(shape, dtype="float32"):
     return made([helper.make_node("Flatten", ["x"], ["y"])], [("x", dtype, shape)], [("y", dtype, ["n", "c"])], {})
 
 
+def given(asked, picture):
+    """What the model is given of a picture."""
+    return asked.asked.input.batched([asked.array(picture)])[0]
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float16"])
 def test_size_layout_and_dtype_are_the_models(layout, dtype):
-    array = recognizer(cnn(layout, dtype, size=(20, 16))).array(WIDE)
+    array = given(recognizer(cnn(layout, dtype, size=(20, 16))), WIDE)
     assert array.shape == ((3, 16, 20) if layout == "NCHW" else (16, 20, 3))
     assert array.dtype == dtype and array.flags.c_contiguous
     channels = array.reshape(3, -1).T if layout == "NCHW" else array.reshape(-1, 3)
@@ -46,11 +51,11 @@ def test_what_a_model_leaves_open_is_asked_for():
     model = cnn(size=("w", "h"))
     with pytest.raises(ModelRefused, match=r"takes pictures of any size \(\?x3x\?x\?\): .*size="):
         recognizer(model)
-    assert recognizer(model, size=(30, 24)).array(WIDE).shape == (3, 24, 30)
-    assert recognizer(model, size=24).array(WIDE).shape == (3, 24, 24)
+    assert given(recognizer(model, size=(30, 24)), WIDE).shape == (3, 24, 30)
+    assert given(recognizer(model, size=24), WIDE).shape == (3, 24, 24)
     with pytest.raises(ModelRefused, match="leave out what is fixed"):
         recognizer(size=99)
-    assert recognizer(size=(20, 16)).array(WIDE).shape == (3, 16, 20)
+    assert given(recognizer(size=(20, 16)), WIDE).shape == (3, 16, 20)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +74,8 @@ def test_what_are_no_pictures(shape, message):
 
 
 def test_a_layout_may_be_given():
-    assert recognizer(of_shape(["n", 3, 8, 3]), layout="NHWC").array(WIDE).shape == (3, 8, 3)
-    assert recognizer(of_shape(["n", "a", 8, 8]), layout="NCHW").array(WIDE).shape == (3, 8, 8)
+    assert given(recognizer(of_shape(["n", 3, 8, 3]), layout="NHWC"), WIDE).shape == (3, 8, 3)
+    assert given(recognizer(of_shape(["n", "a", 8, 8]), layout="NCHW"), WIDE).shape == (3, 8, 8)
     with pytest.raises(ModelRefused, match="layout='NHWC'"):
         recognizer(layout="NHWC")
 
@@ -95,7 +100,7 @@ def test_other_inputs_and_dtypes_are_refused():
     ],
 )
 def test_normalizations(normalize, expected):
-    np.testing.assert_allclose(recognizer(normalize=normalize).array(WIDE)[:, 3, 3], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(given(recognizer(normalize=normalize), WIDE)[:, 3, 3], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("normalize", ["other", 5, (1, 2, 3), (0.5, 0), ("a", "b"), ((), ())])
@@ -119,7 +124,7 @@ def test_the_three_fits():
     picture = Image.new("RGB", (40, 20))
     picture.paste((250, 0, 0), (0, 0, 10, 20))
     picture.paste((0, 250, 0), (30, 0, 40, 20))
-    stretched, cut, boxed = (recognizer(model, fit=fit).array(picture) for fit in ("stretch", "crop", "letterbox"))
+    stretched, cut, boxed = (given(recognizer(model, fit=fit), picture) for fit in ("stretch", "crop", "letterbox"))
     assert stretched[0, 10, :4].min() == 250 and stretched[1, 10, -4:].min() == 250
     assert cut.shape == (3, 20, 20) and cut.max() == 0  # the middle
     assert (boxed[:, :5] == 114).all() and (boxed[:, 15:] == 114).all() and boxed[0, 10, 0] == 250
@@ -130,7 +135,7 @@ def test_the_three_fits():
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 2), (1000, 999)])
 @pytest.mark.parametrize("fit", ["stretch", "crop", "letterbox"])
 def test_pictures_of_any_size_fit(size, fit):
-    assert recognizer(fit=fit).array(Image.new("RGB", size, "red")).shape == (3, 16, 20)
+    assert given(recognizer(fit=fit), Image.new("RGB", size, "red")).shape == (3, 16, 20)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F", "YCbCr", "HSV"])
@@ -144,25 +149,25 @@ def test_pictures_of_any_mode_fit(mode, channels):
         if mode in {"P", "CMYK", "HSV", "YCbCr"}
         else picture.convert(mode)
     )
-    array = recognizer(cnn(dtype="uint8", channels=channels)).array(picture)
+    array = given(recognizer(cnn(dtype="uint8", channels=channels)), picture)
     assert array.shape == (channels, 16, 20) and array.min() >= 254
 
 
 def test_what_is_transparent_is_white():
     clear = Image.new("RGBA", (40, 30), (0, 0, 0, 0))
     for size in ((40, 30), (20, 16)):
-        assert recognizer(cnn(dtype="uint8")).array(clear.resize(size)).min() == 255
+        assert given(recognizer(cnn(dtype="uint8")), clear.resize(size)).min() == 255
     hole = Image.new("P", (20, 16))
     hole.info["transparency"] = 0
-    assert recognizer(cnn(dtype="uint8")).array(hole).min() == 255
+    assert given(recognizer(cnn(dtype="uint8")), hole).min() == 255
 
 
 def test_profiles_are_followed():
     profile = io.BytesIO(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()).getvalue()
     picture = Image.new("RGB", (40, 30), (200, 100, 50))
-    plain = recognizer(cnn(dtype="uint8")).array(picture)
+    plain = given(recognizer(cnn(dtype="uint8")), picture)
     picture.info["icc_profile"] = profile  # of other colours than the picture's: it can't be used
-    assert (recognizer(cnn(dtype="uint8")).array(picture) == plain).all()
+    assert (given(recognizer(cnn(dtype="uint8")), picture) == plain).all()
 
 
 @pytest.mark.parametrize("option", [{"size": (1, 2, 3)}, {"size": "20"}, {"size": 0}, {"layout": "CHW"}])

@@ -58,32 +58,37 @@ class Input:
         return f"{self.size[0]} x {self.size[1]} {colours} {self.dtype}"
 
     def array(self, image: "Image.Image") -> "Array":
-        """One upright picture as (C, H, W) or (H, W, C)."""
+        """One upright picture in the model's colours and size: uint8, (height, width) in grey, (height, width, 3) in RGB."""
         import numpy as np
 
-        pixels = np.asarray(self._framed(image))
-        if self.channels == 1:
-            pixels = pixels[None] if self.layout == "NCHW" else pixels[..., None]
-        elif self.layout == "NCHW":
-            pixels = pixels.transpose(2, 0, 1)
-        if self.dtype == "uint8":
-            return np.ascontiguousarray(pixels)
-        made = np.empty(pixels.shape, np.float32)
-        np.multiply(pixels, self._channelwise(self.factors), out=made, casting="unsafe")
-        if any(self.offsets):
-            made += self._channelwise(self.offsets)
-        return made if self.dtype == "float32" else made.astype(self.dtype)
+        return np.asarray(self._framed(image))
 
     def batched(self, arrays: Sequence["Array"]) -> "Array":
-        """Arrays as one batch; of a model with a fixed batch as many as it wants, zeros being the last."""
+        """Pictures, as `array` makes them, as the model takes them: layout, dtype, normalization.
+
+        Of a model with a fixed batch there are as many as it wants, zeros being the last. Each goes straight to its place
+        in the batch: an array of its own would cost as much again.
+        """
         import numpy as np
 
-        if self.batch in {None, len(arrays)}:
-            return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-        made = np.zeros((self.batch or 0, *arrays[0].shape), arrays[0].dtype)
-        for index, one in enumerate(arrays):
-            made[index] = one
-        return made
+        wide, high = self.size
+        shape = (self.channels, high, wide) if self.layout == "NCHW" else (high, wide, self.channels)
+        dtype = np.uint8 if self.dtype == "uint8" else np.float32
+        count = len(arrays)
+        made = np.empty((self.batch or count, *shape), dtype)
+        made[count:] = 0
+        factors = self._channelwise(self.factors)
+        for place, one in zip(made, arrays, strict=False):
+            pixels = one[..., None] if self.channels == 1 else one
+            if self.layout == "NCHW":
+                pixels = pixels.transpose(2, 0, 1)
+            if dtype == np.uint8:
+                place[:] = pixels
+            else:
+                np.multiply(pixels, factors, out=place, casting="unsafe")
+        if any(self.offsets):
+            made[:count] += self._channelwise(self.offsets)
+        return made.astype(np.float16) if self.dtype == "float16" else made
 
     def place(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Where a picture of this size lies in the frame: left, top, width, height; outside of it where it is cut."""

@@ -52,7 +52,7 @@ class Network:
         return self.input.batch or MOST_AT_ONCE
 
     def array(self, image: "Image.Image") -> "np.ndarray[Any, Any]":
-        """A picture as the model takes it."""
+        """A picture in the model's colours and size."""
         return self.input.array(image)
 
     def recognize(

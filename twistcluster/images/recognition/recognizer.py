@@ -107,7 +107,7 @@ class Recognizer:
         return self.asked.most_at_once
 
     def array(self, image: "Image.Image") -> "np.ndarray[Any, Any]":
-        """One upright picture as the model takes it: (C, H, W) or (H, W, C)."""
+        """One upright picture in the model's colours and size: uint8, (height, width) or (height, width, 3)."""
         return self.asked.array(image)
 
     def recognize(
