@@ -262,8 +262,7 @@ function openAlbum(store, hooks) {
   const full = openFull(place, store, {
     fetch: hooks.fetch,
     beside: grid.beside,
-    placeOf: grid.placeOf,
-    count: grid.count,
+    standing: grid.standing,
     opened: (index) => {
       grid.choose(index, false);
       place.classList.add("tc-opened");

@@ -94,7 +94,7 @@ function openFull(root, store, hooks) {
     name.textContent = shown.name;
     const [width, height] = shown.size;
     const size = width ? `${width.toLocaleString("en")} × ${height.toLocaleString("en")}` : "";
-    const place = `${(hooks.placeOf(index) + 1).toLocaleString("en")} of ${hooks.count().toLocaleString("en")}`;
+    const place = hooks.standing(index).map((one) => one.toLocaleString("en")).join(" of ");
     about.textContent = [size, place].filter((part) => part).join(" · ");
     before.disabled = hooks.beside(index, -1) < 0;
     after.disabled = hooks.beside(index, 1) < 0;

@@ -337,7 +337,17 @@ function openGrid(root, store, filter, hooks) {
       }
       return -1;
     },
-    placeOf,
+    // Which one of how many it is, for a person: tiles that were left out, and keep their place while it is looked at, don't count.
+    standing(index) {
+      let [among, all] = [0, 0];
+      for (let place = 0; place < count; place++) {
+        const one = at(place);
+        if (store.kinds[one] === DROPPED) continue;
+        all++;
+        if (one === index) among = all;
+      }
+      return [among, all];
+    },
     count: () => count,
     choose,
     pixels: () => Math.ceil(tileWidth * Math.min(2, window.devicePixelRatio || 1)),
