@@ -138,11 +138,13 @@ def test_an_engine_that_is_not_installed_is_left_out_with_a_line_that_says_so(mo
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_all_measures_for_real_in_small():
-    names = ",".join([*MEASURES, "twistcluster", "unstored", "pool", "tuned", "hand"])
+    # The same as another one, with a model of 100 MB: the longest of all.
+    measured = [name for name in MEASURES if name != "ask_wide"]
+    names = ",".join([*measured, "twistcluster", "unstored", "pool", "tuned", "hand"])
     answer = run("--json", "--rounds", "1", "--scale", "0.002", "--only", names)
     assert answer.exit_code == 0, answer.output
     measures = {measure["key"]: measure for measure in json.loads(answer.stdout)["measures"]}
-    assert set(measures) == set(MEASURES)
+    assert set(measures) == set(measured)
     for measure in measures.values():
         for engine in measure["engines"]:
             assert engine["error"] == ""

@@ -71,6 +71,7 @@ def _compared(key: str, neurons: int, engine: Engine, count: int) -> Figures:
     rates: dict[str, list[float]] = {name: [] for name in TURNS}
     with contextlib.ExitStack() as stack:
         askers = [stack.enter_context(_asker(cluster.id, neurons)) for _ in range(ASKERS)]
+        _wait(askers, "ready\n")
         for name in rates:
             _asked(askers, name, ASKERS)
         for name in TURNS:
@@ -92,9 +93,14 @@ def _asked(askers: list[subprocess.Popen[str]], name: str, count: int) -> None:
         assert asker.stdin
         asker.stdin.write(f"{name} {max(1, count // len(askers))}\n")
         asker.stdin.flush()
+    _wait(askers, "answered\n")
+
+
+def _wait(askers: list[subprocess.Popen[str]], word: str) -> None:
+    """Until all have said this."""
     for asker in askers:
         assert asker.stdout
-        if asker.stdout.readline() != "answered\n":
+        if asker.stdout.readline() != word:
             raise RuntimeError("a process that asks failed")
 
 
@@ -132,7 +138,7 @@ def _class_of(found: Any) -> int:
 
 @contextlib.contextmanager
 def _asker(cluster: str, neurons: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that asks, connected."""
+    """A process that asks: it says that it is ready once it is connected."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, cluster, str(neurons)],
         stdin=subprocess.PIPE,
@@ -141,8 +147,6 @@ def _asker(cluster: str, neurons: int) -> Iterator[subprocess.Popen[str]]:
     )
     assert process.stdin and process.stdout
     try:
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError("a process that asks could not begin")
         yield process
     finally:
         process.stdin.close()
