@@ -213,7 +213,18 @@ def _written(frames: list["Image.Image"], encoding: Encoding) -> bytes:
         raise PictureUnwritable(
             f"a picture of {size} can't be written as {encoding.format} ({error}): resize it, or take another format"
         ) from error
-    return file.getvalue()
+    return _said_clear(file.getvalue()) if frames[1:] and frames[0].mode == "RGBA" else file.getvalue()
+
+
+def _said_clear(data: bytes) -> bytes:
+    """An animated WebP whose header says that it has alpha.
+
+    libwebp says so only if one of the rectangles that it stores has some: not if what is clear is around them, and then
+    Pillow reads an opaque black there. (WebP container specification, Extended File Format: the L of VP8X.)
+    """
+    if data[8:16] != b"WEBPVP8X":
+        return data
+    return data[:20] + bytes([data[20] | 0x10]) + data[21:]
 
 
 def _options(frames: list["Image.Image"], encoding: Encoding) -> dict[str, Any]:
@@ -237,4 +248,6 @@ def _options(frames: list["Image.Image"], encoding: Encoding) -> dict[str, Any]:
         if holds.timed:
             options["duration"] = [round(frame.info.get("duration", 100)) for frame in frames]
             options |= {"loop": info["loop"]} if "loop" in info else {}
+        if holds.pillow == "GIF" and frames[0].mode == "RGBA":
+            options["disposal"] = 2  # else what is clear in a frame shows what those before it drew
     return options
