@@ -144,7 +144,10 @@ def _image(value: Any) -> "Image.Image":
     from PIL import Image
 
     if isinstance(value, Image.Image):
-        return normal(value)
+        made = normal(value)
+        return carry(
+            made, made, white=value.info.get("white", made.info.get("white"))
+        )  # of a plan's picture it is known
     if not hasattr(value, "__array_interface__"):
         raise TypeError(
             f"a {type(value).__name__} can't be saved as a picture: return a PIL image or an array from map, "
