@@ -13,7 +13,16 @@ from twistcluster.images.recognition.boxes import from_middle, nms, unplaced
 from twistcluster.images.recognition.inputs import Input
 from twistcluster.images.recognition.labels import label_of
 from twistcluster.images.recognition.model import Model
-from twistcluster.images.recognition.outputs import BOXES, CLASSES, CUSTOM, ONE_NUMBER, YOLO, Output, unknown, yolo_classes
+from twistcluster.images.recognition.outputs import (
+    BOXES,
+    CLASSES,
+    CUSTOM,
+    ONE_NUMBER,
+    YOLO,
+    Output,
+    unknown,
+    yolo_classes,
+)
 from twistcluster.images.recognition.result import Box, Recognition
 from twistcluster.wire.functions import Raised
 
