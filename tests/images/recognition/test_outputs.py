@@ -283,6 +283,7 @@ def test_what_decode_raises_is_this_pictures_error():
 def test_what_is_no_number_in_what_decode_returns_is_an_error_of_this_picture(value):
     found = answer(saying({"a": np.zeros(3, "f4")}), decode=lambda outputs, size: value, threshold=0.25)
     assert isinstance(found, Raised) and isinstance(found.error, ModelFailed)
+    assert str(found.error).startswith("decode= gave NaN or infinity")
 
 
 @pytest.mark.parametrize(

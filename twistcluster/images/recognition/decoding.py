@@ -231,7 +231,10 @@ def _as_recognition(value: Any, model: Model, output: Output, size: Size) -> Rec
 def _check_numbers(model: Model, scores: Iterable[float], boxes: Iterable[Box]) -> None:
     """NaN is below no threshold and above none: it would look as if nothing had been found."""
     if not all(map(math.isfinite, itertools.chain(scores, *boxes))):
-        raise _no_number(model).error
+        raise ModelFailed(
+            f"decode= gave NaN or infinity for this picture: mostly {model.name} itself did, since its pixels aren't "
+            "normalized as it was trained (normalize=)"
+        )
 
 
 def _box(left: Any, top: Any, right: Any, bottom: Any) -> Box:
