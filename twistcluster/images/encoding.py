@@ -234,9 +234,9 @@ def _with_a_clear_colour(frames: list["Image.Image"]) -> list["Image.Image"]:
     palettes = [bytes(frame.getpalette() or ())[: 3 * _CLEAR].ljust(3 * _CLEAR, b"\0") for frame in made]
     used = {palette[at : at + 3] for palette in palettes for at in range(0, 3 * _CLEAR, 3)}
     free = next(one for one in (number.to_bytes(3, "big") for number in range(2**24)) if one not in used)
-    for frame, palette, whole in zip(made, palettes, frames, strict=True):
+    for frame, palette, given in zip(made, palettes, frames, strict=True):
         frame.putpalette(palette + free)
-        frame.paste(_CLEAR, mask=whole.getchannel("A").point(lambda value: 255 - value))
+        frame.paste(_CLEAR, mask=given.getchannel("A").point(lambda value: 255 - value))
         frame.info = {"transparency": _CLEAR}
     return made
 
