@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar
 from twistcluster.client import views
 from twistcluster.client.calls import reject_options
 from twistcluster.client.elsewhere import is_elsewhere, reach
+from twistcluster.client.ending import ended_if_in_vain
 from twistcluster.client.everywhere import run_everywhere
 from twistcluster.client.futures import Future
 from twistcluster.client.invitations import Invitation, invite, what_to_deny
@@ -110,7 +111,8 @@ class Cluster(Serving, Executor):
         if check_text(listen or "", "listen") and not name:
             raise ValueError("an unnamed cluster takes nobody from other machines; for listen give it a name, too")
         running = start_local(name or "", slots, timeout, memory_limit=limit_bytes, store=store, listen=listen or "")
-        self._begin(running.connection, running.owner, running.process)
+        with ended_if_in_vain(running):
+            self._begin(running.connection, running.owner, running.process)
 
     def _begin(self, connection: Connection, owner: str, process: "subprocess.Popen[bytes] | None") -> None:
         self._owned = bool(owner)

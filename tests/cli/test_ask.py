@@ -1,12 +1,15 @@
 """How `twistcluster ask` writes an answer. (tests/live/test_servers.py runs it.)"""
 
+import io
 import json
 from typing import NamedTuple
 
 import click
+import numpy as np
 import pytest
+from PIL import Image
 
-from twistcluster.cli.ask import as_text
+from twistcluster.cli.ask import as_file, as_text, check_output
 
 
 class Found(NamedTuple):
@@ -43,3 +46,32 @@ def test_other_answers():
     assert as_text({"a": Number()}, as_json=True) == '{"a": [1.5, 2.5]}'
     with pytest.raises(click.ClickException, match="Without --json"):
         as_text({1, 2}, as_json=True)
+
+
+def test_pictures_are_written():
+    picture = Image.new("RGBA", (6, 4), "red")
+    for answer, name, kind in (
+        (picture, "a.jpg", "JPEG"),
+        (np.zeros((4, 6), "u1"), "a.b.PNG", "PNG"),
+        ((picture, Image.new("RGB", (6, 4))), "a.gif", "GIF"),
+    ):
+        with Image.open(io.BytesIO(as_file(answer, name))) as made:
+            assert (made.format, made.size, getattr(made, "n_frames", 1)) == (kind, (6, 4), 1 + (kind == "GIF"))
+    assert as_file(b"abc", "anything") == b"abc"
+    with pytest.raises(click.ClickException, match="no picture: without -o it is printed"):
+        as_file({"width": 6}, "a.png")
+    with pytest.raises(click.ClickException, match=r"names no format: let it end with \.jpeg, "):
+        as_file(picture, "a")
+    for answer in (picture, (picture, picture)):
+        with pytest.raises(click.ClickException, match=r"a picture \(RGBA, 6 x 4 pixels\).*-o small.png"):
+            as_text(answer, as_json=True)
+
+
+def test_where_nothing_can_be_written_nothing_is_asked(tmp_path):
+    there = tmp_path / "there.png"
+    there.touch()
+    with pytest.raises(click.UsageError, match="--overwrite"):
+        check_output(str(there), overwrite=False, as_json=False)
+    check_output(str(there), overwrite=True, as_json=False)
+    with pytest.raises(click.UsageError, match="one of them"):
+        check_output(str(tmp_path / "new.png"), overwrite=False, as_json=True)

@@ -86,6 +86,56 @@ def test_animations_stay_animations():
     assert opened(encode(frames[:1], Encoding("jpeg"))).picture().size == (28, 50)
 
 
+def beside(where, below=(0, 0, 0, 0)):
+    """A red column, on what is clear."""
+    made = Image.new("RGBA", (32, 16), below)
+    made.paste((255, 0, 0, 255), (8 * where, 0, 8 * where + 8, 16))
+    return made
+
+
+def seen_in(frame):
+    return [frame.convert("RGBA").getpixel((x, 8))[3] > 128 for x in (4, 12, 20, 28)]
+
+
+@pytest.mark.parametrize("format", [name for name, holds in FORMATS.items() if holds.frames])
+def test_what_is_clear_in_a_frame_shows_nothing_of_those_before(format):
+    frames = [beside(where) for where in range(4)]
+    made = opened(encode(frames, Encoding(format))).pictures()
+    assert [seen_in(frame) for frame in made] == [seen_in(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("format", [name for name, holds in FORMATS.items() if holds.frames])
+def test_nor_of_an_opaque_one(format):
+    frames = [Image.new("RGB", (32, 16), "white"), beside(1), beside(2)]
+    made = opened(encode(frames, Encoding(format))).pictures()
+    assert [seen_in(frame) for frame in made] == [[True] * 4, [False, True, False, False], [False, False, True, False]]
+
+
+def test_each_frame_of_a_gif_with_clear_ones_is_removed_before_the_next():
+    data = encode([Image.new("RGB", (32, 16), "white"), beside(1), beside(2)], Encoding("gif"))
+    blocks = data.split(b"\x21\xf9\x04")[1:]  # graphic control extensions
+    assert [(block[0] >> 2) & 7 for block in blocks] == [2, 2, 2]
+    plain = encode([Image.new("RGB", (32, 16), colour) for colour in ("white", "red")], Encoding("gif"))
+    assert [(block[0] >> 2) & 7 for block in plain.split(b"\x21\xf9\x04")[1:]] == [0, 0]
+
+
+def test_a_gifs_colours_beside_what_is_clear_stay():
+    """Black too, which Pillow could take for the background."""
+    rng = np.random.default_rng(1)
+    frames = [Image.new("RGBA", (32, 16), "black"), Image.new("RGBA", (32, 16))]
+    frames += [Image.fromarray(np.where(rng.random((16, 32, 1)) < 0.5, [0, 0, 0, 255], [0, 0, 0, 0]).astype("u1"))]
+    frames[1].paste("black", (0, 0, 32, 2))
+    frames[1].paste((0, 0, 1), (4, 4, 8, 8))
+    colourful = photo(0).resize((32, 16)).convert("RGBA")
+    colourful.paste((0, 0, 0, 0), (3, 3, 9, 9))
+    for frame, made in zip(
+        [*frames, colourful], opened(encode([*frames, colourful], Encoding("gif"))).pictures(), strict=True
+    ):
+        there, seen = np.asarray(frame), np.asarray(made.convert("RGBA"))
+        assert np.array_equal(seen[..., 3], there[..., 3])
+        assert psnr(Image.fromarray(seen[..., :3] * (seen[..., 3:] > 0)), Image.fromarray(there[..., :3])) > 35
+
+
 def test_frames_of_several_sizes_and_modes():
     pages = (Image.new("L", (9, 9)), Image.new("RGBA", (5, 7)))
     assert [page.size for page in opened(encode(pages, Encoding("tiff"))).pictures()] == [(9, 9), (5, 7)]

@@ -14,7 +14,7 @@ from twistcluster.errors import PictureDamaged, PictureTooLarge, PictureUnknown,
 from twistcluster.images.arrays import from_array, to_array
 from twistcluster.images.colour import MODES
 from twistcluster.images.kinds import kind_of
-from twistcluster.images.opening import opened
+from twistcluster.images.opening import as_it_is, opened
 
 BOXED = b"\0\0\0\x18ftyp%s\0\0\0\0mif1" + bytes(40)
 
@@ -132,6 +132,16 @@ def test_frames_count_together():
     with opened(GIF, max_pixels=5000) as picture, pytest.raises(PictureTooLarge, match="24 frames of .*frames='first'"):
         picture.pictures()
     assert opened(GIF, max_pixels=5000).picture().size == (14, 25)
+
+
+def test_pictures_and_arrays_that_are_given_are_limited_as_files_are():
+    image = photo(0).resize((20, 10))
+    for source in (image, np.asarray(image), encoded(image)):
+        assert opened(source, max_pixels=200).picture().size == (20, 10)
+        with pytest.raises(PictureTooLarge, match="20 x 10 pixels, more than 199: .* max_pixels="):
+            opened(source, max_pixels=199)
+        with pytest.raises(PictureTooLarge):
+            as_it_is(source, name="it", max_pixels=199)
 
 
 def test_arrays_both_ways():

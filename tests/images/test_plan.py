@@ -219,6 +219,7 @@ def test_filters():
     assert keep.run(Image.new("L", (20, 20), 200)).size == (8, 8)
     assert keep.run(Image.new("L", (20, 20), 50)) is Dropped.DROPPED
     assert pickle.loads(pickle.dumps(Dropped.DROPPED)) is Dropped.DROPPED
+    assert repr(Dropped.DROPPED) == "<left out by filter>"
 
 
 def test_metadata_alone_decodes_nothing(monkeypatch):

@@ -11,6 +11,7 @@ from PIL import Image
 
 import twistcluster as tc
 from tests.images.pictures import encoded, photo
+from tests.live.work import wait_for
 from tools.digit_pictures import digits
 
 DEADLINE_S = 60
@@ -38,6 +39,29 @@ def test_a_pipeline_answers_for_one_picture(cluster, digit):
         assert answer.label == targets[0] and answer.boxes is None
     cluster.images(images[0]).resize(20).serve("small")
     assert cluster.ask("small", photo(0), timeout=DEADLINE_S).size[0] == 20
+
+
+@pytest.mark.parametrize("model", [None, tc.models.digits], ids=["steps", "recognises"])
+def test_a_pipelines_options_hold_for_what_it_is_asked(cluster, tmp_path, model):
+    def waits(image):
+        wait_for(tmp_path / "never")
+        return image
+
+    def served(pipeline, name):
+        (pipeline if model is None else pipeline.recognize(model)).serve(name)
+
+    picture = Image.new("L", (8, 8))
+    served(cluster.images(picture).options(time_limit=0.2).map(waits), "brief")
+    with pytest.raises(tc.TaskTimeout):
+        cluster.ask("brief", picture, timeout=DEADLINE_S)
+    served(cluster.images(picture).options(resources={"gpu": 1}), "gpu")
+    asked = cluster.asking("gpu", picture)
+    cluster.images(picture).resize(9).serve("after")
+    cluster.ask("after", picture, timeout=DEADLINE_S)  # what could run has
+    assert not asked.done()
+    asked.cancel()
+    with pytest.raises(TypeError, match="leave name='x' out"):
+        served(cluster.images(picture).options(name="x"), "named")
 
 
 def test_what_is_no_picture_is_the_asker_s_error(cluster, digit):

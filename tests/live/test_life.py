@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+import twistcluster as tc
 from tests.live.conftest import family, left_behind, named, runs
 from tests.live.plain import Plain, welcomed
 from tests.tools import until
-from twistcluster.client import launch
-from twistcluster.client.launch import find, running_clusters, start_local
-from twistcluster.errors import ClusterUnreachable, OptionsDiffer
+from twistcluster.client import ending, launch, session
+from twistcluster.client.launch import Connection, Running, find, running_clusters, start_local
+from twistcluster.errors import ClusterUnreachable, OptionsDiffer, VersionMismatch
 from twistcluster.wire.messages import Answer, Declined, StopCluster, Stopping, Welcome
 
 
@@ -302,6 +303,54 @@ def test_a_start_that_is_given_up_late_leaves_nothing(monkeypatch):
     with pytest.raises(ClusterUnreachable, match="not ready in time"):
         start_local(timeout=30)
     until(lambda: not running_clusters() and not left_behind())
+
+
+OTHER_VERSION = """
+import sys
+if "twistcluster.nodes.local" in sys.orig_argv:
+    from twistcluster.wire import messages
+    messages.PROTOCOL = 999
+"""
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that clusters of this process are started as."""
+    found = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda *a, **k: found.append(popen(*a, **k)) or found[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", [None, "lab"])
+def test_a_cluster_that_turns_out_to_be_of_another_version_is_ended(started, monkeypatch, tmp_path, name):
+    (tmp_path / "sitecustomize.py").write_text(OTHER_VERSION)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with pytest.raises(VersionMismatch, match="protocol 999"):
+        tc.Cluster(name, slots=1)
+    (process,) = started
+    assert process.returncode is not None and not runs(process.pid)
+    until(lambda: not running_clusters() and not left_behind())
+
+
+def test_one_that_does_not_end_is_killed(monkeypatch):
+    code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.read(1)
+    monkeypatch.setattr(ending, "PATIENCE_SECONDS", 0.05)
+    with pytest.raises(KeyError), ending.ended_if_in_vain(Running(Connection.from_fields({"id": "abcd"}), "", process)):
+        raise KeyError
+    assert process.returncode == -signal.SIGKILL
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_one_that_was_there_is_left_alone(clusters, monkeypatch):
+    pid = clusters.local().connection.pid
+    monkeypatch.setattr(session, "PROTOCOL", 999)
+    with pytest.raises(VersionMismatch, match="protocol 999"):
+        tc.Cluster("lab")
+    assert runs(pid)
 
 
 def test_more_slots_than_a_worker_can_have_are_refused_at_once():

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import twistcluster as tc
 from tests.live.conftest import kill, runs
@@ -166,11 +167,23 @@ def test_a_question_is_taken_back(lab, tmp_path):
         until(lambda: cluster.jobs()[0].running == 2)
         pending = cluster.asking("wait", "nowhere")
         assert pending.cancel()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(
+            TimeoutError, match=r"'wait' didn't answer within timeout=0.1; the question was taken back$"
+        ):
             cluster.ask("wait", str(tmp_path / "never"), timeout=0.1)
         until(lambda: sum(job.cancelled for job in cluster.jobs()) == 2 or len(cluster.jobs()) == 1)
         (tmp_path / "go").touch()
         assert [future.result(30) for future in held] == [str(tmp_path / "go")] * 2
+
+
+def test_a_timeout_that_the_function_raised_is_its_own(lab):
+    def slow_disk(_value):
+        raise TimeoutError("the disk is slow")
+
+    with closing(lab.connect()) as cluster:
+        cluster.serve("slow", slow_disk)
+        with pytest.raises(TimeoutError, match="^the disk is slow$"):
+            cluster.ask("slow", 1, timeout=60)
 
 
 def test_questions_go_on_when_the_scheduler_is_killed(clusters, tmp_path):
@@ -259,4 +272,24 @@ def test_the_command(clusters, tmp_path):
         assert code == 1 and "lambda data: data + 1" in text and "twistcluster/cli" not in text, text
         cluster.serve("wait", lambda data: wait_for("/nowhere"))
         text, code = command("ask", "wait", "-", "--timeout", "0.2", stdin=b"/nowhere")
-        assert code == 1 and "Traceback" not in text, text
+        assert code == 1 and "Traceback" not in text and "the question was taken back" in text, text
+        assert "goes on" not in text
+
+
+def test_the_command_with_pictures(clusters, tmp_path):
+    clusters.local(slots=1)
+    file, small = Path(tmp_path, "photo.png"), Path(tmp_path, "small.png")
+    Image.new("RGB", (40, 20), "red").save(file)
+    with closing(tc.connect("lab")) as cluster:
+        cluster.images(str(file)).resize(8).serve("small")
+        for more in ([], ["--json"]):
+            text, code = command("ask", "small", str(file), *more)
+            assert code == 1 and "a picture (RGB, 8 x 4 pixels)" in text and "-o small.png" in text, text
+        assert command("ask", "small", str(file), "-o", str(small)) == (f"{small}\n", 0)
+        with Image.open(small) as made:
+            assert (made.format, made.size) == ("PNG", (8, 4))
+        text, code = command("ask", "small", str(file), "-o", str(small))
+        assert code == 2 and "--overwrite" in text, text
+        assert command("ask", "small", str(file), "-o", str(small), "--overwrite") == (f"{small}\n", 0)
+        text, code = command("ask", "small", "-", stdin=b"no picture")
+        assert code == 1 and "the picture can't be opened" in text and text.count("\n") == 1, text

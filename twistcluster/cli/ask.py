@@ -1,41 +1,105 @@
-"""`twistcluster ask`. Owns: that command, and how an answer is written. Must not know: what servers do."""
+"""`twistcluster ask`. Owns: that command, and how an answer is printed or written. Must not know: what servers do."""
 
 import json
+import os
 from typing import Any
 
 import click
 
 from twistcluster.cli.common import DURATION, cluster_option, example
 from twistcluster.cli.reaching import reached
-from twistcluster.errors import RemoteTraceback
+from twistcluster.errors import RemoteTraceback, TwistclusterError
 
 __all__ = ["command"]
 
 
 @click.command(
-    "ask", epilog=example("twistcluster ask labels photo.jpg", "cat photo.jpg | twistcluster ask labels - --json")
+    "ask",
+    epilog=example(
+        "twistcluster ask labels photo.jpg",
+        "cat photo.jpg | twistcluster ask labels - --json",
+        "twistcluster ask small photo.jpg -o small.png",
+    ),
 )
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @cluster_option
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), help="Where to put an answer that is a picture, or bytes."
+)
+@click.option("--overwrite", is_flag=True, help="That file may be replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("--timeout", type=DURATION, help='How long to wait for it: seconds, or "5s".')
-def command(name: str, file: str, target: str | None, as_json: bool, timeout: float | None) -> None:
+def command(
+    name: str,
+    file: str,
+    target: str | None,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+    timeout: float | None,
+) -> None:
     """Send the bytes of FILE (- is standard input) to the server NAME, and print its answer.
 
-    The answer of a recogniser is a line for each label, with its score, and its box where it has one.
+    The answer of a recogniser is a line for each label, with its score, and its box where it has one. A picture is
+    written to a file, in the format of its ending (png, jpg, webp and others): -o small.png.
     """
+    if output is not None:
+        check_output(output, overwrite=overwrite, as_json=as_json)
     with click.open_file(file, "rb") as opened:
         value = opened.read()
     with reached(target) as cluster:
         try:
             answer = cluster.ask(name, value, timeout)
         except Exception as error:
-            if not isinstance(error.__cause__, RemoteTraceback):
-                raise
+            if isinstance(error, TwistclusterError) or not isinstance(error.__cause__, RemoteTraceback):
+                raise  # it says what is wrong, with the picture too, and what to do
             # Its own, not ours: where it was there is what helps.
             raise click.ClickException(f"the server {name!r} raised:\n{error.__cause__.text.rstrip()}") from None
-    click.echo(as_text(answer, as_json=as_json))
+    if output is None:
+        click.echo(as_text(answer, as_json=as_json))
+        return
+    data = as_file(answer, output)
+    with open(output, "wb" if overwrite else "xb") as opened:  # noqa: PTH123 (open() says of whom it is no file)
+        opened.write(data)
+    click.echo(output)
+
+
+def check_output(output: str, *, overwrite: bool, as_json: bool) -> None:
+    """Before anything is asked.
+
+    Raises:
+        click.UsageError: there is no use in asking.
+    """
+    if as_json:
+        raise click.UsageError("-o puts the answer into a file, --json prints it: take one of them")
+    if os.path.lexists(output) and not overwrite:
+        raise click.UsageError(f"{output} is there already: take another name, or add --overwrite")
+
+
+def as_file(answer: Any, output: str) -> bytes:
+    """An answer as the bytes of a file of this name.
+
+    Raises:
+        click.ClickException: it is no picture and no bytes, or the name has no ending of a format.
+    """
+    if isinstance(answer, bytes):
+        return answer
+    if not is_picture(answer):
+        raise click.ClickException(f"the answer is a {type(answer).__name__}, no picture: without -o it is printed")
+    from twistcluster.images.encoding import FORMATS, Encoding, encode
+
+    ending = os.path.splitext(output)[1].lower().removeprefix(".")  # noqa: PTH122
+    if ending not in FORMATS:
+        raise click.ClickException(f"{output} names no format: let it end with .{', .'.join(FORMATS)}")
+    return encode(answer, Encoding(ending))
+
+
+def is_picture(answer: Any) -> bool:
+    """A PIL image, an array that could be one, or the frames of an animation."""
+    if isinstance(answer, tuple):
+        return bool(answer) and all(map(is_picture, answer))
+    return hasattr(answer, "getbands") or len(getattr(answer, "shape", ())) in {2, 3}
 
 
 def as_text(answer: Any, *, as_json: bool) -> str:
@@ -45,6 +109,12 @@ def as_text(answer: Any, *, as_json: bool) -> str:
         click.ClickException: it can't be said in JSON.
     """
     found = fields(answer)
+    first = answer[0] if isinstance(answer, tuple) and answer else answer
+    if hasattr(first, "getbands"):
+        raise click.ClickException(
+            f"the answer is a picture ({first.mode}, {first.width} x {first.height} pixels): say where to put it, "
+            "-o small.png"
+        )
     if as_json:
         try:
             return json.dumps(found or answer, default=plain)

@@ -70,8 +70,11 @@ class Serving:
         try:
             return future.result(timeout)
         except TimeoutError:
-            future.cancel()  # nobody could take the answer any more; does nothing where the function raised it
-            raise
+            if not future.cancel():  # the function raised it, or the answer came at the last moment
+                return future.result(timeout)
+            raise TimeoutError(
+                f"the server {name!r} didn't answer within timeout={timeout!r}; the question was taken back"
+            ) from None
 
     def asking(self, name: str, value: Any) -> Future[Any]:
         """Ask a server; returns the future of the answer at once. Those of one moment travel together.

@@ -6,6 +6,7 @@ Owns: which shapes and types are pictures, and of which mode. Must not know: fil
 from typing import TYPE_CHECKING, Any
 
 from twistcluster.errors import PictureUnknown
+from twistcluster.images.colour import white_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +23,8 @@ def from_array(array: Any) -> "Image.Image":
     - uint8: L, LA, RGB or RGBA by the number of channels.
     - uint16 with one channel: I;16. With more: the upper 8 bits, because Pillow has no 16-bit colour.
     - other integers with one channel: I (32 bits; a value that doesn't fit is an error).
-    - floats with one channel: F, the numbers as they are. With more: 0 to 1, as scikit-image has them, become 0 to 255.
+    - floats: 0 to 1, as scikit-image and matplotlib have them; 0 to 255, if one is above 2. With one channel they stay as
+      they are, in F, until 8 bits are made of them. With more they are 8 bits at once, and what is beyond is cut off.
 
     >>> import numpy as np
     >>> picture = from_array(np.zeros((40, 60, 3), "u1"))
@@ -69,7 +71,8 @@ def _numbers(array: Any, channels: int) -> Any:
     if kind == "f":
         if channels == 1:
             return array.astype("f4")
-        return np.rint(np.clip(np.nan_to_num(array), 0, 1) * 255).astype("u1")
+        white = white_of(array)
+        return np.rint(np.clip(np.nan_to_num(array, posinf=white), 0, white) * (255 / white)).astype("u1")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:

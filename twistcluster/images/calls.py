@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twistcluster.images.arrays import to_array
-from twistcluster.images.colour import mode_when_ready
+from twistcluster.images.colour import carry, mode_when_ready
 from twistcluster.images.facts import dominant_colours, exif_names
 from twistcluster.images.opening import Opened
 from twistcluster.images.step import Step, choice, whole
@@ -46,7 +46,7 @@ class Map(Step):
 
     def apply(self, image: "Image.Image") -> Any:
         """Call it."""
-        return self.function(image if self.kind == "image" else to_array(image))
+        return self.function(_for_users(image) if self.kind == "image" else to_array(image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Filter(Step):
 
     def apply(self, image: "Image.Image") -> bool:
         """Whether the picture is kept."""
-        return bool(self.function(image if self.kind == "image" else to_array(image)))
+        return bool(self.function(_for_users(image) if self.kind == "image" else to_array(image)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +110,8 @@ class Metadata(Step):
     def _facts(format: str | None, size: tuple[int, int], mode: str, exif: Any) -> dict[str, Any]:  # noqa: A002
         facts = {"format": format, "width": size[0], "height": size[1], "mode": mode}
         return facts if exif is None else facts | {"exif": exif_names(exif)}
+
+
+def _for_users(image: "Image.Image") -> "Image.Image":
+    """A picture for a user's function: which of its floats is white is seen anew in what that returns."""
+    return carry(image, image.copy(), white=None) if image.mode == "F" else image

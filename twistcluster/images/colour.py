@@ -1,7 +1,9 @@
 """Modes and colour profiles: what a picture's numbers mean, and how they become sRGB or 8 bits.
 
 A picture that is ready for steps has one of `MODES`. Its profile stays in `info["icc_profile"]` until something needs
-sRGB. Owns: these conversions. Must not know: files, formats, steps.
+sRGB. Floats keep their numbers, and `info["white"]` says which of them becomes 255 where 8 bits are made: found when a
+picture comes in, since steps leave the range a little (bicubic resampling) or a lot. Owns: these conversions. Must not
+know: files, formats, steps.
 """
 
 import functools
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEEP",
     "MODES",
+    "UNIT_AT_MOST",
     "carry",
     "mode_when_ready",
     "normal",
@@ -24,6 +27,7 @@ __all__ = [
     "to_mode",
     "to_rgb",
     "to_srgb",
+    "white_of",
 ]
 
 DEEP: Final = frozenset({"I;16", "I", "F"})
@@ -32,8 +36,11 @@ DEEP: Final = frozenset({"I;16", "I", "F"})
 MODES: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"}) | DEEP
 """The modes of a picture that is ready for steps."""
 
-_KEPT: Final = ("format", "icc_profile", "exif", "dpi", "duration", "loop")
+_KEPT: Final = ("format", "icc_profile", "exif", "dpi", "duration", "loop", "white")
 """What of a picture's `info` lives through a step; the rest describes the file that it came from."""
+
+UNIT_AT_MOST: Final = 2.0
+"""Floats of which none is above this are taken for 0 to 1: resampled ones go a little beyond. As 0 to 255 they'd be black."""
 
 _NORMAL: Final = {
     "1": "L",
@@ -63,7 +70,8 @@ def normal(image: "Image.Image") -> "Image.Image":
 
     Black and white becomes L, so that it can be scaled smoothly; palettes become RGB, or RGBA where a colour is
     transparent; YCbCr, HSV and Lab become RGB. A transparent colour of L or RGB becomes an alpha channel; of a 16-bit
-    grey picture it is dropped, because no mode could hold it.
+    grey picture it is dropped, because no mode could hold it. What a picture says of its `white` isn't believed: whoever
+    gives it may have changed its numbers.
     """
     image.load()
     target = mode_when_ready(image)
@@ -72,7 +80,16 @@ def normal(image: "Image.Image") -> "Image.Image":
     made = image._new(image.im) if image.mode == target else image.convert(target)  # noqa: SLF001 (a copy of 12 MP: 15 ms)
     profile = image.info.get("icc_profile")
     kept = profile if isinstance(profile, bytes) and profile_fits(profile, target) else None
-    return carry(image, made, icc_profile=kept)
+    white = _white(carry(image, made, white=None)) if made.mode == "F" else None
+    return carry(image, made, icc_profile=kept, white=white)
+
+
+def white_of(floats: Any) -> float:
+    """Which number of an array of floats is white: 1 where none is above 2, else 255."""
+    import numpy as np
+
+    most = np.max(floats, where=np.isfinite(floats), initial=-np.inf)
+    return 1.0 if most <= UNIT_AT_MOST else 255.0
 
 
 def mode_when_ready(image: "Image.Image") -> str:
@@ -113,20 +130,22 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
 
 
 def to_8bit(image: "Image.Image") -> "Image.Image":
-    """A deep picture in L: the upper 8 of 16 bits; integers and floats cut off at 0 and 255."""
+    """A deep picture in L: the upper 8 of 16 bits; integers cut off at 0 and 255; floats at 0 and their white."""
     import numpy as np
     from PIL import Image
 
     if image.mode == "I;16":  # Pillow would cut off at 255
         made = Image.fromarray((np.asarray(image) >> 8).astype("u1"))
         return carry(image, made)
-    return _convert(image, "L") if image.mode in DEEP else image
+    if image.mode == "F" and _white(image) == 1:
+        return carry(image, Image.fromarray(np.rint(_unit(image) * 255).astype("u1")), white=None)
+    return carry(image, _convert(image, "L"), white=None) if image.mode in DEEP else image
 
 
 def to_mode(image: "Image.Image", mode: str) -> "Image.Image":
     """The picture in `mode`, through sRGB where a profile or CMYK says what its colours mean.
 
-    From L to I;16 the whole range is used (255 becomes 65,535). A mode without alpha drops alpha, and doesn't
+    From L to I;16 the whole range is used (255 becomes 65,535), and from floats whose white is 1. A mode without alpha drops alpha, and doesn't
     composite.
     """
     if image.mode == mode:
@@ -134,10 +153,11 @@ def to_mode(image: "Image.Image", mode: str) -> "Image.Image":
     if mode == "I;16":
         return _widened(image)
     if mode in DEEP and image.mode in DEEP:
-        return _convert(image, mode)
+        return carry(image, _convert(image, mode), white=255.0 if mode == "F" else None)
     if mode == "CMYK":
         return _convert(_convert(to_rgb(image), "RGB"), mode)
-    return _convert(to_srgb(to_8bit(image)), mode)
+    made = _convert(to_srgb(to_8bit(image)), mode)
+    return carry(made, made, white=255.0) if mode == "F" else made
 
 
 def on_colours(image: "Image.Image", change: Callable[["Image.Image"], "Image.Image"]) -> "Image.Image":
@@ -164,11 +184,28 @@ def _widened(image: "Image.Image") -> "Image.Image":
     import numpy as np
     from PIL import Image
 
-    if image.mode in DEEP:
+    if image.mode == "F" and _white(image) == 1:
+        wide = np.rint(_unit(image) * 65535).astype("u2")
+    elif image.mode in DEEP:
         wide = np.clip(np.rint(np.asarray(image, "f8")), 0, 65535).astype("u2")
     else:
         wide = np.asarray(_convert(to_srgb(image), "L"), "u2") * np.uint16(257)
-    return carry(image, Image.fromarray(wide), icc_profile=None)
+    return carry(image, Image.fromarray(wide), icc_profile=None, white=None)
+
+
+def _white(image: "Image.Image") -> float:
+    """Of floats."""
+    import numpy as np
+
+    white: float | None = image.info.get("white")
+    return white_of(np.asarray(image)) if white is None else white
+
+
+def _unit(image: "Image.Image") -> Any:
+    """Floats of which 1 is white, cut off at 0 and 1; what is no number is 0."""
+    import numpy as np
+
+    return np.clip(np.nan_to_num(np.asarray(image, "f8"), posinf=1), 0, 1)
 
 
 def _from_lab(image: "Image.Image") -> "Image.Image":

@@ -1,7 +1,7 @@
 """Pictures of more than 8 bits (I;16, I, F) in NumPy, where Pillow has only 8 bits.
 
-Ranges: I;16 has 0 to 65,535. Of I and F nobody knows; where a range is made here it is 0 to 255 in F, which is what
-Pillow cuts off at when it makes 8 bits of them. Owns: these computations. Must not know: steps.
+Ranges: I;16 has 0 to 65,535, F mostly 0 to 1 or 0 to 255 (`colour.white_of`), and of I nobody knows; where a range is
+made here it is 0 to 255 in F. Owns: these computations. Must not know: steps.
 """
 
 import functools
@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twistcluster.images.colour import carry
+from twistcluster.images.colour import carry, to_8bit
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["contrasted", "equalized", "gaussian", "median", "scaled", "stretched", "unsharp"]
+__all__ = ["contrasted", "equalized", "gaussian", "median", "scaled", "stretched", "unsharp", "visible"]
 
 _ROWS = 64
 
@@ -105,13 +105,20 @@ def equalized(image: "Image.Image") -> "Image.Image":
     return _ranged(image, below / max(int(below.max()), 1))
 
 
+def visible(image: "Image.Image") -> "Image.Image":
+    """A deep picture in L, as a screen can show it: its least and greatest value are black and white."""
+    made = stretched(image, (0, 0), ())
+    return to_8bit(made)
+
+
 def _ranged(image: "Image.Image", unit: Any) -> "Image.Image":
     """Values from 0 to 1 in the range of the picture's mode."""
     import numpy as np
     from PIL import Image
 
-    made = np.rint(unit * 65535).astype("u2") if image.mode == "I;16" else (unit * 255).astype("f4")
-    return carry(image, Image.fromarray(made))
+    if image.mode == "I;16":
+        return carry(image, Image.fromarray(np.rint(unit * 65535).astype("u2")))
+    return carry(image, Image.fromarray((unit * 255).astype("f4")), white=255.0)
 
 
 def _blurred(array: Any, radius: tuple[float, float]) -> Any:

@@ -35,6 +35,9 @@ class Format:
     timed: bool = True
 
 
+_CLEAR: Final = 255
+"""The last colour of a GIF's palette."""
+
 _ALPHA: Final = ("RGB", "RGBA")
 _PNG: Final = Format("PNG", "png", ("L", "LA", *_ALPHA, "I;16"))
 _JPEG: Final = Format(
@@ -144,7 +147,10 @@ def _image(value: Any) -> "Image.Image":
     from PIL import Image
 
     if isinstance(value, Image.Image):
-        return normal(value)
+        made = normal(value)
+        return carry(
+            made, made, white=value.info.get("white", made.info.get("white"))
+        )  # of a plan's picture it is known
     if not hasattr(value, "__array_interface__"):
         raise TypeError(
             f"a {type(value).__name__} can't be saved as a picture: return a PIL image or an array from map, "
@@ -207,13 +213,43 @@ def _written(frames: list["Image.Image"], encoding: Encoding) -> bytes:
         options = _options(frames, encoding)
         for frame in frames:
             frame.info = {}  # what Pillow finds there it adds: all that goes into the file is in the options
+        if "disposal" in options:
+            frames = _with_a_clear_colour(frames)
+            options["append_images"] = frames[1:]
         frames[0].save(file, holds.pillow, **options)
     except Exception as error:
         size = f"{frames[0].width} x {frames[0].height} pixels"
         raise PictureUnwritable(
             f"a picture of {size} can't be written as {encoding.format} ({error}): resize it, or take another format"
         ) from error
-    return file.getvalue()
+    return _said_clear(file.getvalue()) if frames[1:] and frames[0].mode == "RGBA" else file.getvalue()
+
+
+def _with_a_clear_colour(frames: list["Image.Image"]) -> list["Image.Image"]:
+    """Frames of a GIF in 255 colours each, and the last one clear: of a colour that none of them has.
+
+    (Pillow leaves out edges of a frame that have the colour of what it takes for the background.)
+    """
+    made = [frame.convert("RGB").quantize(_CLEAR) for frame in frames]
+    palettes = [bytes(frame.getpalette() or ())[: 3 * _CLEAR].ljust(3 * _CLEAR, b"\0") for frame in made]
+    used = {palette[at : at + 3] for palette in palettes for at in range(0, 3 * _CLEAR, 3)}
+    free = next(one for one in (number.to_bytes(3, "big") for number in range(2**24)) if one not in used)
+    for frame, palette, given in zip(made, palettes, frames, strict=True):
+        frame.putpalette(palette + free)
+        frame.paste(_CLEAR, mask=given.getchannel("A").point(lambda value: 255 - value))
+        frame.info = {"transparency": _CLEAR}
+    return made
+
+
+def _said_clear(data: bytes) -> bytes:
+    """An animated WebP whose header says that it has alpha.
+
+    libwebp says so only if one of the rectangles that it stores has some: not if what is clear is around them, and then
+    Pillow reads an opaque black there. (WebP container specification, Extended File Format: the L of VP8X.)
+    """
+    if data[8:16] != b"WEBPVP8X":
+        return data
+    return data[:20] + bytes([data[20] | 0x10]) + data[21:]
 
 
 def _options(frames: list["Image.Image"], encoding: Encoding) -> dict[str, Any]:
@@ -237,4 +273,8 @@ def _options(frames: list["Image.Image"], encoding: Encoding) -> dict[str, Any]:
         if holds.timed:
             options["duration"] = [round(frame.info.get("duration", 100)) for frame in frames]
             options |= {"loop": info["loop"]} if "loop" in info else {}
+        if holds.pillow == "GIF" and frames[0].mode == "RGBA":
+            # Else what is clear in a frame shows what those before it drew. Not optimized: the clear colour must stay, also
+            # in frames that are all opaque, or Pillow reads an opaque colour where such a one was removed.
+            options |= {"disposal": 2, "optimize": False}
     return options

@@ -327,8 +327,7 @@ def _formats() -> list[str]:
 
 
 def _described(image: "Image.Image", name: str, max_pixels: int, file: IO[bytes] | None) -> Opened:
-    if file is not None:
-        _check(name, image.size, max_pixels)
+    _check(name, image.size, max_pixels)
     with _decoding(name, max_pixels):
         turn = turn_of(image)
     width, height = image.size

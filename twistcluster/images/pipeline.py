@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
+from twistcluster.client.servers import serve
 from twistcluster.errors import PictureError
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
@@ -286,10 +287,14 @@ class Pipeline(Chain):
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
 
         It outlives this program. Questions of several programs go to the model together. A server is asked with bytes, a
-        PIL image or an array; its own sources aren't looked at.
+        PIL image or an array; its own sources aren't looked at. The pipeline's options hold for each question, but for
+        `errors`: who asks gets the error of the one picture. With a time limit each is a call of its own.
 
         Args:
             name: What it is asked by; a server of this name is replaced.
+
+        Raises:
+            TypeError: The pipeline has the option `name`.
 
         Example:
             >>> photos.recognize(tc.models.digits).serve("digits")                    # doctest: +SKIP
@@ -297,7 +302,8 @@ class Pipeline(Chain):
             '7'
         """
         work = self._work()
-        self._cluster.serve(name, AskedTogether(work) if isinstance(work, Recognizing) else Asked(work))
+        function = AskedTogether(work) if isinstance(work, Recognizing) else Asked(work)
+        serve(self._cluster._link, name, function, self._setting.job)  # noqa: SLF001 (one class in two)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -30,9 +30,15 @@ __all__ = ["Dropped", "Plan"]
 
 
 class Dropped(Enum):
-    """The result of a picture that a `filter` left out; it is equal to itself in every process."""
+    """The result of a picture that a `filter` left out; it is equal to itself in every process.
+
+    A pipeline's own job leaves it out of its results. `cluster.job(name)` knows nothing of pictures, and shows it.
+    """
 
     DROPPED = "dropped"
+
+    def __repr__(self) -> str:
+        return "<left out by filter>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,6 @@ class ClusterOfPictures(Protocol):
     @property
     def _link(self) -> Tie: ...
 
-    def serve(self, name: str, fn: Callable[[Any], Any]) -> Any:
-        """Keep a function that programs can ask."""
-
 
 Start = Callable[[Item, bytes], Item | AlreadyThere]
 """Looks at each item and the stamp of its source before it leaves: what is handed on in its place."""

@@ -2,6 +2,8 @@
 
 Owns: which there are, and their files. docs/recognition.md has their measured quality, and tools/ the scripts that
 trained them. Must not know: how models are asked.
+
+scikit-learn's digits are floats from 0 to 16, and `tc.models.digits` is given `load_digits().images / 16`.
 """
 
 from pathlib import Path

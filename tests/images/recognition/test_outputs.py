@@ -195,6 +195,15 @@ def test_what_is_unknown_names_decode(outputs):
         Recognizer(saying(outputs))
 
 
+@pytest.mark.parametrize(("shape", "hidden"), [((1,), False), ((1, 1, 1), False), ((1,), True)])
+def test_one_number_a_picture_is_no_class(shape, hidden):
+    model = saying({"y": np.full(shape, 0.3, "f4")}, hidden=hidden)
+    with pytest.raises(ModelOutputUnknown, match=r"one number for each picture.* pass decode="):
+        answer(model)
+    read = answer(model, decode=lambda outputs, size: (["cat"], outputs["y"].ravel(), None))
+    assert read.labels == ("cat",) and read.score == pytest.approx(0.3)
+
+
 def test_labels_that_do_not_fit():
     with pytest.raises(ModelRefused, match="2 labels are given, but the model has 3 classes"):
         Recognizer(saying({"y": np.zeros(3, "f4")}), labels=["a", "b"])
@@ -259,6 +268,22 @@ def test_what_decode_raises_is_this_pictures_error():
     found = recognizer.recognize(arrays, [WIDE.size, (40, 30), WIDE.size])
     assert [getattr(one, "label", None) for one in found] == ["a", None, "a"]
     assert isinstance(found[1], Raised) and isinstance(found[1].error, KeyError)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (["a"], [np.nan], None),
+        (["a", "b"], [0.5, np.inf], None),
+        (["a"], [0.5], [(0, 0, np.nan, 1)]),
+        Recognition(("a",), (float("nan"),), None, (1, 1)),
+        Recognition(("a",), (0.5,), ((0.0, 0.0, float("inf"), 1.0),), (1, 1)),
+    ],
+)
+def test_what_is_no_number_in_what_decode_returns_is_an_error_of_this_picture(value):
+    found = answer(saying({"a": np.zeros(3, "f4")}), decode=lambda outputs, size: value, threshold=0.25)
+    assert isinstance(found, Raised) and isinstance(found.error, ModelFailed)
+    assert str(found.error).startswith("decode= gave NaN or infinity")
 
 
 @pytest.mark.parametrize(

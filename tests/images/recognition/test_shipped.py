@@ -8,9 +8,11 @@ import pytest
 import skimage
 import sklearn
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import twistcluster as tc
 from tools.digit_pictures import HELD_OUT_PHOTOS, digits, f1, found_right, held_out_pictures, iou, photo
+from twistcluster.images.opening import opened
 from twistcluster.images.recognition.recognizer import Recognizer
 
 DATA = Path(skimage.__file__).parent / "data"
@@ -49,6 +51,20 @@ def test_digits_97_percent(side, how, inverted):
     found = asked(Recognizer(tc.models.digits), [Image.open(file) for file in files])
     right = sum(one.label == str(target) for one, target in zip(found, targets, strict=True))
     assert len(targets) == 450 and right / len(targets) >= 0.97
+
+
+def test_arrays_of_any_range_are_read_right_or_refused():
+    numbers = load_digits()
+    arrays, targets = numbers.images[:100], [str(one) for one in numbers.target[:100]]
+    recognizer = Recognizer(tc.models.digits)
+    for given in (arrays / 16, arrays * (255 / 16), (arrays * (255 / 16)).astype("u1"), (arrays * 15).astype(int)):
+        for each in (given, np.repeat(given[..., None], 3, 3)):
+            found = asked(recognizer, [opened(one).picture() for one in each])
+            assert sum(one.label == target for one, target in zip(found, targets, strict=True)) >= 97
+    for given in (arrays[0], arrays[0].astype(int)):
+        for model in (tc.models.digits, tc.models.faces):
+            with pytest.raises(ValueError, match="its greatest number is 15, which is neither .* divide it"):
+                Recognizer(model).array(opened(given).picture())
 
 
 def test_what_was_held_out_was_not_trained_on():

@@ -3,7 +3,9 @@
 Owns: classes, boxes with labels and scores, YOLO's boxes, and the user's `decode`. Must not know: sessions.
 """
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twistcluster.errors import ModelFailed, ModelOutputUnknown
@@ -11,7 +13,16 @@ from twistcluster.images.recognition.boxes import from_middle, nms, unplaced
 from twistcluster.images.recognition.inputs import Input
 from twistcluster.images.recognition.labels import label_of
 from twistcluster.images.recognition.model import Model
-from twistcluster.images.recognition.outputs import BOXES, CLASSES, CUSTOM, YOLO, Output, unknown, yolo_classes
+from twistcluster.images.recognition.outputs import (
+    BOXES,
+    CLASSES,
+    CUSTOM,
+    ONE_NUMBER,
+    YOLO,
+    Output,
+    unknown,
+    yolo_classes,
+)
 from twistcluster.images.recognition.result import Box, Recognition
 from twistcluster.wire.functions import Raised
 
@@ -60,6 +71,8 @@ def _classes(model: Model, output: Output, values: "Array", sizes: Sequence[Size
     """(pictures, classes), probabilities or what becomes these by softmax."""
     import numpy as np
 
+    if values.shape[1] == 1:
+        raise unknown(model.name, f"an output of shape {values.shape}", ONE_NUMBER)
     values = values.astype(np.float32, copy=False)
     sums, least = values.sum(1), values.min(1)
     sure = (np.abs(sums - 1) < 0.01) & (least >= 0)
@@ -183,14 +196,15 @@ def _custom(
                 "one picture's: export the model with a fixed batch of 1"
             )
     try:
-        return _as_recognition(output.decode(own, size), output, size)
+        return _as_recognition(output.decode(own, size), model, output, size)
     except Exception as error:
         return Raised(error)
 
 
-def _as_recognition(value: Any, output: Output, size: Size) -> Recognition:
+def _as_recognition(value: Any, model: Model, output: Output, size: Size) -> Recognition:
     """What `decode` returned, best first."""
     if isinstance(value, Recognition):
+        _check_numbers(model, value.scores, value.boxes or ())
         return value
     try:
         labels, scores, boxes = value
@@ -208,9 +222,19 @@ def _as_recognition(value: Any, output: Output, size: Size) -> Recognition:
             "texts or class numbers and boxes (left, top, right, bottom) in pixels of the picture; it returned a "
             f"{type(value).__name__}: {error}"
         ) from error
+    _check_numbers(model, [score for _, score, _ in rows], [box for *_, box in rows if box is not None])
     rows = sorted((row for row in rows if row[1] >= output.threshold), key=lambda row: -row[1])[: output.top]
     found = None if boxes is None else tuple(box for *_, box in rows if box is not None)
     return Recognition(tuple(label for label, *_ in rows), tuple(score for _, score, _ in rows), found, size)
+
+
+def _check_numbers(model: Model, scores: Iterable[float], boxes: Iterable[Box]) -> None:
+    """NaN is below no threshold and above none: it would look as if nothing had been found."""
+    if not all(map(math.isfinite, itertools.chain(scores, *boxes))):
+        raise ModelFailed(
+            f"decode= gave NaN or infinity for this picture: mostly {model.name} itself did, since its pixels aren't "
+            "normalized as it was trained (normalize=)"
+        )
 
 
 def _box(left: Any, top: Any, right: Any, bottom: Any) -> Box:

@@ -15,6 +15,7 @@ __all__ = [
     "BOXES",
     "CLASSES",
     "CUSTOM",
+    "ONE_NUMBER",
     "YOLO",
     "Output",
     "check_options",
@@ -28,6 +29,9 @@ CLASSES: Final = "classes"
 BOXES: Final = "boxes"
 YOLO: Final = "yolo"
 CUSTOM: Final = "custom"
+
+ONE_NUMBER: Final = ", one number for each picture, of which softmax would make 1 whatever it is"
+"""Why that isn't classes."""
 
 TOP: Final = {CLASSES: 5, BOXES: 100, YOLO: 100, CUSTOM: 100}
 THRESHOLD: Final = {CLASSES: 0.0, BOXES: 0.25, YOLO: 0.25, CUSTOM: 0.0}
@@ -118,6 +122,8 @@ def _kind(model: Model, decode: Any) -> tuple[str, tuple[int, ...]]:
         return CUSTOM, tuple(range(len(model.outputs)))
     if len(model.outputs) == 1:
         shape = model.outputs[0].shape
+        if len(shape) in {2, 4} and set(shape[1:]) == {1}:
+            raise unknown(model.name, listed(model.outputs), ONE_NUMBER)
         if len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)):
             return CLASSES, (0,)
         if len(shape) == 3:
