@@ -137,10 +137,18 @@ def test_a_folder_of_the_workers_without_its_slash(tmp_path):
         File(str(tmp_path)).opened_here()
 
 
-def test_a_path_of_the_workers_that_nobody_sees_here_has_a_stamp():
-    one, other = File("/none/a.png"), File("/none/b.png")
-    assert one.stamp() == one.stamp() != other.stamp()
-    assert Member(one, "a").stamp() == Member(one, "a").stamp() != Member(one, "b").stamp()
+def test_a_path_of_the_workers_has_the_stamp_of_the_file_that_is_seen(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"one")
+    one, member = File(str(path)), Member(File(str(path)), "a")
+    first = one.stamp(), member.stamp(), Member(one, "b").stamp()
+    assert first == (one.stamp(), member.stamp(), Member(one, "b").stamp()) and len(set(first)) == 3
+    path.write_bytes(b"other")
+    assert not {one.stamp(), member.stamp()} & set(first)
+    path.unlink()
+    for gone in (one, member):
+        with pytest.raises(errors.PictureUnreadable, match=r"a\.zip can't be read"):
+            gone.stamp()
 
 
 def archives(folder, names=("a.png", "b.png")):

@@ -137,7 +137,9 @@ print(plan_stamp(Plan((Resize(5), Text("x"), Map(f))), Encoding("webp")).hex())
 def test_a_name_that_only_slots_have_has_no_stamp():
     assert of(Map(cell("def f(image): return image.point(SHADE)"))) is None
     assert of(Map(cell("def f(image): return [g() for _ in image]\ndef g(): return SHADE"))) is None
-    assert of(Map(cell("def f(image):\n    class A:\n        x = 1\n        y = x + len('a')\n    return A"))) is not None
+    assert (
+        of(Map(cell("def f(image):\n    class A:\n        x = 1\n        y = x + len('a')\n    return A"))) is not None
+    )
 
 
 def test_a_module_that_a_function_imports_is_its_text_and_of_what_that_imports(tmp_path, monkeypatch):

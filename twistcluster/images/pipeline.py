@@ -250,7 +250,7 @@ class Pipeline(Chain):
             exif: Keep EXIF data, which may say where a picture was taken.
             profile: Keep the colour profile.
             background: Under what is transparent, where the format has no alpha.
-            overwrite: Whether files of these names may be replaced.
+            overwrite: Whether files of these names may be replaced; pictures from addresses are fetched anew.
             where: "workers": the worker that made a picture writes it, and nothing but its name comes back.
             errors: As in `options`; "raise" raises the first error after the others were saved.
 

@@ -33,6 +33,7 @@ __all__ = [
     "Unfit",
     "Url",
     "broken",
+    "is_theirs",
     "proof_of",
     "unreadable",
 ]
@@ -137,15 +138,17 @@ class File(NamedTuple):
             raise unreadable(self.path, error) from error
 
     def stamp(self) -> bytes:
-        """What stands for it in the stamp of what is made of it. Of a file of the workers' that this process doesn't see
-        that is its path: whether it changed can't be told here.
+        """What stands for it in the stamp of what is made of it: of a file of the workers' by what the disk of the process
+        that asks says of it now.
+
+        Raises:
+            PictureUnreadable: It is the workers', and isn't here.
         """
-        if self.proof is None:
-            try:
-                return source_stamp(self.path)
-            except (PictureUnreadable, ValueError):
-                return facts_stamp(self.path, 0, 0)
-        return facts_stamp(os.path.realpath(self.path), self.proof.size, self.proof.mtime_ns)
+        try:
+            proof = self.proof or proof_of(self.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.path, error) from error
+        return facts_stamp(os.path.realpath(self.path), proof.size, proof.mtime_ns)
 
 
 class Member(NamedTuple):
@@ -303,6 +306,12 @@ class Unfit(NamedTuple):
 
 
 Source = File | Member | Url | Given | Unfit
+
+
+def is_theirs(source: Source) -> bool:
+    """Whether it lies on the workers' disks: what is there, and whether it changed, only they can tell."""
+    file = source.archive if isinstance(source, Member) else source
+    return isinstance(file, File) and file.proof is None
 
 
 class Item(NamedTuple):
