@@ -68,7 +68,7 @@ def text_of_modules(name: str, file: str | None = None) -> Iterator[bytes]:
         ModuleNotFoundError: There is none.
     """
     yield f"module {name}".encode()
-    pending = {one: None for one in _with_parents(name)} | {name: file}
+    pending = dict.fromkeys(_with_parents(name)) | {name: file}
     known: dict[str, bytes] = {}
     while pending:
         one, place = pending.popitem()
@@ -109,7 +109,7 @@ def _place(name: str) -> str:
 
 def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
     """What an import would find; nothing is imported, unlike by `importlib.util.find_spec`."""
-    spec = None
+    spec: importlib.machinery.ModuleSpec | None = None
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
         if spec is not None and spec.submodule_search_locations is None:

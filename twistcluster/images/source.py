@@ -158,11 +158,13 @@ class Member(NamedTuple):
         archive: The archive.
         inner: The member's name in it.
         at: Of a tar: where its bytes begin, and how many they are; None: the archive is a zip.
+        header: Of a zip: where its header is, as there may be several of one name; -1: this is the only one.
     """
 
     archive: File
     inner: str
     at: tuple[int, int] | None = None
+    header: int = -1
 
     @property
     def name(self) -> str:
@@ -184,7 +186,7 @@ class Member(NamedTuple):
         """
         path = self.archive.opened_here()
         try:
-            return _unpacked(path, self.inner) if self.at is None else _cut_out(path, *self.at)
+            return _unpacked(path, self.inner, self.header) if self.at is None else _cut_out(path, *self.at)
         except PictureError:
             raise
         except Exception as error:  # also zlib.error, lzma.LZMAError and others of archives
@@ -206,9 +208,10 @@ class Member(NamedTuple):
     def stamp(self) -> bytes:
         """As a file's."""
         proof = self.archive.proof
+        where = f"{self.inner}/{self.header if self.at is None else self.at[0]}"  # there may be several of one name
         if proof is None:
-            return self.archive.stamp() + self.inner.encode("utf-8", "surrogateescape")
-        return facts_stamp(self.name, proof.size, proof.mtime_ns)
+            return self.archive.stamp() + where.encode("utf-8", "surrogateescape")
+        return facts_stamp(f"{self.archive.path}/{where}", proof.size, proof.mtime_ns)
 
 
 class Url(NamedTuple):
@@ -337,7 +340,7 @@ _zips: Final[dict[tuple[str, Proof], zipfile.ZipFile]] = {}
 _zips_lock: Final = threading.Lock()
 
 
-def _unpacked(path: str, inner: str) -> bytes:
+def _unpacked(path: str, inner: str, header: int) -> bytes:
     key = path, proof_of(path)
     with _zips_lock:
         archive = _zips.get(key)
@@ -345,6 +348,8 @@ def _unpacked(path: str, inner: str) -> bytes:
             _zips.clear()  # it is closed when no other thread reads it
             archive = _zips[key] = zipfile.ZipFile(path)
     info = archive.getinfo(inner)
+    if header not in {-1, info.header_offset}:  # one of several of that name, or the archive was written anew
+        info = next((one for one in archive.infolist() if one.header_offset == header and one.filename == inner), info)
     _check_size(f"{path}/{inner}", info.file_size)
     with archive.open(info) as member:
         return _all_of(member.read, info.file_size, f"{path}/{inner}")
