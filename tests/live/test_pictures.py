@@ -507,6 +507,15 @@ def test_sources_that_end_with_an_error(cluster, folder, tmp_path):
         with pytest.raises(tc.InputEnded, match="the list broke off"):
             cluster.images(given()).resize(8).save(tmp_path / where, where=where, errors="return")
         assert [path.name for path in (tmp_path / where).glob("*.png")] == ["a.png"]
+    pipeline = cluster.images(given()).resize(8)
+    table = pipeline.table(errors="return")
+    assert len(table) == 2 and table[0]["width"] == 8
+    assert table[1]["index"] == 1 and "InputEnded" in table[1]["error"] and "the list broke off" in table[1]["error"]
+    assert [type(value).__name__ for value in pipeline.results(errors="return")] == ["Image", "InputEnded"]
+    assert len(pipeline.table(errors="skip")) == len(pipeline.options(errors="skip").stack()) == 1
+    for way in (pipeline.table, pipeline.results, pipeline.stack):
+        with pytest.raises(tc.InputEnded, match="the list broke off"):
+            way()
 
 
 def test_iterating_treats_errors_as_the_options_say(cluster, folder):

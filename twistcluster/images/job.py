@@ -106,6 +106,9 @@ class PictureJob(Job[Any]):
 
         __tracebackhide__ = True
         self.wait()
+        cut = self._record.cut
+        if cut is not None and (errors or self._errors) == "raise":
+            raise cut.with_traceback(None)
         block: Any = None
         row = 0
         for index in range(len(self)):
