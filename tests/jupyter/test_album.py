@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -125,6 +126,18 @@ def test_what_no_screen_can_show_is_left_away():
     odd = [("<b>cat</b>" * 50, math.nan, None), (7, 0.5, (1, 2, math.inf, 4))]
     [(tile, _)] = drawn(album(Found(photo(1), (320, 240), odd)))
     assert [(len(label), score, box) for label, score, box in tile.labels] == [(80, None, None), (1, 0.5, None)]
+
+
+class Surrogate:
+    def __repr__(self):
+        return "caf\udce9"
+
+
+def test_text_that_is_no_utf_8_is_spelled_out():
+    render = album(Surrogate(), Found(photo(1), (320, 240), [("\udce9", 0.5, None)]))
+    made = [tile for tile, _ in drawn(render)]
+    assert msgspec.msgpack.encode(made)
+    assert made[0].text == "caf\\udce9" and made[1].labels[0][0] == "\\udce9"
 
 
 class Rude:
