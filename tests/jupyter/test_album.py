@@ -189,6 +189,15 @@ def test_the_contact_sheet_has_the_first_tiles_whatever_the_order():
     assert sheet(render, note="and 200 more").size[0] == 820
 
 
+def test_a_contact_sheet_of_many_words_shows_them():
+    sheets = []
+    for value in ({"mean": 3.5}, {"name": "a cat"}):
+        render = album(*[value] * SHEET)
+        drawn(render)
+        sheets.append(sheet(render).convert("RGB"))
+    assert sheets[0].size == sheets[1].size and sheets[0] != sheets[1]
+
+
 def test_a_contact_sheet_shows_boxes_in_their_labels_colours():
     white = io.BytesIO()
     Image.new("RGB", (160, 120), "white").save(white, "PNG")

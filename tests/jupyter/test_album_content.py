@@ -166,6 +166,9 @@ def test_places_of_a_job_whose_end_nobody_knows():
 def test_words_are_tiles_too(content):
     content.drawn(AlbumTile(0, WORDS, text="{'width': 12}"), b"")
     assert content.frame()[0]["tiles"][0]["text"] == "{'width': 12}"
+    assert content.text("").splitlines()[1] == "1 result"
+    put(content, 1, 2)
+    assert content.text("").splitlines()[1] == "2 pictures, 1 other result"
 
 
 def test_frames_can_be_said_as_json(content):

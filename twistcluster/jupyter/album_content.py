@@ -19,9 +19,9 @@ import msgspec
 from twistcluster.client.views import Progress
 from twistcluster.images.columns import text_of
 from twistcluster.jupyter.content import ERRORS_KEPT, Content
-from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, AlbumTile, Card
+from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, WORDS, AlbumTile, Card
 from twistcluster.jupyter.spool import Spool
-from twistcluster.jupyter.texts import told_label
+from twistcluster.jupyter.texts import count_of, told_label
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 
@@ -200,8 +200,11 @@ class AlbumContent(Content):
 
     def text(self, note: str) -> str:
         """The gallery in a few lines."""
-        pictures = f"{self._kinds[PICTURE]:,} picture{'' if self._kinds[PICTURE] == 1 else 's'}"
-        counted = ", ".join(word for word in (pictures, self._told_left_out()) if word)
+        pictures, words = self._kinds[PICTURE], self._kinds[WORDS]
+        told = [count_of(pictures, "picture")] if pictures or not words else []
+        if words:
+            told.append(count_of(words, "other result" if pictures else "result"))
+        counted = ", ".join([*told, *([self._told_left_out()] if self._kinds[DROPPED] else [])])
         return "\n".join([super().text(note), *([counted] if sum(self._kinds) else [])])
 
     def _caption(self, index: int) -> str:
