@@ -290,6 +290,9 @@ def test_how_many_are_held():
 
 def test_one_of_them_again(tree):
     every = sources("a.jpg", tree / "x", b"c")
-    assert [every.at(n) for n in range(5)] == [*every.items()]
+    assert [every.named(item.source.name, 0) for item in every.items()] == [item.source for item in every.items()]
+    assert sources(b"a", "a.jpg", b"b").named("", 1) == Given(b"b")
+    with pytest.raises(errors.PictureUnreadable, match="this picture isn't there any more"):
+        sources(b"a", "a.jpg", b"b").named("", 2)
     with pytest.raises(ValueError, match="iterator"):
-        sources(iter([b"a"])).at(0)
+        sources(iter([b"a"])).named("", 0)

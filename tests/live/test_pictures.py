@@ -264,6 +264,16 @@ def test_a_function_of_one_s_own_and_a_filter(cluster, folder):
     assert means.columns == ["index", "source", "value"] and all(0 < mean < 255 for mean in means.column("value"))
 
 
+def test_a_dict_s_keys_are_columns_beside_ours(cluster, folder):
+    odd = {"index": 99, "source": "mine", "error": "none", 3: 4, "3": 5, "map.index": 6, None: 7, (1, 2): 8}
+    table = cluster.images(folder / "a.jpg").map(lambda _: odd).table()
+    assert table[0] == {
+        "index": 0, "source": str(folder / "a.jpg"), "map.map.index": 99, "map.source": "mine", "map.error": "none",
+        "map.3": 4, "3": 5, "map.index": 6, "None": 7, "(1, 2)": 8,
+    }  # fmt: skip
+    assert "map.source" in repr(table) and "map.source" in table._repr_html_() and table.to_polars()["3"][0] == 5
+
+
 def test_metadata_is_a_table(cluster, folder):
     table = cluster.images(folder).metadata().table()
     assert table.column("format") == ["JPEG", "WEBP", "JPEG", "JPEG", "JPEG", "PNG"]

@@ -95,9 +95,9 @@ def _linked(archive: File, links: dict[str, str]) -> Iterator[Source]:
     """The pictures to which links lead, under the links' names."""
     wanted: dict[str, list[str]] = {}
     by_path = {posixpath.normpath(name): target for name, target in links.items()}
-    for name, target in links.items():
+    for name, first in links.items():
         if is_inner_picture(name):
-            seen = set()
+            target, seen = first, set()
             while target in by_path and target not in seen:  # some lead in circles
                 seen.add(target)
                 target = by_path[target]

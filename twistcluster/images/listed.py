@@ -8,7 +8,7 @@ from array import array
 from typing import Final
 
 from twistcluster.errors import PictureError
-from twistcluster.images.source import File, Given, Item, Member, Source, Url, is_theirs
+from twistcluster.images.source import File, Given, Item, Member, Source, Url, is_theirs, proof_of, unreadable
 
 __all__ = ["Blocks", "Listed"]
 
@@ -101,6 +101,34 @@ class Listed:
     def is_address(self, index: int) -> bool:
         """Whether it is on the web."""
         return self._kinds[index] == ADDRESS
+
+    def place_in_name(self, index: int) -> int:
+        """How many of the same name come before it."""
+        name = self._names[index]
+        return sum(self._names[other] == name for other in range(index))
+
+    def as_it_was(self, index: int) -> Source | None:
+        """One that lies on this program's disk, with its bytes; None: it doesn't lie there.
+
+        Raises:
+            PictureError: It can't be read, or isn't what was listed.
+        """
+        source = self._members.get(index)
+        if source is None and self._kinds[index] != PATH:
+            return None
+        try:
+            proof = proof_of(self.name(index) if source is None else source.archive.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.name(index), error) from error
+        now = File(self.name(index), proof) if source is None else source.of(proof)
+        self.check(index, now)
+        return self.sent(index)
+
+    def check(self, index: int, source: Source) -> None:
+        """Raise the PictureError of a source of this name that isn't what was listed."""
+        now, then = source.stamp() if self.stamp(index) else b"", self.stamp(index)
+        if now and now != then:
+            raise PictureError(f"{self.name(index)} changed since this job took it: run the pipeline again")
 
     def sent(self, index: int) -> Source:
         """One that lies on this program's disk, with its bytes as they are now.

@@ -145,9 +145,7 @@ def _matching(base: str, folder: str, parts: tuple[str, ...], above: _Above = ()
             yield from _matching(path, _inside(folder, entry.name), rest)
 
 
-def _walk(
-    base: str, folder: str, wanted: Callable[[str], bool], above: _Above = ()
-) -> Iterator[tuple[str, str]]:
+def _walk(base: str, folder: str, wanted: Callable[[str], bool], above: _Above = ()) -> Iterator[tuple[str, str]]:
     above = (*above, _identity(base))
     for entry in _entries(base):
         if entry is None:

@@ -200,10 +200,14 @@ class Member(NamedTuple):
             proof = proof_of(self.archive.path)
         except (OSError, ValueError) as error:
             raise unreadable(self.archive.path, error) from error
-        now = self._replace(archive=self.archive._replace(proof=proof))
+        now = self.of(proof)
         if self.at is not None and proof != self.archive.proof and not _begins(self.archive.path, self.inner, *self.at):
             raise PictureUnreadable(f"{self.name} isn't where it was, the archive was written anew: run this again")
         return Given(now.opened_here(), self.name, self.folder, self.stamp())
+
+    def of(self, proof: Proof) -> "Member":
+        """The same of the archive as it is now."""
+        return self._replace(archive=self.archive._replace(proof=proof))
 
     def stamp(self) -> bytes:
         """As a file's."""
