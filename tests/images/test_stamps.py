@@ -174,4 +174,6 @@ def test_a_module_that_a_function_imports_is_its_text_and_of_what_that_imports(t
 
 def test_modules_that_are_installed_or_nowhere():
     assert of(Map(cell("def f(image):\n    import colorsys, numpy.fft\n    from PIL import ImageOps\n    return 1")))
-    assert of(Map(cell("def f(image):\n    import nowhere_at_all\n    return 1"))) is None
+    for text in ("import nowhere_at_all", "from . import colorsys", "from .colorsys import ONE_THIRD"):
+        assert of(Map(cell(f"def f(image):\n    {text}\n    return 1"))) is None
+    assert of(Map(cell("def f(image): return m", m=types.ModuleType("made_up")))) is None

@@ -107,3 +107,19 @@ def test_a_file_of_the_workers_that_changed_is_made_again(cluster, tmp_path, whe
     assert save(overwrite=True) == [(True, 200, None)]
     assert save(overwrite=True) == [(False, 200, None)]
     assert len(cluster.images(path, where="workers").save(out, "{hash}.png", where=where)) == 1
+
+
+@WHERE
+def test_a_module_that_a_function_imports_itself_travels_as_it_is_now(cluster, tmp_path, where, monkeypatch):
+    name = f"shades_{where}"
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    monkeypatch.chdir(beside)
+    paint = notebook_s(f"def f(image):\n    from {name} import SHADE\n    return image.point([SHADE] * 256)")
+    for number, level in enumerate((10, 200)):
+        (beside / f"{name}.py").write_text(f"SHADE = {level}{' ' * number}\n")
+        pipeline = cluster.images([png(0)]).map(paint)
+        saved = pipeline.save(tmp_path / "out", where=where, overwrite=True)
+        assert told(saved) == [(True, level, None)]
+        assert told(cluster.images([png(0)]).map(paint).save(tmp_path / "out", where=where)) == [(False, level, None)]
+        assert pipeline.results()[0].getpixel((0, 0)) == level

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Final
+from typing import Any, Final
 
 from twistcluster.client.modules import find_beside, imported_names, is_installed, roots
 
@@ -44,12 +44,16 @@ def imported_by(code: CodeType) -> tuple[tuple[str, bool], ...]:
     """
     found: dict[str, bool] = {}
     base = ""
+    level: list[Any] = [0, 0]
+    """What the two instructions before loaded: of an import how relative it is, and which names it takes."""
     for instruction in dis.get_instructions(code):
         if instruction.opname == "IMPORT_NAME":
-            base = instruction.argval
+            up = level[0] if type(level[0]) is int else 0
+            base = "." * up + instruction.argval  # nobody finds a relative one
             found[base] = True
         elif instruction.opname == "IMPORT_FROM":
             found.setdefault(f"{base}.{instruction.argval}", False)
+        level = [level[1], instruction.argval]
     for inner in _codes_in(code):
         for name, sure in imported_by(inner):
             found[name] = found.get(name, False) or sure
@@ -96,6 +100,8 @@ def _place(name: str) -> str:
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None) or ""
+    if name.startswith("."):
+        raise ModuleNotFoundError(name)
     if name.partition(".")[0] in sys.stdlib_module_names:
         return ""
     spec = _spec(name)
@@ -127,12 +133,12 @@ def _read(place: str, name: str) -> tuple[bytes, frozenset[str]]:
     """A file's digest and the modules that it imports; nothing of one that is installed, or is none."""
     if not place or is_installed(place) or name.partition(".")[0] in {"twistcluster", "__main__"}:
         return b"", frozenset()
+    package = name if place.endswith("/__init__.py") else name.rpartition(".")[0]
     try:
         facts = os.stat(place)  # noqa: PTH116 (once a module for each picture that a worker saves)
+        return _contents(place, package, facts.st_mtime_ns, facts.st_size)
     except OSError:
         return b"", frozenset()
-    package = name if place.endswith("/__init__.py") else name.rpartition(".")[0]
-    return _contents(place, package, facts.st_mtime_ns, facts.st_size)
 
 
 @functools.lru_cache(FILES)

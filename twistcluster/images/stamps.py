@@ -206,7 +206,10 @@ def _content(cell: types.CellType) -> Any:
 
 def _module(module: types.ModuleType) -> Iterator[bytes]:
     """A module by its name; one that isn't installed, such as a file beside the notebook, by its text too."""
-    return text_of_modules(module.__name__, getattr(module, "__file__", None))
+    try:
+        yield from text_of_modules(module.__name__, getattr(module, "__file__", None))
+    except ModuleNotFoundError:  # a program made it up
+        raise _NoStampError from None
 
 
 def _importable(value: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from twistcluster.images.calls import Filter, Map
 from twistcluster.images.encoding import Encoding, encode
 from twistcluster.images.names import Pattern
 from twistcluster.images.plan import Dropped, Plan
@@ -104,6 +105,11 @@ class Pictures:
     @property
     def __name__(self) -> str:
         return self.label
+
+    @property
+    def users_functions(self) -> tuple[Any, ...]:
+        """Functions of the user that it calls: what they import travels as for any other."""
+        return tuple(step.function for step in self.plan.steps if isinstance(step, Map | Filter))
 
     def __call__(self, item: Item | AlreadyThere) -> Any:
         """The result for one picture.
