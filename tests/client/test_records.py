@@ -192,6 +192,10 @@ def test_input_that_ended_early(line):
     record.input_ended(1, "input ended after 1 items: OSError")
     record.succeeded(0, plain(0))
     assert record.state == "failed" and all_results(record, None, "skip") == [0]
+    found = all_results(record, None, "return")
+    assert found == [0, record.input_error] == list(in_order(record, None, "return")) and record.input_error is not None
+    assert list(as_they_come(record, None, "return")) == [*enumerate(found)]
+    assert list(as_they_come(record, None, "skip")) == [(0, 0)]
     with pytest.raises(errors.InputEnded):
         all_results(record, None)
     with pytest.raises(errors.InputEnded):

@@ -69,6 +69,21 @@ def test_as_glob_finds_them(tree, pattern):
     assert sorted(path for path, _ in matching(whole)) == [os.path.join(tree, path) for path in wanted]
 
 
+@pytest.mark.parametrize("pattern", ["root/**/*.jpg", "root/**", "root/**/y/*", "r*/**/e.jpg", "**/linked/**/*.jpg"])
+def test_linked_folders_are_followed_as_glob_does(tree, pattern):
+    (tree / "root" / "deep").mkdir(parents=True)
+    os.symlink(tree / "x", tree / "root" / "linked")
+    os.symlink("../linked/y", tree / "root" / "deep" / "again")
+    os.symlink("nowhere", tree / "root" / "lost")
+    wanted = sorted({path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)})
+    assert wanted
+    assert sorted({path for path, _ in matching(pattern) if os.path.isfile(path)}) == wanted
+    assert [path for path, _ in in_folder("root")] == [
+        "root/deep/again/e.jpg", "root/deep/again/f.gif", "root/linked/d.jpg", "root/linked/y/e.jpg",
+        "root/linked/y/f.gif",
+    ]  # fmt: skip
+
+
 def test_folders_are_relative_to_where_the_pattern_begins(tree):
     assert dict(matching("x/**/*.jpg")) == {"x/d.jpg": "", "x/y/e.jpg": "y"}
     assert [folder for _, folder in in_folder(str(tree))] == ["", "", "x", "x/y", "x/y", "x[1]"]
@@ -76,8 +91,13 @@ def test_folders_are_relative_to_where_the_pattern_begins(tree):
 
 def test_links_that_go_in_circles(tree):
     os.symlink(tree, tree / "x" / "around")
-    assert len(list(matching("**/*.jpg"))) == len(list(matching("**/*.jpg"))) < 10
+    os.symlink("../y", tree / "x" / "y" / "here")
+    assert len(list(matching("**/*.jpg"))) == 4
     assert len(list(in_folder(str(tree)))) == 6
+    assert len(list(in_folder("x/around"))) == 6
+    # From below the link leads to what lies above, once.
+    assert sum(path.endswith("e.jpg") for path, _ in matching("x/**/*.jpg")) == 1
+    assert sum(path.endswith("a.jpg") for path, _ in matching("x/**/*.jpg")) == 1
 
 
 def test_a_large_folder_isn_t_sorted(tree, monkeypatch):
@@ -270,6 +290,9 @@ def test_how_many_are_held():
 
 def test_one_of_them_again(tree):
     every = sources("a.jpg", tree / "x", b"c")
-    assert [every.at(n) for n in range(5)] == [*every.items()]
+    assert [every.named(item.source.name, 0) for item in every.items()] == [item.source for item in every.items()]
+    assert sources(b"a", "a.jpg", b"b").named("", 1) == Given(b"b")
+    with pytest.raises(errors.PictureUnreadable, match="this picture isn't there any more"):
+        sources(b"a", "a.jpg", b"b").named("", 2)
     with pytest.raises(ValueError, match="iterator"):
-        sources(iter([b"a"])).at(0)
+        sources(iter([b"a"])).named("", 0)

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.images.pictures import encoded, photo
 from twistcluster import errors
 from twistcluster.images import source as source_module
+from twistcluster.images.listing import listed_there, packed_listing
 from twistcluster.images.source import File, Given, Member, Unfit, proof_of
 from twistcluster.images.sources import Options, Sources
 
@@ -78,7 +79,7 @@ def test_open_files_are_one_picture_each(tmp_path):
     assert given.held == 3
     for _ in range(2):  # the files are closed
         assert [item.source.value for item in given.items()] == [b"of\nmemory", b"line\nline", b"x\ny"]
-    assert given.at(1).name == str(tmp_path / "a.png")
+    assert given.named(str(tmp_path / "a.png"), 0).name
     assert [each.value for each in late] == [b"line\nline", b"of\nmemory"]
 
 
@@ -137,10 +138,18 @@ def test_a_folder_of_the_workers_without_its_slash(tmp_path):
         File(str(tmp_path)).opened_here()
 
 
-def test_a_path_of_the_workers_that_nobody_sees_here_has_a_stamp():
-    one, other = File("/none/a.png"), File("/none/b.png")
-    assert one.stamp() == one.stamp() != other.stamp()
-    assert Member(one, "a").stamp() == Member(one, "a").stamp() != Member(one, "b").stamp()
+def test_a_path_of_the_workers_has_the_stamp_of_the_file_that_is_seen(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"one")
+    one, member = File(str(path)), Member(File(str(path)), "a")
+    first = one.stamp(), member.stamp(), Member(one, "b").stamp()
+    assert first == (one.stamp(), member.stamp(), Member(one, "b").stamp()) and len(set(first)) == 3
+    path.write_bytes(b"other")
+    assert not {one.stamp(), member.stamp()} & set(first)
+    path.unlink()
+    for gone in (one, member):
+        with pytest.raises(errors.PictureUnreadable, match=r"a\.zip can't be read"):
+            gone.stamp()
 
 
 def archives(folder, names=("a.png", "b.png")):
@@ -228,3 +237,55 @@ def test_several_threads_read_several_archives(tmp_path, monkeypatch):
         thread.join()
         source_module._zips.clear()
     assert found == [b"a.png"]
+
+
+def test_members_of_one_name_are_two_pictures(tmp_path):
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("a.png", b"one")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            made.writestr("a.png", b"two")
+    here = listed(path)
+    there = [listed_there(str(path), *told) for told in told_of(path)]
+    for found in (here, there):
+        assert [one.opened_here() for one in found] == [b"one", b"two"] and found[0].stamp() != found[1].stamp()
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("b.png", b"first")
+        made.writestr("a.png", b"anew")
+    assert here[1].sent().value == b"anew"
+
+
+def told_of(path):
+    """What a worker tells of an archive on its disk."""
+    told = (one.partition("\1") for one in packed_listing(str(path)).decode().split("\0")[:-1])
+    return [(facts, text) for facts, _, text in told]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_links_in_a_tar_are_what_they_lead_to(tmp_path, mode):
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "data").write_bytes(b"the picture")
+    (tree / "a.png").write_bytes(b"another")
+    os.link(tree / "a.png", tree / "hard.png")
+    for link, target in {
+        "b.png": "data", "deep/c.png": "../b.png", "deep/d.png": "./../deep/e", "deep/e": "../a.png", "f.txt": "a.png",
+        "out.png": "/etc/passwd", "up.png": "../../x.png", "gone.png": "none.png", "round.png": "round.png",
+    }.items():  # fmt: skip
+        os.symlink(target, tree / link)
+    path = tmp_path / ("links.tar" if mode == "w" else "links.tar.gz")
+    with tarfile.open(path, mode) as made:
+        made.add(tree, ".")
+    found = {one.name.removeprefix(f"{path}/"): one for one in listed(path)}
+    good = {name.removeprefix("./"): one.opened_here() for name, one in found.items() if not isinstance(one, Unfit)}
+    assert good == {
+        "a.png": b"another", "hard.png": b"another", "b.png": b"the picture", "deep/c.png": b"the picture",
+        "deep/d.png": b"another",
+    }  # fmt: skip
+    assert len({one.stamp() for one in found.values() if not isinstance(one, Unfit)}) == 5
+    bad = {name.removeprefix("./"): str(one.error) for name, one in found.items() if isinstance(one, Unfit)}
+    assert sorted(bad) == ["gone.png", "out.png", "round.png", "up.png"]
+    assert "out.png is a link to /etc/passwd, which is no file of the archive: pack what it leads to" in bad["out.png"]
+    if mode == "w":
+        theirs = [listed_there(str(path), *told) for told in told_of(path)]
+        assert sorted(one.opened_here() for one in theirs if not isinstance(one, Unfit)) == sorted(good.values())

@@ -132,3 +132,48 @@ print(plan_stamp(Plan((Resize(5), Text("x"), Map(f))), Encoding("webp")).hex())
         for seed in "12"
     }
     assert len(found) == 1
+
+
+def test_a_name_that_only_slots_have_has_no_stamp():
+    assert of(Map(cell("def f(image): return image.point(SHADE)"))) is None
+    assert of(Map(cell("def f(image): return [g() for _ in image]\ndef g(): return SHADE"))) is None
+    assert (
+        of(Map(cell("def f(image):\n    class A:\n        x = 1\n        y = x + len('a')\n    return A"))) is not None
+    )
+
+
+def test_a_module_that_a_function_imports_is_its_text_and_of_what_that_imports(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "package_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "deep.py").write_text("from . import deeper\nfrom nowhere_at_all import x\n")
+    (tmp_path / "plain_of_mine.py").write_text("import package_of_mine.deep\n")
+    texts = {
+        package / "deeper.py": "V = {}",
+        package / "deep.py": "from . import deeper\nV = {}",
+        package / "__init__.py": "V = {}",
+        tmp_path / "plain_of_mine.py": "import package_of_mine.deep\nV = {}",
+    }
+    for path, text in texts.items():
+        path.write_text(text.format(0))
+    functions = [
+        "def f(image):\n    import plain_of_mine\n    return plain_of_mine.V",
+        "def f(image):\n    from plain_of_mine import V\n    return V",
+        "def f(image):\n    from package_of_mine import deep\n    return (lambda: deep.V)()",
+        "def f(image):\n    def g():\n        import package_of_mine.deep as d\n        return d\n    return g()",
+    ]
+    seen = [{of(Map(cell(text)))} for text in functions]
+    for number, (path, text) in enumerate(texts.items()):
+        path.write_text(text.format(10 + number))
+        for function, stamps in zip(functions, seen, strict=True):
+            stamps.add(of(Map(cell(function))))
+    assert [len(stamps) for stamps in seen] == [5, 5, 4, 4] and not any(None in stamps for stamps in seen)
+    assert "package_of_mine" not in sys.modules  # nothing was imported
+
+
+def test_modules_that_are_installed_or_nowhere():
+    assert of(Map(cell("def f(image):\n    import colorsys, numpy.fft\n    from PIL import ImageOps\n    return 1")))
+    for text in ("import nowhere_at_all", "from . import colorsys", "from .colorsys import ONE_THIRD"):
+        assert of(Map(cell(f"def f(image):\n    {text}\n    return 1"))) is None
+    assert of(Map(cell("def f(image): return m", m=types.ModuleType("made_up")))) is None

@@ -1,5 +1,7 @@
 """How tables of pictures look: paths, errors, facts, colours."""
 
+import json
+
 from twistcluster.images.table import Table
 
 FOLDER = "/srv/a folder with a name that is longer than any column is wide/photos"
@@ -63,3 +65,32 @@ def test_names_that_are_no_utf_8_in_polars():
     assert found["source"].to_list() == ["caf\\udce9.jpg", "café.jpg"]
     assert found["labels"].to_list() == [["a\\udce9"], ["b"]] and found["facts"][0] == {"by": "\\udce9"}
     assert found["mixed"].to_list() == ["\\udce9", "1"] and found["é"].to_list() == [1, 2]
+
+
+def test_polars_gets_the_keys_of_all_rows():
+    rows = [{}, None, *[{"Make": "Acme"}] * 150, {"Model": "X", "At": {"lat": 1.5}, "Sizes": [1, 2.5], 3: 4}]
+    found = Table({"exif": row} for row in rows).to_polars()["exif"].to_list()
+    assert found[-1] == {"Make": None, "Model": "X", "At": {"lat": 1.5}, "Sizes": [1.0, 2.5], "3": 4}
+    assert found[1] is None and found[2]["Make"] == "Acme" and found[0]["Make"] is None
+    floats = Table([{"v": [1]}, {"v": [1.5]}, {"v": []}]).to_polars()["v"].to_list()
+    assert floats == [[1.0], [1.5], []]
+
+
+def test_dicts_without_a_common_type_are_json_in_polars():
+    odd = object()
+    rows = [{"by": 1, "é": "\udce9"}, {"by": "me"}, {"by": odd}, None]
+    found = Table({"exif": row, "colours": [((1, 2, 3), 0.5)], "huge": 2**70} for row in rows).to_polars()
+    assert [value and json.loads(value) for value in found["exif"]] == [
+        {"by": 1, "é": "\\udce9"},
+        {"by": "me"},
+        {"by": str(odd)},
+        None,
+    ]
+    assert json.loads(found["colours"][0]) == [[[1, 2, 3], 0.5]] and found["huge"][0] == 2**70
+    assert Table([{"v": 1}, {"v": 1.5}]).to_polars()["v"].to_list() == [1.0, 1.5]
+    assert Table([{"v": None}, {"v": {}}]).to_polars()["v"].to_list() == [None, {}]
+
+
+def test_names_that_are_no_utf_8_are_spelled_out():
+    named = Table([{"source": "caf\udce9.jpg"}])
+    assert "caf\\udce9.jpg" in repr(named) and "caf\\udce9.jpg" in named._repr_html_()

@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -127,6 +128,18 @@ def test_what_no_screen_can_show_is_left_away():
     assert [(len(label), score, box) for label, score, box in tile.labels] == [(80, None, None), (1, 0.5, None)]
 
 
+class Surrogate:
+    def __repr__(self):
+        return "caf\udce9"
+
+
+def test_text_that_is_no_utf_8_is_spelled_out():
+    render = album(Surrogate(), Found(photo(1), (320, 240), [("\udce9", 0.5, None)]))
+    made = [tile for tile, _ in drawn(render)]
+    assert msgspec.msgpack.encode(made)
+    assert made[0].text == "caf\\udce9" and made[1].labels[0][0] == "\\udce9"
+
+
 class Rude:
     def __tile__(self):
         raise RuntimeError("not today")
@@ -174,6 +187,15 @@ def test_the_contact_sheet_has_the_first_tiles_whatever_the_order():
     kept = render.views[1].sheet
     assert sorted(kept) == list(range(SHEET)) and kept[5].failed
     assert sheet(render, note="and 200 more").size[0] == 820
+
+
+def test_a_contact_sheet_of_many_words_shows_them():
+    sheets = []
+    for value in ({"mean": 3.5}, {"name": "a cat"}):
+        render = album(*[value] * SHEET)
+        drawn(render)
+        sheets.append(sheet(render).convert("RGB"))
+    assert sheets[0].size == sheets[1].size and sheets[0] != sheets[1]
 
 
 def test_a_contact_sheet_shows_boxes_in_their_labels_colours():

@@ -117,6 +117,17 @@ def test_a_name_that_can_not_be_told_is_a_number():
     content.close()
 
 
+def test_a_name_that_is_no_utf_8_is_spelled_out(content):
+    made = AlbumContent("birds-3", progress(), lambda index: "caf\udce9.jpg")
+    put(made, 0)
+    made.failed(1, ErrorInfo("raised", "OSError", "caf\udce9.jpg is gone", ""))
+    frame, _ = made.frame()
+    assert [tile["name"] for tile in frame["tiles"]] == ["caf\\udce9.jpg"] * 2
+    assert frame["tiles"][1]["text"] == "OSError: caf\\udce9.jpg is gone"
+    assert msgspec.msgpack.encode(made.card("")) and made.card("").captions[0] == "caf\\udce9.jpg"
+    made.close()
+
+
 def test_the_contact_sheet_tells_what_is_not_on_it():
     content = AlbumContent("birds-3", progress(11_200, state="done", done=11_200), lambda index: f"IMG_{index}.jpg")
     for index in range(11_200):
@@ -155,6 +166,9 @@ def test_places_of_a_job_whose_end_nobody_knows():
 def test_words_are_tiles_too(content):
     content.drawn(AlbumTile(0, WORDS, text="{'width': 12}"), b"")
     assert content.frame()[0]["tiles"][0]["text"] == "{'width': 12}"
+    assert content.text("").splitlines()[1] == "1 result"
+    put(content, 1, 2)
+    assert content.text("").splitlines()[1] == "2 pictures, 1 other result"
 
 
 def test_frames_can_be_said_as_json(content):

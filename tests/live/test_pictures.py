@@ -264,6 +264,16 @@ def test_a_function_of_one_s_own_and_a_filter(cluster, folder):
     assert means.columns == ["index", "source", "value"] and all(0 < mean < 255 for mean in means.column("value"))
 
 
+def test_a_dict_s_keys_are_columns_beside_ours(cluster, folder):
+    odd = {"index": 99, "source": "mine", "error": "none", 3: 4, "3": 5, "map.index": 6, None: 7, (1, 2): 8}
+    table = cluster.images(folder / "a.jpg").map(lambda _: odd).table()
+    assert table[0] == {
+        "index": 0, "source": str(folder / "a.jpg"), "map.map.index": 99, "map.source": "mine", "map.error": "none",
+        "map.3": 4, "3": 5, "map.index": 6, "None": 7, "(1, 2)": 8,
+    }  # fmt: skip
+    assert "map.source" in repr(table) and "map.source" in table._repr_html_() and table.to_polars()["3"][0] == 5
+
+
 def test_metadata_is_a_table(cluster, folder):
     table = cluster.images(folder).metadata().table()
     assert table.column("format") == ["JPEG", "WEBP", "JPEG", "JPEG", "JPEG", "PNG"]
@@ -507,6 +517,15 @@ def test_sources_that_end_with_an_error(cluster, folder, tmp_path):
         with pytest.raises(tc.InputEnded, match="the list broke off"):
             cluster.images(given()).resize(8).save(tmp_path / where, where=where, errors="return")
         assert [path.name for path in (tmp_path / where).glob("*.png")] == ["a.png"]
+    pipeline = cluster.images(given()).resize(8)
+    table = pipeline.table(errors="return")
+    assert len(table) == 2 and table[0]["width"] == 8
+    assert table[1]["index"] == 1 and "InputEnded" in table[1]["error"] and "the list broke off" in table[1]["error"]
+    assert [type(value).__name__ for value in pipeline.results(errors="return")] == ["Image", "InputEnded"]
+    assert len(pipeline.table(errors="skip")) == len(pipeline.options(errors="skip").stack()) == 1
+    for way in (pipeline.table, pipeline.results, pipeline.stack):
+        with pytest.raises(tc.InputEnded, match="the list broke off"):
+            way()
 
 
 def test_iterating_treats_errors_as_the_options_say(cluster, folder):

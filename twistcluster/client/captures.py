@@ -32,6 +32,7 @@ IMMUTABLE: Final = PLAIN_TYPES | {
 ELEMENTS: Final = 64
 """Longer tuples are taken for changeable: looking through them would cost more than pickling."""
 CODES: Final = 4096
+OWN: Final = "twistcluster"
 MISSING: Final = object()
 MARKS: Final = frozenset({"__isabstractmethod__", "__wrapped__"})
 """Attributes of functions that decorators leave, and nobody changes."""
@@ -260,6 +261,9 @@ def _functions_in(function: object, captures: Captures) -> Iterator[object]:
         yield from _functions_in(function.func, captures)
     else:
         captures.variables.append(Variable("the function", function))
+        if type(function).__module__.partition(".")[0] == OWN:  # such as a pipeline's steps
+            for one in getattr(function, "users_functions", ()):
+                yield from _functions_in(one, captures)
 
 
 def _immutable(value: Any) -> bool:

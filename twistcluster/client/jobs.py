@@ -179,7 +179,8 @@ class Job(Generic[T]):
 
         Args:
             errors: What becomes of failed and cancelled items: "raise" raises the first one's exception, "return" puts
-                the exception in the result's place, "skip" leaves them out.
+                the exception in the result's place, "skip" leaves them out. Where the items came from an iterable that
+                raised, that is the last of the results, or raised, or left out.
 
         Raises:
             Detached: the wait was interrupted; the job goes on.

@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-__all__ = ["find_beside", "imported_names", "is_beside", "roots", "source_file"]
+__all__ = ["find_beside", "imported_names", "is_beside", "is_installed", "roots", "source_file"]
 
 INSTALLED_FOLDERS: Final = {"site-packages", "dist-packages", ".venv", ".tox", ".nox"}
 OWN: Final = "twistcluster"
@@ -20,10 +20,10 @@ def roots(folder: str) -> list[str]:
     """The folders whose modules travel: the working folder, that of the script, and what `sys.path` names below them."""
     found = [folder]
     first = sys.path[0] if sys.path else ""
-    if first and not _installed_path(f"{first}/"):
+    if first and not is_installed(f"{first}/"):
         found.append(first)
     bases = [f"{base.rstrip('/')}/" for base in found]
-    found += [path for path in sys.path if path.startswith(tuple(bases)) and not _installed_path(f"{path}/")]
+    found += [path for path in sys.path if path.startswith(tuple(bases)) and not is_installed(f"{path}/")]
     return [*dict.fromkeys(path.rstrip("/") for path in found)]
 
 
@@ -35,7 +35,7 @@ def source_file(module: object) -> str | None:
 
 def is_beside(name: str, path: str, folders: list[str]) -> bool:
     """Whether the source of a module lies below one of these folders, where its name says, and isn't installed."""
-    if name == "__main__" or name.partition(".")[0] == OWN or _installed_path(path):
+    if name == "__main__" or name.partition(".")[0] == OWN or is_installed(path):
         return False
     stem = name.replace(".", "/")
     return path.endswith((f"/{stem}.py", f"/{stem}/__init__.py")) and any(
@@ -74,13 +74,14 @@ def imported_names(source: bytes, package: str) -> frozenset[str]:
     return frozenset(parent for name in names for parent in _with_parents(name))
 
 
+def is_installed(path: str) -> bool:
+    """Whether this is the path of what was installed, and so is the same for all."""
+    return path.startswith(_PREFIXES) or not INSTALLED_FOLDERS.isdisjoint(path.split("/"))
+
+
 def _with_parents(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
-
-
-def _installed_path(path: str) -> bool:
-    return path.startswith(_PREFIXES) or not INSTALLED_FOLDERS.isdisjoint(path.split("/"))
 
 
 def _prefixes() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from twistcluster.client.flowing import Reader
 from twistcluster.client.patience import LOOK_SECONDS
 from twistcluster.client.records import JobRecord
 from twistcluster.client.results import ItemFailure, Segment, cancelled_error
+from twistcluster.errors import Cancelled
 from twistcluster.storage.values import NotRestoredError
 
 __all__ = ["Errors", "all_results", "as_they_come", "in_order", "one_result"]
@@ -102,7 +103,7 @@ def _arrivals(record: JobRecord, reader: Reader, deadline: float | None, errors:
         if not record.wait_for(lambda: len(record.fates.arrivals) > at, deadline):  # noqa: B023 (asked before `at` changes)
             raise _too_late(record, record.label)
         if len(record.fates.arrivals) <= at:
-            _end(record, errors)
+            yield from ((record.fates.known, error) for error in _end(record, errors))
             return
         arrival = record.fates.arrivals[at]
         at += 1
@@ -145,7 +146,7 @@ def _chunks(
         else:
             yield _failure(cancelled_error(record.name_of(at)), errors)
             at += 1
-    _end(record, errors)
+    yield _end(record, errors)
 
 
 def _known(record: JobRecord, index: int, deadline: float | None) -> bool:
@@ -195,13 +196,16 @@ def _failure(error: BaseException, errors: Errors) -> Iterable[Any]:
     return () if errors == "skip" else (error,)
 
 
-def _end(record: JobRecord, errors: Errors) -> None:
-    """If the job ended before all of it was known, nobody shall take what there is for all."""
+def _end(record: JobRecord, errors: Errors) -> Iterable[Any]:
+    """If the job ended before all of it was known, nobody shall take what there is for all: why its items broke off stands
+    behind their results, where errors are returned.
+    """
     __tracebackhide__ = True
     error = record.cut
     if error is not None and (errors == "raise" or error is not record.input_error):
         _raise(error)
     record.all_fetched()
+    return (error,) if error is not None and errors == "return" and not isinstance(error, Cancelled) else ()
 
 
 def _raise(error: BaseException) -> NoReturn:

@@ -3,6 +3,7 @@
 Owns: which members are pictures, and what is wrong with an archive. Must not know: what pictures are, clusters.
 """
 
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def _in_zip(archive: File) -> Iterator[Source]:
     with zipfile.ZipFile(archive.path) as opened:
         for info in opened.infolist():
             if not info.is_dir() and is_inner_picture(info.filename):
-                yield Member(archive, info.filename)
+                yield Member(archive, info.filename, header=info.header_offset)
 
 
 class _Info(tarfile.TarInfo):
@@ -53,35 +54,91 @@ class _Info(tarfile.TarInfo):
 
 
 def _in_tar(archive: File) -> Iterator[Source]:
-    """Where a tar isn't compressed, a worker can read a member by itself; else its bytes travel."""
-    packed = False
+    """Pictures first, then links to what is in the archive, which are only known when all of it was seen."""
     info_class = type("Info", (_Info,), {})  # its `last` is this archive's
-    try:
-        opened = tarfile.open(archive.path, "r:", tarinfo=info_class)  # noqa: SIM115
-    except tarfile.ReadError:
-        packed = True
-        opened = tarfile.open(archive.path, "r|*", tarinfo=info_class)  # noqa: SIM115
+    links: dict[str, str] = {}
+    """What leads to what, by names without "." and "..", in their order; "": out of the archive."""
+    opened, packed = _opened(archive, info_class)
     with opened:
         if packed and archive.proof is None:
             raise PictureUnreadable(
                 f"{archive.path} is compressed, and on a worker's disk: unpack it there, or give the .tar or a .zip"
             )
-        while (info := opened.next()) is not None:
-            opened.members = []  # type: ignore[attr-defined] # it remembers them all
-            if not info.isfile() or not is_inner_picture(info.name):
-                continue
-            member = Member(archive, info.name, (info.offset_data, info.size))
-            if not packed and not info.issparse():
-                yield member
-            else:
-                yield _unpacked(opened, info, member)
+        for info in _infos(opened):
+            if info.islnk() or info.issym():
+                links[info.name] = _target(info)
+            elif info.isfile() and is_inner_picture(info.name):
+                member = Member(archive, info.name, (info.offset_data, info.size))
+                yield _unpacked(opened, info, member) if packed or info.issparse() else member
+    yield from _linked(archive, links)
     if info_class.last != bytes(tarfile.BLOCKSIZE):  # type: ignore[attr-defined] # `next` is silent about that
         raise tarfile.ReadError("it has no end, and may have had more pictures")
 
 
+def _opened(archive: File, info_class: type[tarfile.TarInfo] = tarfile.TarInfo) -> tuple[tarfile.TarFile, bool]:
+    """An archive, and whether it is compressed: where it isn't, a worker can read a member by itself, else its bytes
+    travel.
+    """
+    try:
+        return tarfile.open(archive.path, "r:", tarinfo=info_class), False
+    except tarfile.ReadError:
+        return tarfile.open(archive.path, "r|*", tarinfo=info_class), True
+
+
+def _infos(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (info := opened.next()) is not None:
+        opened.members = []  # type: ignore[attr-defined] # it remembers them all
+        yield info
+
+
+def _linked(archive: File, links: dict[str, str]) -> Iterator[Source]:
+    """The pictures to which links lead, under the links' names."""
+    wanted: dict[str, list[str]] = {}
+    by_path = {posixpath.normpath(name): target for name, target in links.items()}
+    for name, first in links.items():
+        if is_inner_picture(name):
+            target, seen = first, set()
+            while target in by_path and target not in seen:  # some lead in circles
+                seen.add(target)
+                target = by_path[target]
+            wanted.setdefault(target, []).append(name)
+    if not wanted:
+        return
+    opened, packed = _opened(archive)
+    with opened:
+        for info in _infos(opened):
+            names = wanted.pop(posixpath.normpath(info.name), ()) if info.isfile() else ()
+            data = _data(opened, info) if names and (packed or info.issparse()) else None
+            for name in names:
+                member = Member(archive, name, (info.offset_data, info.size))
+                yield member if data is None else _given(data, member)
+    for name in (name for names in wanted.values() for name in names):
+        member = Member(archive, name)
+        error = PictureUnreadable(
+            f"{member.name} is a link to {links[name] or 'what lies elsewhere'}, which is no file of the archive: pack what "
+            "it leads to (tar --dereference)"
+        )
+        yield Unfit(member.name, error, member.folder)
+
+
+def _target(info: tarfile.TarInfo) -> str:
+    """The path in the archive to which a link leads: hard ones begin where the archive does, others where they lie."""
+    beginning = posixpath.dirname(info.name) if info.issym() else ""
+    return posixpath.normpath(posixpath.join(beginning, info.linkname))
+
+
 def _unpacked(opened: tarfile.TarFile, info: tarfile.TarInfo, member: Member) -> Source:
+    return _given(_data(opened, info), member)
+
+
+def _data(opened: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | PictureTooLarge:
     if info.size > MEMBER_BYTES:
-        return Unfit(member.name, PictureTooLarge(f"{member.name} unpacks to {info.size:,} bytes"), member.folder)
+        return PictureTooLarge(f"{info.name} unpacks to {info.size:,} bytes: more than {MEMBER_BYTES:,} are no picture")
     file = opened.extractfile(info)
-    data = b"" if file is None else file.read()
+    return b"" if file is None else file.read()
+
+
+def _given(data: bytes | PictureTooLarge, member: Member) -> Source:
+    if isinstance(data, PictureTooLarge):
+        return Unfit(member.name, data, member.folder)
     return Given(data, member.name, member.folder, member.stamp())

@@ -4,7 +4,7 @@ Owns: what it has beyond a `Job`. Must not know: how it was opened, how results 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from twistcluster.client.jobs import Job
 from twistcluster.client.reading import Errors, check_errors, in_order, one_result
@@ -16,6 +16,9 @@ from twistcluster.images.table import Table
 from twistcluster.images.work import Encoded, Pictures, Saved
 
 __all__ = ["PictureJob"]
+
+OURS: Final = frozenset({"index", "source", "error"})
+"""Columns of all tables."""
 
 
 class PictureJob(Job[Any]):
@@ -79,7 +82,7 @@ class PictureJob(Job[Any]):
 
         Rows have `index` and `source`; `error`, if a picture failed (with errors="return"); and what the last step
         gives: of `recognize` label, score and more, of `metadata` its facts, of a picture its width, height and mode,
-        of `map` its `value`.
+        of `map` its `value`, or of a dict its keys, as text: one that is taken (index, source, error) as `map.index`.
         """
         __tracebackhide__ = True
         found = sorted(self.as_completed(errors), key=lambda pair: pair[0])
@@ -106,6 +109,9 @@ class PictureJob(Job[Any]):
 
         __tracebackhide__ = True
         self.wait()
+        cut = self._record.cut
+        if cut is not None and (errors or self._errors) == "raise":
+            raise cut.with_traceback(None)
         block: Any = None
         row = 0
         for index in range(len(self)):
@@ -133,6 +139,11 @@ class PictureJob(Job[Any]):
 def _picture(value: Any) -> Any:
     if isinstance(value, Encoded):
         return value.image()
+    if isinstance(value, tuple | list) and value and hasattr(value[0], "getbands"):
+        raise PictureError(
+            "stack wants one picture of each file, and these are frames, or several that a function gave: leave out "
+            "frames='all', or take results()"
+        )
     if not hasattr(value, "getbands"):
         raise PictureError(f"stack wants pictures or arrays, and this pipeline gives a {type(value).__name__}")
     return value
@@ -142,12 +153,23 @@ def _shape(array: Any) -> str:
     return f"{' x '.join(map(str, array.shape))} of {array.dtype}"
 
 
+def _named(found: dict[Any, Any]) -> dict[str, Any]:
+    """A user's dict with keys that are text and none of ours."""
+    named: dict[str, Any] = {}
+    for key, value in found.items():
+        name = key if isinstance(key, str) else str(key)
+        while name in OURS or (name is not key and name in found) or name in named:
+            name = f"map.{name}"
+        named[name] = value
+    return named
+
+
 def _row(value: Any) -> dict[str, Any]:
     """What a result says in a table."""
     if isinstance(value, BaseException):
         return {"error": f"{type(value).__name__}: {value}"}
     if isinstance(value, dict):
-        return value
+        return _named(value)
     if isinstance(value, Saved):
         return {"path": value.path, "made": value.made}
     if isinstance(value, Encoded):

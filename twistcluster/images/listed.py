@@ -8,12 +8,13 @@ from array import array
 from typing import Final
 
 from twistcluster.errors import PictureError
-from twistcluster.images.source import File, Given, Item, Member, Source
+from twistcluster.images.source import File, Given, Item, Member, Source, Url, is_theirs, proof_of, unreadable
 
 __all__ = ["Blocks", "Listed"]
 
 PATH: Final = 1
 """A file of this program's."""
+ADDRESS: Final = 2
 OTHER: Final = 0
 
 
@@ -72,7 +73,9 @@ class Listed:
             self._texts.append(source.folder)
         self._folders.append(self._numbers[source.folder])
         stamp = b""
-        if self._contents or not isinstance(source, Given) or source.given_stamp:
+        if is_theirs(source):
+            pass  # the worker that opens it can tell
+        elif self._contents or not isinstance(source, Given) or source.given_stamp:
             try:
                 stamp = source.stamp()
             except PictureError:  # its item will say so
@@ -80,7 +83,8 @@ class Listed:
         self._stamps.add(stamp)
         if isinstance(source, Member) and source.archive.proof is not None:
             self._members[item.number] = source
-        self._kinds.append(PATH if isinstance(source, File) and source.proof is not None else OTHER)
+        is_path = isinstance(source, File) and source.proof is not None
+        self._kinds.append(PATH if is_path else ADDRESS if isinstance(source, Url) else OTHER)
 
     def name(self, index: int) -> str:
         """What it is called; empty: it has no name."""
@@ -93,6 +97,38 @@ class Listed:
     def stamp(self, index: int) -> bytes:
         """What stands for it; empty: nothing is known that could."""
         return self._stamps[index]
+
+    def is_address(self, index: int) -> bool:
+        """Whether it is on the web."""
+        return self._kinds[index] == ADDRESS
+
+    def place_in_name(self, index: int) -> int:
+        """How many of the same name come before it."""
+        name = self._names[index]
+        return sum(self._names[other] == name for other in range(index))
+
+    def as_it_was(self, index: int) -> Source | None:
+        """One that lies on this program's disk, with its bytes; None: it doesn't lie there.
+
+        Raises:
+            PictureError: It can't be read, or isn't what was listed.
+        """
+        source = self._members.get(index)
+        if source is None and self._kinds[index] != PATH:
+            return None
+        try:
+            proof = proof_of(self.name(index) if source is None else source.archive.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.name(index), error) from error
+        now = File(self.name(index), proof) if source is None else source.of(proof)
+        self.check(index, now)
+        return self.sent(index)
+
+    def check(self, index: int, source: Source) -> None:
+        """Raise the PictureError of a source of this name that isn't what was listed."""
+        now, then = source.stamp() if self.stamp(index) else b"", self.stamp(index)
+        if now and now != then:
+            raise PictureError(f"{self.name(index)} changed since this job took it: run the pipeline again")
 
     def sent(self, index: int) -> Source:
         """One that lies on this program's disk, with its bytes as they are now.

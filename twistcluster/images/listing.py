@@ -27,6 +27,8 @@ SORTED_UP_TO: Final = 100_000
 """The entries of a larger folder come as its disk gives them: to sort them all must be in memory."""
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_Above = tuple[tuple[int, int] | None, ...]
+"""The folders in which a folder lies, by their identities."""
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -36,7 +38,7 @@ def has_pattern(path: str) -> bool:
 
 
 def in_folder(folder: str) -> Iterator[tuple[str, str]]:
-    """The pictures of a folder and of those in it: paths, and their folders relative to it."""
+    """The pictures of a folder and of those in it, linked ones too: paths, and their folders relative to it."""
     yield from _walk(folder, "", is_picture)
 
 
@@ -48,7 +50,8 @@ def beginning(pattern: str) -> str:
 
 def matching(pattern: str) -> Iterator[tuple[str, str]]:
     """The files that a pattern matches, as `glob.glob(…, recursive=True)`: paths, and their folders relative to its
-    first part without a wildcard. Links to folders aren't followed by `**`.
+    first part without a wildcard. `**` follows links to folders, but never into a folder that it is in already, which
+    glob does up to forty times.
     """
     parts = tuple(
         chain.from_iterable(["**"] if part == "**" else same for part, same in groupby(PurePath(pattern).parts))
@@ -74,7 +77,7 @@ def listed_there(path: str, facts: str, text: str) -> Source:
     """One of the sources that a worker told of, for a path that it was asked about."""
     kind, numbers = facts[0], [int(number) for number in facts[1:].split(",") if number]
     if kind == "z":
-        return Member(File(path), text)
+        return Member(File(path), text, header=numbers[0])
     if kind == "t":
         return Member(File(path), text, (numbers[0], numbers[1]))
     first, second = text[: numbers[0]], text[numbers[0] + 1 :]
@@ -96,7 +99,7 @@ def _told(path: str) -> Iterator[tuple[str, str]]:
 
 def _told_member(source: Source) -> tuple[str, str]:
     if isinstance(source, Member):
-        return ("z" if source.at is None else f"t{source.at[0]},{source.at[1]}"), source.inner
+        return (f"z{source.header}" if source.at is None else f"t{source.at[0]},{source.at[1]}"), source.inner
     text = str(source.error if isinstance(source, Unfit) else "it can't be read where it is").replace("\0", "?")
     return f"x{len(text)}", f"{text}/{source.name}"
 
@@ -105,19 +108,20 @@ def _fixed(parts: tuple[str, ...]) -> int:
     return next(i for i, part in enumerate(parts) if has_pattern(part))
 
 
-def _matching(base: str, folder: str, parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _matching(base: str, folder: str, parts: tuple[str, ...], above: _Above = ()) -> Iterator[tuple[str, str]]:
     first, rest = parts[0], parts[1:]
     if first == "**":
         if not rest:
             yield from _walk(base, folder, lambda name: not name.startswith("."))
             return
         yield from _matching(base, folder, rest)
+        above = (*above, _identity(base))
         for entry in _entries(base):
             if entry is None:
                 if not (has_pattern(rest[0]) or _is_denied(_joined(base, rest[0]))):  # else it was told of
                     yield base or ".", folder
-            elif not entry.name.startswith(".") and _is_folder(entry, follow=False):
-                yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts)
+            elif not entry.name.startswith(".") and _leads_down(entry, above):
+                yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts, above)
         return
     if not has_pattern(first):
         path = _joined(base, first)
@@ -141,15 +145,16 @@ def _matching(base: str, folder: str, parts: tuple[str, ...]) -> Iterator[tuple[
             yield from _matching(path, _inside(folder, entry.name), rest)
 
 
-def _walk(base: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+def _walk(base: str, folder: str, wanted: Callable[[str], bool], above: _Above = ()) -> Iterator[tuple[str, str]]:
+    above = (*above, _identity(base))
     for entry in _entries(base):
         if entry is None:
             yield base or ".", folder
             continue
         path = _joined(base, entry.name)
-        if _is_folder(entry, follow=False):
-            if not entry.name.startswith("."):
-                yield from _walk(path, _inside(folder, entry.name), wanted)
+        if _is_folder(entry):
+            if not entry.name.startswith(".") and _leads_down(entry, above):
+                yield from _walk(path, _inside(folder, entry.name), wanted, above)
         elif wanted(entry.name):
             yield path, folder
 
@@ -181,11 +186,25 @@ def _is_denied(path: str) -> bool:
     return False
 
 
-def _is_folder(entry: "os.DirEntry[str]", *, follow: bool = True) -> bool:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
-        return entry.is_dir(follow_symlinks=follow)
+        return entry.is_dir()
     except OSError:
         return False
+
+
+def _leads_down(entry: "os.DirEntry[str]", above: _Above) -> bool:
+    """Whether it is a folder, and none of those in which it lies, as a link may be."""
+    return _is_folder(entry) and ((here := _identity(entry.path)) is None or here not in above)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """What no other folder has; None, if its disk doesn't say."""
+    try:
+        found = os.stat(folder or ".")  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _joined(base: str, name: str) -> str:

@@ -7,6 +7,7 @@ A pipeline is a value: each method gives a new one, and nothing happens before r
 `gallery`, `table` and `save` opens its job; the others use that one, where it has what they need.
 """
 
+import functools
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,7 +19,6 @@ from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
 from twistcluster.client.servers import serve
-from twistcluster.errors import PictureError
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -28,6 +28,7 @@ from twistcluster.images.plan import Plan
 from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.recognizing import Asked, AskedTogether, Recognizing
 from twistcluster.images.run import ClusterOfPictures, start, with_bytes
+from twistcluster.images.source import Item
 from twistcluster.images.sources import Sources
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
@@ -215,7 +216,7 @@ class Pipeline(Chain):
             wait: Whether to return only at the job's end. By default a script or terminal waits, a notebook doesn't.
         """
         job = self._suiting(encoded=True, previews=True)
-        views.backend().gallery(Feed(job, self._full), wait)
+        views.backend().gallery(Feed(job, functools.partial(self._full, job)), wait)
 
     def show(self, wait: bool | None = None) -> None:
         """Show how its job goes, as `job.show`."""
@@ -251,7 +252,7 @@ class Pipeline(Chain):
             exif: Keep EXIF data, which may say where a picture was taken.
             profile: Keep the colour profile.
             background: Under what is transparent, where the format has no alpha.
-            overwrite: Whether files of these names may be replaced.
+            overwrite: Whether files of these names may be replaced; pictures from addresses are fetched anew.
             where: "workers": the worker that made a picture writes it, and nothing but its name comes back.
             errors: As in `options`; "raise" raises the first error after the others were saved.
 
@@ -355,13 +356,14 @@ class Pipeline(Chain):
         made.follows = job
         return made
 
-    def _full(self, index: int) -> Any:
-        """One picture again, as its steps make it, for a gallery."""
+    def _full(self, job: PictureJob, index: int) -> Any:
+        """One picture of a job again, as its steps make it, for a gallery."""
         link = self._cluster._link  # noqa: SLF001
-        job = self._job
-        item = with_bytes(self._sources.at(index))
-        if job is not None and item.source.name != job.listed.name(index):
-            raise PictureError("what was listed as this picture isn't in its place any more: run the pipeline again")
+        source = job.listed.as_it_was(index)
+        if source is None:
+            source = self._sources.named(job.listed.name(index), job.listed.place_in_name(index))
+            job.listed.check(index, source)
+        item = with_bytes(Item(index, source))
         return link.opener.submit(Pictures(self._plan, label="picture"), (item,), {}).result()
 
 

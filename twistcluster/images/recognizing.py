@@ -50,6 +50,12 @@ class Recognizing(Pictures):
     previews: bool = False
 
     @property
+    def users_functions(self) -> tuple[Any, ...]:
+        """Also that which reads the model's outputs."""
+        decode = getattr(getattr(self._model.asked, "output", None), "decode", None)
+        return super().users_functions + (() if decode is None else (decode,))
+
+    @property
     def most_at_once(self) -> int:
         """How many pictures the model is given together."""
         return self._model.most_at_once
@@ -117,6 +123,11 @@ class Asked:
     @property
     def __name__(self) -> str:
         return self.work.label
+
+    @property
+    def users_functions(self) -> tuple[Any, ...]:
+        """As the pipeline's."""
+        return self.work.users_functions
 
     def __call__(self, value: Any) -> Any:
         """The answer for one picture."""

@@ -90,12 +90,13 @@ class Folder:
         except (OSError, sqlite3.Error) as error:
             raise PictureUnwritable(f"pictures can't be saved to {path}: {_why(error)}") from error
 
-    def has(self, name: str, stamp: str | None) -> bool:
+    def has(self, name: str, stamp: str | None, *, anew: bool = False) -> bool:
         """Whether the picture of this name and stamp is there, as it was made: it need not be made again.
 
         Args:
             name: Relative to the folder, as `Pattern.path` gives it.
             stamp: As `stamps.stamp` gives it; None is never there.
+            anew: What another run made doesn't count.
 
         Raises:
             PictureExists: Something else of this name is there, and may not be replaced.
@@ -104,7 +105,7 @@ class Folder:
         target = self._target(name)
         try:
             record = self._record(name)
-            if self._is_made(target, record, stamp):
+            if self._is_made(target, record, stamp, anew=anew):
                 if record[3] != self._run:  # the name is this run's now: no other picture of it may take it
                     self._keep(name, (*record[:3], self._run))
                 return True
@@ -115,13 +116,14 @@ class Folder:
             raise PictureUnwritable(f"{target} can't be looked at: {_why(error)}") from error
         return False
 
-    def write(self, name: str, data: bytes, stamp: str | None) -> Path:
+    def write(self, name: str, data: bytes, stamp: str | None, *, anew: bool = False) -> Path:
         """Save a picture's bytes, and return its path.
 
         Args:
             name: Relative to the folder; folders in it are made.
             data: All of the file.
             stamp: What it was made of; None if that can't be told.
+            anew: As for `has`.
 
         Raises:
             PictureExists: A file of this name is there, and may not be replaced.
@@ -132,7 +134,7 @@ class Folder:
         try:
             with self._part(data) as (part, facts), self._alone():
                 old = self._record(name)
-                if self._is_made(target, old, stamp):  # an item may run twice
+                if self._is_made(target, old, stamp, anew=anew):  # an item may run twice
                     return target
                 self._may_take(name, target, old, stamp)
                 self._keep(name, (stamp, facts.st_size, facts.st_mtime_ns, self._run))
@@ -224,10 +226,9 @@ class Folder:
                 raise
             part.rename(target)  # nothing was there a moment ago; only a program of somebody else can come between
 
-    @staticmethod
-    def _is_made(target: Path, record: Any, stamp: str | None) -> bool:
+    def _is_made(self, target: Path, record: Any, stamp: str | None, *, anew: bool) -> bool:
         """Whether a file is there as it was recorded, with this stamp."""
-        if record is None or stamp is None or record[0] != stamp:
+        if record is None or stamp is None or record[0] != stamp or (anew and record[3] != self._run):
             return False
         try:
             found = target.lstat()

@@ -33,6 +33,7 @@ __all__ = [
     "Unfit",
     "Url",
     "broken",
+    "is_theirs",
     "proof_of",
     "unreadable",
 ]
@@ -137,15 +138,17 @@ class File(NamedTuple):
             raise unreadable(self.path, error) from error
 
     def stamp(self) -> bytes:
-        """What stands for it in the stamp of what is made of it. Of a file of the workers' that this process doesn't see
-        that is its path: whether it changed can't be told here.
+        """What stands for it in the stamp of what is made of it: of a file of the workers' by what the disk of the process
+        that asks says of it now.
+
+        Raises:
+            PictureUnreadable: It is the workers', and isn't here.
         """
-        if self.proof is None:
-            try:
-                return source_stamp(self.path)
-            except (PictureUnreadable, ValueError):
-                return facts_stamp(self.path, 0, 0)
-        return facts_stamp(os.path.realpath(self.path), self.proof.size, self.proof.mtime_ns)
+        try:
+            proof = self.proof or proof_of(self.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.path, error) from error
+        return facts_stamp(os.path.realpath(self.path), proof.size, proof.mtime_ns)
 
 
 class Member(NamedTuple):
@@ -155,11 +158,13 @@ class Member(NamedTuple):
         archive: The archive.
         inner: The member's name in it.
         at: Of a tar: where its bytes begin, and how many they are; None: the archive is a zip.
+        header: Of a zip: where its header is, as there may be several of one name; -1: this is the only one.
     """
 
     archive: File
     inner: str
     at: tuple[int, int] | None = None
+    header: int = -1
 
     @property
     def name(self) -> str:
@@ -181,7 +186,7 @@ class Member(NamedTuple):
         """
         path = self.archive.opened_here()
         try:
-            return _unpacked(path, self.inner) if self.at is None else _cut_out(path, *self.at)
+            return _unpacked(path, self.inner, self.header) if self.at is None else _cut_out(path, *self.at)
         except PictureError:
             raise
         except Exception as error:  # also zlib.error, lzma.LZMAError and others of archives
@@ -195,17 +200,22 @@ class Member(NamedTuple):
             proof = proof_of(self.archive.path)
         except (OSError, ValueError) as error:
             raise unreadable(self.archive.path, error) from error
-        now = self._replace(archive=self.archive._replace(proof=proof))
+        now = self.of(proof)
         if self.at is not None and proof != self.archive.proof and not _begins(self.archive.path, self.inner, *self.at):
             raise PictureUnreadable(f"{self.name} isn't where it was, the archive was written anew: run this again")
         return Given(now.opened_here(), self.name, self.folder, self.stamp())
 
+    def of(self, proof: Proof) -> "Member":
+        """The same of the archive as it is now."""
+        return self._replace(archive=self.archive._replace(proof=proof))
+
     def stamp(self) -> bytes:
         """As a file's."""
         proof = self.archive.proof
+        where = f"{self.inner}/{self.header if self.at is None else self.at[0]}"  # there may be several of one name
         if proof is None:
-            return self.archive.stamp() + self.inner.encode("utf-8", "surrogateescape")
-        return facts_stamp(self.name, proof.size, proof.mtime_ns)
+            return self.archive.stamp() + where.encode("utf-8", "surrogateescape")
+        return facts_stamp(f"{self.archive.path}/{where}", proof.size, proof.mtime_ns)
 
 
 class Url(NamedTuple):
@@ -305,6 +315,12 @@ class Unfit(NamedTuple):
 Source = File | Member | Url | Given | Unfit
 
 
+def is_theirs(source: Source) -> bool:
+    """Whether it lies on the workers' disks: what is there, and whether it changed, only they can tell."""
+    file = source.archive if isinstance(source, Member) else source
+    return isinstance(file, File) and file.proof is None
+
+
 class Item(NamedTuple):
     """What a slot is handed: a source and its number in the pipeline."""
 
@@ -328,7 +344,7 @@ _zips: Final[dict[tuple[str, Proof], zipfile.ZipFile]] = {}
 _zips_lock: Final = threading.Lock()
 
 
-def _unpacked(path: str, inner: str) -> bytes:
+def _unpacked(path: str, inner: str, header: int) -> bytes:
     key = path, proof_of(path)
     with _zips_lock:
         archive = _zips.get(key)
@@ -336,6 +352,8 @@ def _unpacked(path: str, inner: str) -> bytes:
             _zips.clear()  # it is closed when no other thread reads it
             archive = _zips[key] = zipfile.ZipFile(path)
     info = archive.getinfo(inner)
+    if header not in {-1, info.header_offset}:  # one of several of that name, or the archive was written anew
+        info = next((one for one in archive.infolist() if one.header_offset == header and one.filename == inner), info)
     _check_size(f"{path}/{inner}", info.file_size)
     with archive.open(info) as member:
         return _all_of(member.read, info.file_size, f"{path}/{inner}")

@@ -114,17 +114,25 @@ class Sources:
         self._used = True
         return (Item(index, source) for index, source in enumerate(self._listed()))
 
-    def at(self, index: int) -> Item:
+    def named(self, name: str, place: int) -> Source:
         """One of them, listed again up to there.
+
+        Args:
+            name: Its own; empty: it has none.
+            place: How many of the same name come before it.
 
         Raises:
             ValueError: They came from an iterator.
+            PictureUnreadable: It isn't there any more.
         """
         if self._once:
             raise ValueError(
                 "the picture can't be opened again: it came from an iterator, which can be gone through once"
             )
-        return Item(index, next(islice(self._listed(), index, None)))
+        found = next(islice((one for one in self._listed() if one.name == name), place, None), None)
+        if found is None:
+            raise PictureUnreadable(f"{name or 'this picture'} isn't there any more: run the pipeline again")
+        return found
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -7,25 +7,26 @@ leaves out what it made before. Owns: what counts. Must not know: where stamps a
   was moved, or touched, is another source.
 - **Bytes**, PIL images and arrays are their content.
 - **Steps** are their names and parameters. A **function** of the notebook is its code, defaults, and the values of the
-  names that it uses, functions of the notebook among them; one of a module is its name, its own code, and the text of its
-  module where that isn't an installed one; not what that imports. A function that uses a value of a kind that can't be told from another has no stamp: what it makes is made
-  again each time.
+  names that it uses, functions of the notebook among them; one of a module is its name and its own code. A **module**
+  that a function uses, imports or comes from is its name; where it isn't an installed one, its text too, and that of
+  the modules which it imports. A function has no stamp if it uses a value of a kind that can't be told from another, a
+  name that only slots have (`cluster.everywhere`), or a module that isn't here: what it makes is made again each time.
 - Versions of Python, Pillow and models aren't counted, but code is compiled by Python: another minor version makes
   pictures with functions of one's own again.
 """
 
-import contextlib
+import builtins
 import functools
 import hashlib
 import os
 import sys
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twistcluster.errors import PictureUnreadable
 from twistcluster.images.encoding import Encoding
+from twistcluster.images.own_modules import imported_by, names_read, text_of_modules
 from twistcluster.images.plan import Plan
 from twistcluster.images.step import Step
 
@@ -169,10 +170,23 @@ def _function(function: types.FunctionType, met: set[int]) -> Iterator[bytes]:
         yield function.__qualname__.encode()
         yield from _module(sys.modules[function.__module__])
         return
-    for name in sorted(_names(function.__code__)):
+    for name in sorted(names_read(function.__code__)):
         if name in function.__globals__:
             yield name.encode()
             yield from _parts(function.__globals__[name], met)
+        elif not hasattr(builtins, name):  # `cluster.everywhere` defined it in the slots, as it may do anew
+            raise _NoStampError
+    yield from _imports(function.__code__)
+
+
+def _imports(code: types.CodeType) -> Iterator[bytes]:
+    """What it imports when it runs."""
+    for name, sure in imported_by(code):
+        try:
+            yield from text_of_modules(name)
+        except ModuleNotFoundError:
+            if sure:  # it may be there where the function runs
+                raise _NoStampError from None
 
 
 def _code(code: types.CodeType, met: set[int]) -> Iterator[bytes]:
@@ -192,18 +206,10 @@ def _content(cell: types.CellType) -> Any:
 
 def _module(module: types.ModuleType) -> Iterator[bytes]:
     """A module by its name; one that isn't installed, such as a file beside the notebook, by its text too."""
-    yield f"module {module.__name__}".encode()
-    file = getattr(module, "__file__", None)
-    roots = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-    if file and not any(Path(file).is_relative_to(root) for root in roots):
-        with contextlib.suppress(OSError):
-            yield Path(file).read_bytes()
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Names that code, and code inside of it, may look up among globals."""
-    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
-    return set(code.co_names).union(*(_names(one) for one in inner))
+    try:
+        yield from text_of_modules(module.__name__, getattr(module, "__file__", None))
+    except ModuleNotFoundError:  # a program made it up
+        raise _NoStampError from None
 
 
 def _importable(value: Any) -> bool:

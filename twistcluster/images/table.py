@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from twistcluster.client.tables import table
 from twistcluster.errors import TwistclusterError
+from twistcluster.images.columns import column, text_of
 
 __all__ = ["Table"]
 
@@ -99,8 +100,10 @@ class Table(Sequence[dict[str, Any]]):
         return pd.DataFrame(self._columns)
 
     def to_polars(self) -> Any:
-        """A Polars DataFrame; columns of which the values have several types are text, and what UTF-8 doesn't have in
-        names of files is spelled out.
+        """A Polars DataFrame.
+
+        Columns of dicts, such as EXIF data, are structs with the keys of all rows. Columns of which the values have no
+        common type are text, dicts and lists in them as JSON. What UTF-8 doesn't have in names of files is spelled out.
 
         Raises:
             TwistclusterError: Polars isn't installed.
@@ -109,20 +112,13 @@ class Table(Sequence[dict[str, Any]]):
             import polars as pl
         except ImportError:
             raise TwistclusterError("to_polars needs Polars: pip install polars, or take to_pandas()") from None
-        made = []
-        for name, column in self._columns.items():
-            values = [_encodable(value) for value in column]
-            try:
-                made.append(pl.Series(name, values, strict=True))
-            except (TypeError, pl.exceptions.PolarsError):
-                made.append(pl.Series(name, [None if value is None else _encodable(str(value)) for value in values]))
-        return pl.DataFrame(made)
+        return pl.DataFrame([column(name, values) for name, values in self._columns.items()])
 
     def __repr__(self) -> str:
         if not self._count:
             return "no pictures"
         rows = [[cell.text if cell.number is None else cell.number for cell in row] for row in self._cells()]
-        return table(self.columns, rows) + self._more()
+        return text_of(table(self.columns, rows) + self._more())
 
     def _repr_html_(self) -> str:
         if not self._count:
@@ -130,8 +126,8 @@ class Table(Sequence[dict[str, Any]]):
         head = "".join(f"<th{_LEFT}>{html.escape(name)}</th>" for name in self.columns)
         body = "".join(f"<tr>{''.join(cell.html() for cell in row)}</tr>" for row in self._cells())
         more = html.escape(self._more().strip())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
-            f"<p>{more}</p>" if more else ""
+        return text_of(
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (f"<p>{more}</p>" if more else "")
         )
 
     def _cells(self) -> list[list["_Cell"]]:
@@ -182,17 +178,6 @@ def _cell(name: str, value: Any, folder: str, source: Any) -> _Cell:
         return _Cell(str(value), number=value)
     text = _text(value)
     return _Cell(_cut(text), full=text if len(text) <= TITLE_CHARACTERS else "")
-
-
-def _encodable(value: Any) -> Any:
-    """Text, and text in lists and dicts, that UTF-8 has."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if type(value) in {list, tuple}:
-        return type(value)(_encodable(one) for one in value)
-    if type(value) is dict:
-        return {_encodable(name): _encodable(one) for name, one in value.items()}
-    return value
 
 
 def _common_folder(paths: list[Any]) -> str:

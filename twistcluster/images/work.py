@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from twistcluster.images.calls import Filter, Map
 from twistcluster.images.encoding import Encoding, encode
 from twistcluster.images.names import Pattern
 from twistcluster.images.plan import Dropped, Plan
 from twistcluster.images.saving import Folder
-from twistcluster.images.source import Given, Item
+from twistcluster.images.source import Given, Item, Url, is_theirs
 from twistcluster.images.stamps import plan_stamp, stamp
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Encoded(NamedTuple):
     data: bytes
     format: str
     size: tuple[int, int]
+    mark: bytes = b""
+    """The stamp of its source, where that lies on the worker's disk."""
 
     def image(self) -> "Image.Image":
         """The picture."""
@@ -103,6 +106,11 @@ class Pictures:
     def __name__(self) -> str:
         return self.label
 
+    @property
+    def users_functions(self) -> tuple[Any, ...]:
+        """Functions of the user that it calls: what they import travels as for any other."""
+        return tuple(step.function for step in self.plan.steps if isinstance(step, Map | Filter))
+
     def __call__(self, item: Item | AlreadyThere) -> Any:
         """The result for one picture.
 
@@ -113,8 +121,11 @@ class Pictures:
             return Saved(item.path, made=False)
         if self.saving is not None:
             return self._saved(item, self.saving)
+        mark = item.source.stamp() if self.encoding is not None and is_theirs(item.source) else b""
         found = self.picture(item)
-        return found if self.encoding is None or found is Dropped.DROPPED else encoded(found, self.encoding)
+        if self.encoding is None or found is Dropped.DROPPED:
+            return found
+        return encoded(found, self.encoding)._replace(mark=mark)
 
     def picture(self, item: Item) -> Any:
         """What the steps make of it."""
@@ -124,12 +135,14 @@ class Pictures:
         made_of = stamp(item.source.stamp(), plan_stamp(self.plan, saving.encoding))
         folder = _folder(saving)
         name = saving.name(item, made_of)
-        if folder.has(name, made_of):
+        anew = saving.overwrite and isinstance(item.source, Url)  # whether that changed nobody can tell
+        if folder.has(name, made_of, anew=anew):
             return Saved(str(folder.path / name), made=False)
         found = self.picture(item)
         if found is Dropped.DROPPED:
             return found
-        return Saved(str(folder.write(name, encoded(found, saving.encoding).data, made_of)), made=True)
+        data = encoded(found, saving.encoding).data
+        return Saved(str(folder.write(name, data, made_of, anew=anew)), made=True)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from twistcluster.images.names import Pattern
 from twistcluster.images.plan import Dropped, Plan
 from twistcluster.images.run import Start
 from twistcluster.images.saving import Folder
-from twistcluster.images.source import Item, Unfit
+from twistcluster.images.source import Item, Unfit, Url, is_theirs
 from twistcluster.images.stamps import plan_stamp, stamp
 from twistcluster.images.table import Table
 from twistcluster.images.work import AlreadyThere, Encoded, Saved
@@ -110,12 +110,12 @@ class _Desk:
     def look(self, item: Item, mark: bytes) -> Item | AlreadyThere:
         """Whether a picture is to be made. On the thread that lists the sources, before it leaves."""
         source = item.source
-        if isinstance(source, Unfit):
+        if isinstance(source, Unfit) or is_theirs(source):
             return item
         try:
             made_of = self._stamp(mark)
             name = self._name(item.number, source.name, source.folder, made_of)
-            if self._folder.has(name, made_of):
+            if self._folder.has(name, made_of, anew=self._anew(isinstance(source, Url))):
                 return AlreadyThere(item.number, str(self._folder.path / name))
         except PictureError as error:
             return Item(item.number, Unfit(source.name, error, source.folder))
@@ -127,17 +127,18 @@ class _Desk:
             self._found[index] = value
             return
         listed = job.listed
-        made_of = self._stamp(listed.stamp(index))
+        made_of = self._stamp(value.mark or listed.stamp(index))
+        anew = self._anew(listed.is_address(index))
         try:
             name = self._name(index, listed.name(index), listed.folder(index), made_of)
-            if self._folder.has(name, made_of):
+            if self._folder.has(name, made_of, anew=anew):
                 self._found[index] = Saved(str(self._folder.path / name), made=False)
                 return
         except PictureError as error:
             self._found[index] = error
             return
         self._room.acquire()
-        written = self._writers.submit(self._folder.write, name, value.data, made_of)
+        written = self._writers.submit(self._folder.write, name, value.data, made_of, anew=anew)
         written.add_done_callback(lambda _: self._room.release())
         self._written[index] = written
 
@@ -159,6 +160,10 @@ class _Desk:
     def _close(self) -> None:
         with contextlib.suppress(Exception):
             self._folder.close()
+
+    def _anew(self, is_address: bool) -> bool:
+        """Whether it is made though a picture of its stamp is there: whether an address has another one nobody can tell."""
+        return is_address and self._target.overwrite
 
     def _stamp(self, mark: bytes) -> str | None:
         """Of a picture from the stamp of its source; None: nothing is known that could stand for it."""

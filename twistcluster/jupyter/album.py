@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from twistcluster.images.columns import text_of
 from twistcluster.jupyter.card import CardTile, draw_card
 from twistcluster.jupyter.inbox import Answer, Inbox
 from twistcluster.jupyter.pictures import PIXELATED_BELOW, is_picture, thumbnail
@@ -97,7 +98,7 @@ class Album:
             try:
                 made = self._picture(index, value, edge)
             except Exception as raised:
-                error = f"can't be shown: {type(raised).__name__}: {raised}"
+                error = text_of(f"can't be shown: {type(raised).__name__}: {raised}")
             else:
                 if made is not None:
                     return made
@@ -200,7 +201,7 @@ def _checked(found: Any) -> Labels:
             left, top, right, bottom = (float(side) for side in box)
             if left - left == top - top == right - right == bottom - bottom == 0:
                 corners = (left, top, right, bottom)
-        checked.append((str(label)[:LABEL_CHARACTERS], number, corners))
+        checked.append((text_of(str(label))[:LABEL_CHARACTERS], number, corners))
     return tuple(checked)
 
 

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from twistcluster.client.views import Progress
+from twistcluster.images.columns import text_of
 from twistcluster.jupyter.content import ERRORS_KEPT, Content
-from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, AlbumTile, Card
+from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, WORDS, AlbumTile, Card
 from twistcluster.jupyter.spool import Spool
-from twistcluster.jupyter.texts import told_label
+from twistcluster.jupyter.texts import count_of, told_label
 from twistcluster.wire.frames import Buffer
 from twistcluster.wire.messages import ErrorInfo
 
@@ -76,6 +77,7 @@ class AlbumContent(Content):
 
     def failed(self, index: int, info: ErrorInfo) -> str:
         """An item failed; the words of its tile."""
+        info = msgspec.structs.replace(info, message=text_of(info.message), traceback=text_of(info.traceback))
         if len(self._errors) < ERRORS_KEPT:
             self._errors[index] = info
             self._new_errors = True
@@ -181,7 +183,7 @@ class AlbumContent(Content):
 
     def _name(self, index: int) -> str:
         try:
-            return self._names(index) or f"picture {index}"
+            return text_of(self._names(index)) or f"picture {index}"
         except Exception:
             return f"picture {index}"
 
@@ -198,8 +200,11 @@ class AlbumContent(Content):
 
     def text(self, note: str) -> str:
         """The gallery in a few lines."""
-        pictures = f"{self._kinds[PICTURE]:,} picture{'' if self._kinds[PICTURE] == 1 else 's'}"
-        counted = ", ".join(word for word in (pictures, self._told_left_out()) if word)
+        pictures, words = self._kinds[PICTURE], self._kinds[WORDS]
+        told = [count_of(pictures, "picture")] if pictures or not words else []
+        if words:
+            told.append(count_of(words, "other result" if pictures else "result"))
+        counted = ", ".join([*told, *([self._told_left_out()] if self._kinds[DROPPED] else [])])
         return "\n".join([super().text(note), *([counted] if sum(self._kinds) else [])])
 
     def _caption(self, index: int) -> str:

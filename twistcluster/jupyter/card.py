@@ -265,9 +265,9 @@ def _sheet(
 
 def _words(pen: _Pen, tile: CardTile, x: float, y: float, grid: _Grid, size: int) -> None:
     color = pen.theme.failed if tile.failed else pen.theme.muted
-    if grid.columns > 10:
-        # No room for words: they stand in the list of errors.
-        pen.text(x + grid.width / 2 - 4, y + grid.picture / 2, "✕" if tile.failed else "…", 12, color)
+    if grid.columns > 10 and tile.failed:
+        # No room for reasons: they stand in the list of errors.
+        pen.text(x + grid.width / 2 - 4, y + grid.picture / 2, "✕", 12, color)
         return
     face = _font(size * pen.scale)
     room = (grid.width - 8) * pen.scale

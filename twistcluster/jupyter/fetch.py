@@ -7,6 +7,8 @@ on the main one), and that the latest wish counts. Must not know: front ends.
 import threading
 from collections.abc import Callable
 
+from twistcluster.images.columns import text_of
+
 __all__ = ["Fetched", "Fetcher"]
 
 THREADS = 3
@@ -51,5 +53,5 @@ class Fetcher:
                 mime, data = self._full(index)
                 fetched: Fetched = (index, mime, data, "")
             except BaseException as error:
-                fetched = (index, "", b"", str(error).strip() or type(error).__name__)
+                fetched = (index, "", b"", text_of(str(error).strip()) or type(error).__name__)
             self._deliver(fetched)

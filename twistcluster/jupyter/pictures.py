@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
+from twistcluster.images.shown import shown
+
 __all__ = ["THUMB_HEIGHT", "THUMB_WIDTH", "Thumb", "as_picture", "is_picture", "thumbnail"]
 
 THUMB_WIDTH = 224
@@ -61,7 +63,7 @@ def thumbnail(value: Any, size: tuple[int, int] = (THUMB_WIDTH, THUMB_HEIGHT)) -
     small = max(image.size) < PIXELATED_BELOW
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     if image.mode in {"I", "I;16", "F"}:
-        image = _stretched(image)
+        image = shown(image)
     elif has_alpha:
         image = image.convert("RGBA")
     elif image.mode not in {"L", "RGB"}:
@@ -76,13 +78,3 @@ def thumbnail(value: Any, size: tuple[int, int] = (THUMB_WIDTH, THUMB_HEIGHT)) -
     else:
         image.save(out, "JPEG", quality=82)
     return Thumb(image, out.getvalue())
-
-
-def _stretched(image: Image.Image) -> Image.Image:
-    """A picture of 16 or 32 bits a pixel, with its darkest and lightest value as black and white."""
-    image = image.convert("F")
-    low, high = image.getextrema()
-    if not isinstance(low, float | int) or not isinstance(high, float | int) or high <= low:
-        return Image.new("L", image.size)
-    factor = 255.0 / (high - low)
-    return image.point(lambda level: level * factor - low * factor).convert("L")

@@ -6,6 +6,8 @@ Owns: how much of a `repr` is told, and that it can be shown anywhere. Must not 
 import itertools
 from typing import Any
 
+from twistcluster.images.columns import text_of
+
 __all__ = ["in_words", "repr_of"]
 
 RESULT_CHARACTERS = 200
@@ -13,9 +15,9 @@ RESULT_LINES = 2
 
 
 def repr_of(value: Any) -> str:
-    """Its `repr`, or what it is where that raises."""
+    """Its `repr`, or what it is where that raises; what UTF-8 doesn't have is spelled out."""
     try:
-        return repr(value)
+        return text_of(repr(value))
     except Exception:
         return f"a {type(value).__name__}"
 
