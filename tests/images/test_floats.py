@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from tests.images.pictures import decoded
-from twistcluster.images.deep import visible
 from twistcluster.images.encoding import Encoding, encode
 from twistcluster.images.opening import opened
 from twistcluster.images.plan import Plan
+from twistcluster.images.shown import shown
 from twistcluster.images.steps import Autocontrast, Brightness, Convert, Filter, Map, Resize, Sharpen, Transpose
 
 RAMP = np.tile(np.linspace(0, 1, 60), (40, 1))
@@ -44,8 +44,8 @@ def test_floats_in_other_modes():
 
 def test_a_screen_shows_any_range():
     for source in (RAMP, RAMP * 16, RAMP * 9000 - 400, (RAMP * 4095).astype("u2"), (RAMP * 1e6).astype("i4")):
-        assert visible(opened(source).picture()).getextrema() == (0, 255)
-    assert visible(opened(np.full((2, 2), 0.5)).picture()).getextrema() == (128, 128)
+        assert shown(opened(source).picture()).getextrema() == (0, 255)
+    assert shown(opened(np.full((2, 2), 0.5)).picture()).getextrema() == (128, 128)
 
 
 def test_floats_keep_their_numbers_until_then():

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twistcluster.images.colour import carry, to_8bit
+from twistcluster.images.colour import carry
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["contrasted", "equalized", "gaussian", "median", "scaled", "stretched", "unsharp", "visible"]
+__all__ = ["contrasted", "equalized", "gaussian", "median", "scaled", "stretched", "unsharp"]
 
 _ROWS = 64
 
@@ -103,12 +103,6 @@ def equalized(image: "Image.Image") -> "Image.Image":
         return image
     below = np.searchsorted(counted, array, side="right") - np.searchsorted(counted, counted[0], side="right")
     return _ranged(image, below / max(int(below.max()), 1))
-
-
-def visible(image: "Image.Image") -> "Image.Image":
-    """A deep picture in L, as a screen can show it: its least and greatest value are black and white."""
-    made = stretched(image, (0, 0), ())
-    return to_8bit(made)
 
 
 def _ranged(image: "Image.Image", unit: Any) -> "Image.Image":
