@@ -377,6 +377,43 @@ def test_two_pictures_of_one_name(cluster, folder, tmp_path, where):
     assert all("{index}" in row["error"] for row in table if not row["made"])
 
 
+class Incomparable:
+    """What no stamp can be made of."""
+
+    shade = 3
+
+
+@pytest.mark.parametrize("where", ["client", "workers"])
+def test_pictures_of_one_name_that_nothing_tells_apart(cluster, tmp_path, where):
+    secret = Incomparable()
+    paths = []
+    for n, colour in enumerate(["red", "green", "blue"]):
+        (tmp_path / str(n)).mkdir()
+        paths.append(tmp_path / str(n) / "same.png")
+        coloured(paths[-1], colour)
+    out = tmp_path / "out"
+    pipeline = cluster.images(paths).map(lambda image: (secret.shade, image)[1])
+    table = pipeline.save(out, where=where, overwrite=True, errors="return")
+    assert sum(table.column("made")) == 1 and colour_of(out / "same.png") in {(255, 0, 0), (0, 128, 0), (0, 0, 255)}
+    assert all("two pictures of this run" in row["error"] for row in table if not row["made"])
+    with pytest.raises(tc.PictureNameRefused, match="there is no {hash}, because a function"):
+        pipeline.save(out, "{hash}.png", where=where, errors="return")
+    assert pipeline.save(out, "{index}.png", where=where).column("made") == [True] * 3
+
+
+def test_open_images_of_one_name_after_a_table(cluster, tmp_path):
+    images = []
+    for n, colour in enumerate(["red", "green", "blue"]):
+        (tmp_path / str(n)).mkdir()
+        coloured(tmp_path / str(n) / "same.png", colour)
+        images.append(Image.open(tmp_path / str(n) / "same.png"))
+    pipeline = cluster.images(images).resize(4)
+    pipeline.table()
+    table = pipeline.save(tmp_path / "out", overwrite=True, errors="return")
+    assert sum(table.column("made")) == 1
+    assert all("two pictures of this run" in row["error"] for row in table if not row["made"])
+
+
 def test_saved_from_the_job_that_is_there(cluster, folder, tmp_path):
     small = cluster.images(f"{folder}/**/*.jpg").resize(32)
     job = small.run()
@@ -401,6 +438,11 @@ def test_what_can_t_be_saved(cluster, folder, tmp_path):
         cluster.images(folder).save(tmp_path, "../{stem}")
     with pytest.raises(ValueError, match="quality"):
         cluster.images(folder).save(tmp_path, format="png", quality=3)
+    for where in ("client", "workers"):
+        pipeline = cluster.images(folder)
+        with pytest.raises(tc.PictureNameRefused, match="ends with .png, but the format is jpeg"):
+            pipeline.save(tmp_path / "none", "{stem}.png", format="jpeg", where=where, errors="return")
+        assert pipeline.job is None and not (tmp_path / "none").exists()
     (row,) = cluster.images(folder / "a.jpg").map(lambda image: 7).save(tmp_path, errors="return")
     assert "can't be saved as a picture" in row["error"]
 

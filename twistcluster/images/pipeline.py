@@ -28,6 +28,7 @@ from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.recognizing import Asked, AskedTogether, Recognizing
 from twistcluster.images.run import ClusterOfPictures, start, with_bytes
 from twistcluster.images.sources import Sources
+from twistcluster.images.stamps import plan_stamp
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
 from twistcluster.images.work import Encode, Pictures, Saving
@@ -259,6 +260,7 @@ class Pipeline(Chain):
 
         Raises:
             PictureExists: Another file of this name is there (an error of that picture).
+            PictureNameRefused: The pattern can't be taken, or ends as another format.
             PictureUnwritable: The folder can't be written to.
         """
         __tracebackhide__ = True
@@ -268,6 +270,7 @@ class Pipeline(Chain):
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         named = Pattern(pattern)
         encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
+        named.check(encoding.format, compared=plan_stamp(self._plan, encoding) is not None)
         chosen = errors or self._setting.errors
         check_errors(chosen)
         if where == "workers":

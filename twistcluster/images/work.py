@@ -79,7 +79,7 @@ class Saving:
         """A picture's name in the folder."""
         source = item.source
         return self.pattern.path(
-            self.encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of or ""
+            self.encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of
         )
 
 
@@ -124,12 +124,13 @@ class Pictures:
         made_of = stamp(item.source.stamp(), plan_stamp(self.plan, saving.encoding))
         folder = _folder(saving)
         name = saving.name(item, made_of)
-        if folder.has(name, made_of):
+        if folder.has(name, made_of, item.number):
             return Saved(str(folder.path / name), made=False)
         found = self.picture(item)
         if found is Dropped.DROPPED:
             return found
-        return Saved(str(folder.write(name, encoded(found, saving.encoding).data, made_of)), made=True)
+        path = folder.write(name, encoded(found, saving.encoding).data, made_of, item.number)
+        return Saved(str(path), made=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from twistcluster.client import views
 from twistcluster.client.reading import Errors
-from twistcluster.errors import Detached, PictureError, PictureNameRefused
+from twistcluster.errors import Detached, PictureError
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.names import Pattern
@@ -115,7 +115,7 @@ class _Desk:
         try:
             made_of = self._stamp(mark)
             name = self._name(item.number, source.name, source.folder, made_of)
-            if self._folder.has(name, made_of):
+            if self._folder.has(name, made_of, item.number):
                 return AlreadyThere(item.number, str(self._folder.path / name))
         except PictureError as error:
             return Item(item.number, Unfit(source.name, error, source.folder))
@@ -130,14 +130,14 @@ class _Desk:
         made_of = self._stamp(listed.stamp(index))
         try:
             name = self._name(index, listed.name(index), listed.folder(index), made_of)
-            if self._folder.has(name, made_of):
+            if self._folder.has(name, made_of, index):
                 self._found[index] = Saved(str(self._folder.path / name), made=False)
                 return
         except PictureError as error:
             self._found[index] = error
             return
         self._room.acquire()
-        written = self._writers.submit(self._folder.write, name, value.data, made_of)
+        written = self._writers.submit(self._folder.write, name, value.data, made_of, index)
         written.add_done_callback(lambda _: self._room.release())
         self._written[index] = written
 
@@ -165,15 +165,8 @@ class _Desk:
         return stamp(mark, self._plan) if mark else None
 
     def _name(self, index: int, source: str, folder: str, made_of: str | None) -> str:
-        pattern = self._target.pattern
-        if made_of is None and "{hash}" in pattern.pattern:
-            raise PictureNameRefused(
-                f"picture {index} has no {{hash}}: what it was made from, or a function of yours, can't be compared; "
-                "take {index}, or save before anything else is asked of the pipeline"
-            )
-        return pattern.path(
-            self._target.encoding.format, source=source, index=index, folder=folder, stamp=made_of or ""
-        )
+        target = self._target
+        return target.pattern.path(target.encoding.format, source=source, index=index, folder=folder, stamp=made_of)
 
 
 def _row(value: Any) -> dict[str, Any]:
