@@ -264,7 +264,7 @@ class Pipeline(Chain):
             PictureUnwritable: The folder can't be written to.
         """
         __tracebackhide__ = True
-        if self._recognizer is not None or (self._plan.steps and self._plan.steps[-1].name == "metadata"):
+        if not self._gives_pictures:
             raise TypeError("this pipeline gives no pictures that could be saved: table() has what it gives")
         if where not in {"client", "workers"}:
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
@@ -325,8 +325,15 @@ class Pipeline(Chain):
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         setting = self._setting
         quiet = setting.errors != "raise" if quiet is None else quiet
-        self._job = start(link, self._sources, work, setting.job, setting.errors, look, quiet=quiet)
+        self._job = start(
+            link, self._sources, work, setting.job, setting.errors, look, contents=self._gives_pictures, quiet=quiet
+        )
         return self._job
+
+    @property
+    def _gives_pictures(self) -> bool:
+        """Whether there is anything that could be saved, as far as steps say."""
+        return self._recognizer is None and not (self._plan.steps and self._plan.steps[-1].name == "metadata")
 
     def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
         """The job that is there, if it has what is wanted; else a new one."""

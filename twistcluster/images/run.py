@@ -48,6 +48,7 @@ def start(
     errors: Errors,
     look: Start | None = None,
     *,
+    contents: bool = False,
     quiet: bool = False,
 ) -> PictureJob:
     """Open the job of a pipeline.
@@ -59,9 +60,11 @@ def start(
         options: Of the job.
         errors: What its results do with errors, unless they are told otherwise.
         look: Looks at each item before it leaves.
+        contents: Its pictures may be saved, now or later: of bytes, images and arrays is noted what is in them now. The
+            program may change them, or an iterator be gone through, before anybody saves.
         quiet: Its first error isn't shown: somebody else tells of errors.
     """
-    listed = Listed(contents=look is not None)
+    listed = Listed(contents=contents)
     items = _noted(sources.items(), listed, look)
     if not sources.has_paths:
         given = [*items] if sources.held is not None else items
