@@ -17,8 +17,10 @@ from PIL import Image
 import twistcluster as tc
 from tests.images.pictures import PHOTOS, encoded, photo
 from twistcluster.client import views
+from twistcluster.images import writing
 from twistcluster.images.plan import Plan
 from twistcluster.images.steps import Grayscale, Resize
+from twistcluster.images.work import Encoded, Saved
 
 
 @pytest.fixture(scope="module")
@@ -405,6 +407,43 @@ def test_an_array_that_changed_after_its_picture_was_made(cluster, tmp_path):
         cluster.images([array]).save(tmp_path)
 
 
+def test_an_error_of_a_save_says_whose_it_is_and_stays_the_job_s(cluster, tmp_path):
+    sources = [tmp_path / f"{n}.png" for n in range(4)]
+    for n, source in enumerate(sources):
+        coloured(source, (n, n, n))
+    pipeline = cluster.images(sources).map(raising_at_two).options(errors="raise")
+    pipeline.run().wait()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError) as raised:
+            pipeline.save(tmp_path / "out")
+        (note,) = [each for each in raised.value.__notes__ if "failed" in each]
+        assert note == (
+            f"1 of 4 pictures failed, first {sources[2]}; the others are saved; errors='return' gives a table"
+        )
+        assert raised.value.__cause__ is not None  # where it was raised
+    for ask in (pipeline.table, pipeline.run().results, lambda: list(pipeline)):
+        with pytest.raises(ZeroDivisionError) as raised:
+            ask()
+        assert not any("pictures failed" in note for note in getattr(raised.value, "__notes__", ()))
+    with pytest.raises(ZeroDivisionError) as raised:
+        cluster.images(sources[2]).map(raising_at_two).save(tmp_path / "none")
+    assert raised.value.__notes__[-1] == f"1 of 1 pictures failed, first {sources[2]}; errors='return' gives a table"
+
+
+class TakesTwo(Exception):
+    def __init__(self, one, two):
+        super().__init__(one + two)
+
+
+def test_an_error_that_can_t_be_copied_is_raised_as_it_is(cluster):
+    error = TakesTwo("a", "b")
+    assert writing._noted(error, "note") is error and not hasattr(error, "__notes__")
+
+
+def raising_at_two(image):
+    return 1 / 0 if image.getpixel((0, 0))[0] == 2 else image
+
+
 class Incomparable:
     """What no stamp can be made of."""
 
@@ -514,6 +553,26 @@ def test_a_pipeline_s_job_is_an_argument_as_any_job(cluster, folder):
     assert cluster.submit(len, small.job).result() == 2
 
 
+@pytest.mark.parametrize("ask", ["results", "table", "save"])
+def test_errors_that_a_call_asks_for_aren_t_shown_too(cluster, tmp_path, capfd, ask):
+    pipeline = cluster.images(b"no picture", encoded(photo(0).resize((9, 9)))).resize(4)
+    getattr(pipeline, ask)(*[tmp_path] * (ask == "save"), errors="return")
+    pipeline.save(tmp_path, errors="return")
+    cluster.status()
+    assert "failed" not in capfd.readouterr().err
+
+
+def test_a_save_of_a_job_that_goes_on_shows_no_errors(cluster, tmp_path, capfd):
+    sources = [encoded(photo(0).resize((9, 9)), "PNG"), b"no picture"] * 2
+    pipeline = cluster.images(sources).map(nap).options(errors="return")
+    job = pipeline.run()
+    table = pipeline.save(tmp_path)
+    assert pipeline.job is job and table.column("made") == [True, False] * 2
+    assert all("PictureUnknown" in row["error"] for row in [*table][1::2])
+    cluster.status()
+    assert "failed" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("errors", "lines"), [("raise", 1), ("return", 0), ("skip", 0)])
 def test_errors_that_are_asked_for_aren_t_shown_too(cluster, capfd, errors, lines):
     cluster.images(b"no picture").options(errors=errors).run().wait()
@@ -549,6 +608,74 @@ def test_a_folder_that_changed_since_its_pictures_were_made(cluster, tmp_path):
     assert fresh.column("made") == [True, False, True] and colour_of(out / "c.png") == (255, 255, 0)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_save_again_makes_what_is_missing(cluster, tmp_path, shown):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    for n in range(4):
+        coloured(root / f"{n}.png", (n * 60, 0, 0))
+    whole = (root / "2.png").read_bytes()
+    (root / "2.png").write_bytes(whole[:50])
+    pipeline = cluster.images(root).resize(4).options(errors="return")
+    if shown:
+        pipeline.gallery()
+        pipeline.results()
+    made_first = pipeline.job
+    saved = pipeline.save(out)
+    assert saved.column("made") == [True, True, False, True] and "PictureDamaged" in saved[2]["error"]
+    assert pipeline.save(out).column("made") == [False] * 4
+    (root / "2.png").write_bytes(whole)
+    coloured(root / "1.png", "white")
+    coloured(root / "9.png", "green")
+    again = pipeline.save(out)
+    assert names(again) == ["0.png", "1.png", "2.png", "3.png", "9.png"]
+    assert again.column("made") == [False, False, True, False, True] and "PictureExists" in again[1]["error"]
+    assert pipeline.save(out, overwrite=True).column("made") == [False, True, False, False, False]
+    assert colour_of(out / "1.png") == (255, 255, 255) and colour_of(out / "2.png") == (120, 0, 0)
+    assert pipeline.save(tmp_path / "other").column("made") == [True] * 5
+    if shown:
+        assert pipeline.job is made_first  # what was shown stays
+
+
+def test_what_a_job_made_is_taken_for_what_is_listed_anew(cluster, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "b.png").write_bytes(b"no picture")
+    coloured(root / "a.png", "red")
+    coloured(root / "c.png", "blue")
+    pipeline = cluster.images(root).map(any_height).options(errors="return")
+    first, _, third = pipeline.results()
+    coloured(root / "b.png", "green")
+    assert pipeline.save(tmp_path / "out").column("made") == [True] * 3
+    assert size_of(tmp_path / "out" / "a.png") == first.size and size_of(tmp_path / "out" / "c.png") == third.size
+
+
+@pytest.mark.parametrize("later", ["same", "fresh"])
+def test_what_is_on_the_disk_is_not_encoded_again(cluster, folder, tmp_path, later):
+    pipeline = cluster.images(f"{folder}/**/*.jpg").resize(32)
+    pipeline.results()
+    pipeline.save(tmp_path)
+    (tmp_path / "c.png").unlink()
+    if later == "fresh":
+        pipeline = cluster.images(f"{folder}/**/*.jpg").resize(32)
+        pipeline.results()
+    assert pipeline.save(tmp_path).column("made") == [False, True, False]
+    assert [type(found) for found in pipeline._saving.results()] == [Saved, Encoded, Saved]
+
+
+def test_a_source_that_broke_off_is_said_once_it_is_saved(cluster, folder, tmp_path):
+    def given():
+        yield folder / "a.jpg"
+        raise OSError("the list broke off")
+
+    pipeline = cluster.images(given()).resize(8)
+    pipeline.run().wait()
+    with pytest.raises(tc.InputEnded, match="the list broke off") as raised:
+        pipeline.save(tmp_path)
+    assert str(raised.value).count("broke off") == 1
+    assert [path.name for path in tmp_path.glob("*.png")] == ["a.png"]
+
+
 def test_saved_after_a_filter(cluster, tmp_path):
     root, out = tmp_path / "in", tmp_path / "out"
     root.mkdir()
@@ -562,6 +689,11 @@ def test_saved_after_a_filter(cluster, tmp_path):
     wide = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0).map(widened)
     with pytest.raises(tc.PictureError, match=r"c\.png is"):
         wide.stack()
+
+
+def any_height(image):
+    """Another one each time."""
+    return image.resize((1, 1 + time.time_ns() % 1000))
 
 
 def widened(image):
@@ -608,12 +740,28 @@ def test_an_interrupted_save_goes_on(cluster, folder, tmp_path):
         coloured(root / f"{n:02d}.png", (n, n, n))
     pipeline = cluster.images(root).map(nap)
     threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
-    with pytest.raises(tc.Detached, match="writes what isn't written yet"):
+    with pytest.raises(tc.Detached, match=r"ends it\.\nsave\(…\) again writes what isn't written yet\.$"):
         pipeline.save(tmp_path / "out")
-    job = pipeline.job
+    first = pipeline.job
+    written = {path.name for path in (tmp_path / "out").glob("*.png")}
+    coloured(root / "40.png", "red")
     table = pipeline.save(tmp_path / "out")
-    assert pipeline.job is job and len(table) == 40
-    assert len([*(tmp_path / "out").glob("*.png")]) == 40 and len(job.errors()) == 0
+    assert {Path(row["path"]).name for row in table if not row["made"]} == written and len(table) == 41
+    assert len([*(tmp_path / "out").glob("*.png")]) == 41 and len(first.errors()) == 0
+    assert [n for n, found in enumerate(pipeline.job.results()) if not isinstance(found, Saved)] == [40]
+
+
+def test_an_interrupted_save_that_can_t_be_compared_goes_on(cluster, tmp_path):
+    root, secret = tmp_path / "in", Incomparable()
+    root.mkdir()
+    for n in range(20):
+        coloured(root / f"{n:02d}.png", (n, n, n))
+    pipeline = cluster.images(root).map(lambda image: (secret.shade, nap(image))[1])
+    threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(tc.Detached):
+        pipeline.save(tmp_path / "out")
+    assert pipeline.save(tmp_path / "out").column("made") == [True] * 20
+    assert len([*(tmp_path / "out").glob("*.png")]) == 20
 
 
 def nap(image):

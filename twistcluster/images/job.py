@@ -36,8 +36,17 @@ class PictureJob(Job[Any]):
         """Whether results came by another job: then its items failed, as far as the cluster knows."""
         self.saves: object = None
         """What it was opened to save, and where to: pictures that are there already aren't among its results."""
+        self.run = ""
+        """Of the save it was opened for: when that is called again, it goes on as the same run."""
+        self.saved = False
+        """A save of its results went to the end: the next one lists the sources anew."""
         self.work = work
         """What is done with each picture."""
+
+    @property
+    def can_be_waited_for(self) -> bool:
+        """Whether its results are there, or come: it wasn't cancelled, nor lost with its cluster."""
+        return self.state != "cancelled" and self._record.lost is None
 
     @property
     def record(self) -> JobRecord:

@@ -10,7 +10,7 @@ A pipeline is a value: each method gives a new one, and nothing happens before r
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -18,6 +18,7 @@ from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
 from twistcluster.errors import PictureError
+from twistcluster.images.again import has_pictures, opened_to_save
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -26,12 +27,12 @@ from twistcluster.images.names import Pattern
 from twistcluster.images.plan import Plan
 from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.recognizing import Asked, AskedTogether, Recognizing
-from twistcluster.images.run import ClusterOfPictures, start, with_bytes
+from twistcluster.images.run import ClusterOfPictures, Start, start, with_bytes
 from twistcluster.images.sources import Sources
 from twistcluster.images.stamps import plan_stamp
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
-from twistcluster.images.work import Encode, Pictures, Saving
+from twistcluster.images.work import Pictures, Saving
 from twistcluster.images.writing import Target, save_here, save_there
 
 __all__ = ["Pipeline"]
@@ -70,6 +71,8 @@ class Pipeline(Chain):
         self._recognizer = recognizer
         self._setting = setting or _Setting()
         self._job: PictureJob | None = None
+        self._saving: PictureJob | None = None
+        """The job of the last save on this side."""
 
     def __repr__(self) -> str:
         steps = [step.name for step in self._plan.steps] + ["recognize"] * (self._recognizer is not None)
@@ -163,7 +166,8 @@ class Pipeline(Chain):
         job = JobOptions.of(**{**_as_given(self._setting.job), **options})
         made = self._with(setting=_Setting(job, errors or self._setting.errors))
         if job == self._setting.job:
-            made._job = self._job  # noqa: SLF001 (what is done with errors is done where results are read)
+            # What is done with errors is done where results are read.
+            made._job, made._saving = self._job, self._saving  # noqa: SLF001
         return made
 
     # ---- its results -----------------------------------------------------------------------------------------------
@@ -180,7 +184,8 @@ class Pipeline(Chain):
     def results(self, errors: Errors | None = None) -> list[Any]:
         """All results in order, waiting for them: PIL images, or what the last step gives."""
         __tracebackhide__ = True
-        return self._suiting().results(errors or self._setting.errors)
+        chosen = errors or self._setting.errors
+        return self._suiting(errors=chosen).results(chosen)
 
     def __iter__(self) -> Any:
         return self._suiting().iterate(self._setting.errors)
@@ -188,7 +193,8 @@ class Pipeline(Chain):
     def table(self, errors: Errors | None = None) -> Table:
         """What is known of each picture, a row each; waits for the job's end. See `PictureJob.table`."""
         __tracebackhide__ = True
-        return self._suiting(encoded=True).table(errors or self._setting.errors)
+        chosen = errors or self._setting.errors
+        return self._suiting(encoded=True, errors=chosen).table(chosen)
 
     def stack(self, *, shared: bool = False) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
@@ -270,20 +276,25 @@ class Pipeline(Chain):
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         named = Pattern(pattern)
         encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
-        named.check(encoding.format, compared=plan_stamp(self._plan, encoding) is not None)
+        compared = plan_stamp(self._plan, encoding) is not None
+        named.check(encoding.format, compared=compared)
         chosen = errors or self._setting.errors
         check_errors(chosen)
         if where == "workers":
-            saving = Saving(
-                _absolute(folder, self._sources.options.where), named, encoding, overwrite, secrets.token_hex(8)
-            )
+            # Where workers share this disk, the folder is the one that is meant here.
+            place = os.fspath(folder) if self._sources.options.where == "workers" else os.path.abspath(folder)  # noqa: PTH100
+            saving = Saving(place, named, encoding, overwrite, secrets.token_hex(8))
             return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
         target = Target(Path(folder), named, encoding, overwrite)
-        there = self._saved_as(target)
-        if there is not None:
-            return save_here(target, self._plan, chosen, there)
-        work = self._work(encoding)
-        return save_here(target, self._plan, chosen, lambda look: self._start(work, look, quiet=True))
+        going = self._saving if self._saving is not None and self._saving.saves == target else None
+        if going is None or not going.can_be_waited_for or (going.saved and not self._sources.once):
+            return save_here(target, self._plan, chosen, self._opening(target))
+        if self._sources.held is not None or self._sources.once or not compared:
+            return save_here(target, self._plan, chosen, going)
+        # It was interrupted, and goes on; what was added to the folders meanwhile comes after it.
+        written = save_here(target, self._plan, "return", going)
+        made = frozenset(row["path"] for row in written if row["made"])
+        return save_here(target, self._plan, chosen, self._opening(target), made)
 
     def serve(self, name: str) -> None:
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
@@ -321,43 +332,48 @@ class Pipeline(Chain):
             return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
         return Pictures(self._plan, encoding, saving, label)
 
-    def _start(self, work: Pictures, look: Any = None, *, quiet: bool | None = None) -> PictureJob:
+    def _start(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
+        self._job = self._open(work, look, quiet=quiet)
+        return self._job
+
+    def _open(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         setting = self._setting
         quiet = setting.errors != "raise" if quiet is None else quiet
-        self._job = start(
+        return start(
             link, self._sources, work, setting.job, setting.errors, look, contents=self._gives_pictures, quiet=quiet
         )
-        return self._job
 
     @property
     def _gives_pictures(self) -> bool:
         """Whether there is anything that could be saved, as far as steps say."""
         return self._recognizer is None and not (self._plan.steps and self._plan.steps[-1].name == "metadata")
 
-    def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
+    def _suiting(self, *, encoded: bool = False, previews: bool = False, errors: Errors | None = None) -> PictureJob:
         """The job that is there, if it has what is wanted; else a new one."""
         job = self._job
         if job is not None and job.state != "cancelled" and job.saves is None and job.work.saving is None:
             small = not previews or not isinstance(job.work, Recognizing) or job.work.previews
             if (job.work.encoding is None or encoded) and small:
                 return job
-        return self._start(self._work(previews=previews), quiet=True if previews else None)
+        return self._start(self._work(previews=previews), quiet=previews or (errors or self._setting.errors) != "raise")
 
-    def _saved_as(self, target: Target) -> PictureJob | None:
-        """The job that is there, if its results are these files' bytes, or pictures of which they can be made."""
-        job = self._job
-        if job is None or job.state == "cancelled" or job.work.saving is not None:
-            return None
-        if job.saves is not None or job.work.encoding is not None:
-            return job if job.saves == target else None  # it was interrupted, perhaps
-        if job.mended():  # for the cluster its items failed
-            return None
+    def _opening(self, target: Target) -> Callable[[Start], PictureJob]:
+        """What opens the job of a save."""
+        work, once = self._work(target.encoding), self._sources.once
         link = self._cluster._link  # noqa: SLF001 (one class in two)
-        record = link.opener.map(Encode(target.encoding), (job,), self._setting.job, quiet=True)
-        made = PictureJob(record, job.listed, replace(job.work, encoding=target.encoding), self._setting.errors)
-        made.follows = job
-        return made
+
+        def anew(look: Start) -> PictureJob:
+            return self._open(work, look, quiet=True)
+
+        def opened(look: Start) -> PictureJob:
+            job = self._job
+            made = opened_to_save(job, link, target.encoding, self._setting.job, look, anew, once=once)
+            made.saves, self._saving = target, made
+            self._job = job if has_pictures(job) else made
+            return made
+
+        return opened
 
     def _full(self, index: int) -> Any:
         """One picture again, as its steps make it, for a gallery."""
@@ -372,9 +388,3 @@ class Pipeline(Chain):
 def _as_given(options: JobOptions) -> Mapping[str, Any]:
     changed = options.changed()
     return {name: changed[name] for name in changed}
-
-
-def _absolute(folder: str | os.PathLike[str], where: str) -> str:
-    """A folder of the workers': as it is meant here, where workers share this disk."""
-    path = os.fspath(folder)
-    return path if where == "workers" else os.path.abspath(path)  # noqa: PTH100

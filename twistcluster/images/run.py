@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
+from twistcluster.client.futures import Future
 from twistcluster.client.links import Tie
 from twistcluster.client.options import JobOptions
 from twistcluster.client.reading import Errors
@@ -36,8 +37,9 @@ class ClusterOfPictures(Protocol):
         """Keep a function that programs can ask."""
 
 
-Start = Callable[[Item, bytes], Item | AlreadyThere]
-"""Looks at each item and the stamp of its source before it leaves: what is handed on in its place."""
+Start = Callable[[Item, bytes], Item | AlreadyThere | Future[Any]]
+"""Looks at each item and the stamp of its source before it leaves: what is handed on in its place; a future stands for
+the picture as another job made it."""
 
 
 def start(

@@ -18,7 +18,7 @@ from twistcluster.images.stamps import plan_stamp, stamp
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["AlreadyThere", "Encode", "Encoded", "Pictures", "Saved", "Saving", "asked_item", "encoded"]
+__all__ = ["AlreadyThere", "Encoded", "Pictures", "Saved", "Saving", "asked_item", "encoded"]
 
 
 class Encoded(NamedTuple):
@@ -103,8 +103,11 @@ class Pictures:
     def __name__(self) -> str:
         return self.label
 
-    def __call__(self, item: Item | AlreadyThere) -> Any:
+    def __call__(self, item: Any) -> Any:
         """The result for one picture.
+
+        Args:
+            item: An `Item`, `AlreadyThere`, or what another job made of the picture: that is only encoded.
 
         Raises:
             PictureError: What is wrong with it.
@@ -113,7 +116,7 @@ class Pictures:
             return Saved(item.path, made=False)
         if self.saving is not None:
             return self._saved(item, self.saving)
-        found = self.picture(item)
+        found = self.picture(item) if isinstance(item, Item) else item
         return found if self.encoding is None or found is Dropped.DROPPED else encoded(found, self.encoding)
 
     def picture(self, item: Item) -> Any:
@@ -131,18 +134,6 @@ class Pictures:
             return found
         path = folder.write(name, encoded(found, saving.encoding).data, made_of, item.number)
         return Saved(str(path), made=True)
-
-
-@dataclass(frozen=True)
-class Encode:
-    """Make a file's bytes of pictures that a job made."""
-
-    encoding: Encoding
-    __name__ = "encode"
-
-    def __call__(self, found: Any) -> Any:
-        """The bytes of one."""
-        return found if found is Dropped.DROPPED else encoded(found, self.encoding)
 
 
 def encoded(found: Any, encoding: Encoding) -> Encoded:
