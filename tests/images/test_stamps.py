@@ -132,3 +132,31 @@ print(plan_stamp(Plan((Resize(5), Text("x"), Map(f))), Encoding("webp")).hex())
         for seed in "12"
     }
     assert len(found) == 1
+
+
+def test_functions_of_libraries(monkeypatch):
+    library = [np.flipud, np.fliplr, np.sqrt, np.linalg.norm, np.add.reduce]
+    stamps = [of(Map(function, "array")) for function in library[:4]]
+    assert len(set(stamps)) == 4 and None not in stamps
+    assert of(Map(library[4], "array")) is None  # a bound method of what nobody knows
+    inside = cell("def f(a):\n    return flip(a)", flip=np.flipud)
+    assert of(Map(inside, "array")) not in {
+        None,
+        of(Map(cell("def f(a):\n    return flip(a)", flip=np.fliplr), "array")),
+    }
+    monkeypatch.setattr(np, "__version__", "1000.0")
+    assert of(Map(np.flipud, "array")) not in {None, stamps[0]}
+
+
+class Callable:
+    """Its instances have a state that no name tells."""
+
+    def __call__(self, image):
+        return image
+
+
+one = Callable()
+
+
+def test_a_callable_with_a_state_has_no_stamp():
+    assert of(Map(one)) is None

@@ -10,7 +10,8 @@ leaves out what it made before. Owns: what counts. Must not know: where stamps a
   names that it uses, functions of the notebook among them; one of a module is its name, its own code, and the text of its
   module where that isn't an installed one; not what that imports. A function that uses a value of a kind that can't be told from another has no stamp: what it makes is made
   again each time.
-- Versions of Python, Pillow and models aren't counted, but code is compiled by Python: another minor version makes
+- A function that a library made in another way than by `def`, such as those of NumPy, is its name and the library's version.
+- Versions of Python, Pillow and models aren't counted else, but code is compiled by Python: another minor version makes
   pictures with functions of one's own again.
 """
 
@@ -151,6 +152,8 @@ def _parts(value: Any, met: set[int]) -> Iterator[bytes]:
     elif isinstance(value, types.BuiltinFunctionType | type) and _importable(value):
         yield value.__qualname__.encode()
         yield from _module(sys.modules[value.__module__])
+    elif callable(value) and _importable(value):
+        yield from _library_function(value)
     elif type(value).__module__ == "numpy" and hasattr(value, "__array_interface__"):
         yield from _array_parts(value)
     else:
@@ -173,6 +176,16 @@ def _function(function: types.FunctionType, met: set[int]) -> Iterator[bytes]:
         if name in function.__globals__:
             yield name.encode()
             yield from _parts(function.__globals__[name], met)
+
+
+def _library_function(value: Any) -> Iterator[bytes]:
+    """What a library calls a function though Python doesn't, such as `np.flipud` or `np.sqrt`; of another version it may
+    do something else.
+    """
+    module = sys.modules[value.__module__]
+    library = sys.modules.get(module.__name__.partition(".")[0])
+    yield repr(("library", value.__qualname__, str(getattr(library, "__version__", "")))).encode()
+    yield from _module(module)
 
 
 def _code(code: types.CodeType, met: set[int]) -> Iterator[bytes]:
@@ -209,7 +222,7 @@ def _names(code: types.CodeType) -> set[str]:
 def _importable(value: Any) -> bool:
     """Whether another process finds it by its name."""
     module = sys.modules.get(getattr(value, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__":
+    if module is None or module.__name__ == "__main__" or not hasattr(value, "__qualname__"):
         return False
     found: Any = module
     for name in value.__qualname__.split("."):
