@@ -418,7 +418,7 @@ def test_an_error_of_a_save_says_whose_it_is_and_stays_the_job_s(cluster, tmp_pa
             pipeline.save(tmp_path / "out")
         (note,) = [each for each in raised.value.__notes__ if "failed" in each]
         assert note == (
-            f"1 of 4 pictures failed, first {sources[2]}; the others are saved; errors='return' gives a table"
+            f"1 of 4 pictures failed, the first is {sources[2]}; the others are saved; errors='return' gives a table"
         )
         assert raised.value.__cause__ is not None  # where it was raised
     for ask in (pipeline.table, pipeline.run().results, lambda: list(pipeline)):
@@ -427,7 +427,10 @@ def test_an_error_of_a_save_says_whose_it_is_and_stays_the_job_s(cluster, tmp_pa
         assert not any("pictures failed" in note for note in getattr(raised.value, "__notes__", ()))
     with pytest.raises(ZeroDivisionError) as raised:
         cluster.images(sources[2]).map(raising_at_two).save(tmp_path / "none")
-    assert raised.value.__notes__[-1] == f"1 of 1 pictures failed, first {sources[2]}; errors='return' gives a table"
+    assert (
+        raised.value.__notes__[-1]
+        == f"1 of 1 pictures failed, the first is {sources[2]}; errors='return' gives a table"
+    )
 
 
 class TakesTwo(Exception):
@@ -442,6 +445,20 @@ def test_an_error_that_can_t_be_copied_is_raised_as_it_is(cluster):
 
 def raising_at_two(image):
     return 1 / 0 if image.getpixel((0, 0))[0] == 2 else image
+
+
+def test_values_that_changed_after_the_pictures_were_made(cluster, folder, tmp_path):
+    def shaded(image):
+        return Image.new("L", image.size, shade)
+
+    shade = 50
+    pipeline = cluster.images(folder / "a.jpg").map(shaded)
+    pipeline.results()
+    shade = 200
+    for made in (True, False):  # what is saved is what it is known for
+        assert pipeline.save(tmp_path).column("made") == [made]
+        assert colour_of(tmp_path / "a.png") == (200, 200, 200)
+    assert cluster.images(folder / "a.jpg").map(shaded).save(tmp_path).column("made") == [False]
 
 
 class Incomparable:

@@ -1,6 +1,6 @@
-"""Results that are there when pictures are saved: what of them is taken, and what is made anew.
+"""Saving what was saved, or made, before: what of it is taken, and what is made anew.
 
-Owns: that. Must not know: how files are written, what a target is.
+Owns: that. Must not know: how files are written.
 
 What is on the disk already is neither made nor encoded: it doesn't travel. Of the rest, a picture that a job has made
 goes from there to a slot that encodes it, and not through this program.
@@ -12,6 +12,7 @@ from typing import Any
 
 from twistcluster.client.links import Tie
 from twistcluster.client.options import JobOptions
+from twistcluster.client.reading import Errors
 from twistcluster.client.references import JobFutures
 from twistcluster.client.results import Segment
 from twistcluster.images.encoding import Encoding
@@ -19,9 +20,55 @@ from twistcluster.images.job import PictureJob
 from twistcluster.images.plan import Plan
 from twistcluster.images.run import Start
 from twistcluster.images.source import File, Item
+from twistcluster.images.table import Table
 from twistcluster.images.work import Pictures
+from twistcluster.images.writing import Target, save_here
 
-__all__ = ["has_pictures", "opened_to_save"]
+__all__ = ["has_pictures", "interrupted", "opened_to_save", "saved"]
+
+
+def interrupted(job: PictureJob | None, target: Target, by: bytes | None, *, once: bool) -> PictureJob | None:
+    """The job of the last save, if that was the same save and didn't come to its end, or can't be done anew.
+
+    Args:
+        job: Of the last save.
+        target: Of this one.
+        by: What stands for its steps.
+        once: The sources can't be listed again.
+    """
+    if job is None or job.saves != target or job.made_by != by or not job.can_be_waited_for:
+        return None
+    return job if once or not job.saved else None
+
+
+def saved(
+    target: Target,
+    plan: Plan,
+    errors: Errors,
+    going: PictureJob | None,
+    opening: Callable[[Start], PictureJob],
+    *,
+    same: bool,
+) -> Table:
+    """As `Pipeline.save`.
+
+    Args:
+        target: Where to.
+        plan: What is done with the pictures.
+        errors: What becomes of pictures that failed.
+        going: The job of the same save, which was interrupted, and goes on.
+        opening: Opens a new one.
+        same: No other pictures can be listed now than before.
+    """
+    __tracebackhide__ = True
+    if going is None:
+        return save_here(target, plan, errors, opening)
+    if same or going.made_by is None:  # without a stamp nothing is found on the disk
+        return save_here(target, plan, errors, going)
+    # What was added to the folders meanwhile comes after it.
+    written = save_here(target, plan, "return", going)
+    made = frozenset(row["path"] for row in written if row["made"])
+    return save_here(target, plan, errors, opening, made)
 
 
 def has_pictures(job: PictureJob | None) -> bool:
@@ -49,7 +96,7 @@ def opened_to_save(
     anew: of what was made already, only what changed is made again.
 
     Args:
-        job: The one that is there.
+        job: The one that is there, if it `has_pictures` by these steps.
         tie: To the cluster.
         encoding: As what.
         options: Of the new job.
@@ -57,7 +104,7 @@ def opened_to_save(
         anew: Opens a job of the sources as they are now.
         once: They can't be listed again.
     """
-    if job is None or not has_pictures(job):
+    if job is None:
         return anew(look)
     if once or not job.done() or (job.state == "done" and not job.saved):
         return _encoding_of(job, tie, encoding, options, look)

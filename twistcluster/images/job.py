@@ -36,6 +36,8 @@ class PictureJob(Job[Any]):
         """Whether results came by another job: then its items failed, as far as the cluster knows."""
         self.saves: object = None
         """What it was opened to save, and where to: pictures that are there already aren't among its results."""
+        self.made_by: bytes | None = None
+        """What stood for the steps when it was opened; None: that couldn't be told."""
         self.run = ""
         """Of the save it was opened for: when that is called again, it goes on as the same run."""
         self.saved = False

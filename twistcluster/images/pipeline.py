@@ -18,7 +18,7 @@ from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
 from twistcluster.errors import PictureError
-from twistcluster.images.again import has_pictures, opened_to_save
+from twistcluster.images.again import has_pictures, interrupted, opened_to_save, saved
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -33,7 +33,7 @@ from twistcluster.images.stamps import plan_stamp
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
 from twistcluster.images.work import Pictures, Saving
-from twistcluster.images.writing import Target, save_here, save_there
+from twistcluster.images.writing import Target, save_there
 
 __all__ = ["Pipeline"]
 
@@ -163,7 +163,7 @@ class Pipeline(Chain):
         unknown = next((name for name in options if name not in OPTIONS), None)
         if unknown is not None:
             raise TypeError(f"there is no option {unknown!r}; there are errors, {', '.join(OPTIONS)}")
-        job = JobOptions.of(**{**_as_given(self._setting.job), **options})
+        job = JobOptions.of(**{**self._setting.job.changed(), **options})
         made = self._with(setting=_Setting(job, errors or self._setting.errors))
         if job == self._setting.job:
             # What is done with errors is done where results are read.
@@ -276,8 +276,7 @@ class Pipeline(Chain):
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         named = Pattern(pattern)
         encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
-        compared = plan_stamp(self._plan, encoding) is not None
-        named.check(encoding.format, compared=compared)
+        named.check(encoding.format, compared=self._made_by() is not None)
         chosen = errors or self._setting.errors
         check_errors(chosen)
         if where == "workers":
@@ -286,15 +285,10 @@ class Pipeline(Chain):
             saving = Saving(place, named, encoding, overwrite, secrets.token_hex(8))
             return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
         target = Target(Path(folder), named, encoding, overwrite)
-        going = self._saving if self._saving is not None and self._saving.saves == target else None
-        if going is None or not going.can_be_waited_for or (going.saved and not self._sources.once):
-            return save_here(target, self._plan, chosen, self._opening(target))
-        if self._sources.held is not None or self._sources.once or not compared:
-            return save_here(target, self._plan, chosen, going)
-        # It was interrupted, and goes on; what was added to the folders meanwhile comes after it.
-        written = save_here(target, self._plan, "return", going)
-        made = frozenset(row["path"] for row in written if row["made"])
-        return save_here(target, self._plan, chosen, self._opening(target), made)
+        sources = self._sources
+        going = interrupted(self._saving, target, self._made_by(), once=sources.once)
+        same = sources.once or sources.held is not None
+        return saved(target, self._plan, chosen, going, self._opening(target), same=same)
 
     def serve(self, name: str) -> None:
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
@@ -340,9 +334,11 @@ class Pipeline(Chain):
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         setting = self._setting
         quiet = setting.errors != "raise" if quiet is None else quiet
-        return start(
-            link, self._sources, work, setting.job, setting.errors, look, contents=self._gives_pictures, quiet=quiet
-        )
+        contents = self._gives_pictures
+        by = self._made_by() if contents else None
+        job = start(link, self._sources, work, setting.job, setting.errors, look, contents=contents, quiet=quiet)
+        job.made_by = by
+        return job
 
     @property
     def _gives_pictures(self) -> bool:
@@ -358,6 +354,10 @@ class Pipeline(Chain):
                 return job
         return self._start(self._work(previews=previews), quiet=previews or (errors or self._setting.errors) != "raise")
 
+    def _made_by(self) -> bytes | None:
+        """What stands for the steps as they are now: values that functions use may change; None: it can't be told."""
+        return plan_stamp(self._plan, Encoding("png"))
+
     def _opening(self, target: Target) -> Callable[[Start], PictureJob]:
         """What opens the job of a save."""
         work, once = self._work(target.encoding), self._sources.once
@@ -367,10 +367,12 @@ class Pipeline(Chain):
             return self._open(work, look, quiet=True)
 
         def opened(look: Start) -> PictureJob:
-            job = self._job
-            made = opened_to_save(job, link, target.encoding, self._setting.job, look, anew, once=once)
-            made.saves, self._saving = target, made
-            self._job = job if has_pictures(job) else made
+            job = self._job if has_pictures(self._job) else None
+            by = self._made_by()
+            used = job if job is not None and job.made_by == by else None
+            made = opened_to_save(used, link, target.encoding, self._setting.job, look, anew, once=once)
+            made.saves, made.made_by, self._saving = target, by, made
+            self._job = job or made
             return made
 
         return opened
@@ -383,8 +385,3 @@ class Pipeline(Chain):
         if job is not None and item.source.name != job.listed.name(index):
             raise PictureError("what was listed as this picture isn't in its place any more: run the pipeline again")
         return link.opener.submit(Pictures(self._plan, label="picture"), (item,), {}).result()
-
-
-def _as_given(options: JobOptions) -> Mapping[str, Any]:
-    changed = options.changed()
-    return {name: changed[name] for name in changed}

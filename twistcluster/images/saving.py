@@ -259,9 +259,8 @@ class Folder:
             raise PictureExists(f"{target} is a folder: take another pattern")
         if self._is_of_this_run(record):
             if record[3] != whose and (stamp is None or record[0] != stamp):
-                raise PictureExists(
-                    f"two pictures of this run are named {name}: add {{index}} or {{hash}} to the pattern"
-                )
+                more = "{index}" if stamp is None else "{index} or {hash}"
+                raise PictureExists(f"two pictures of this run are named {name}: add {more} to the pattern")
             if record[3] == whose and self._is_recorded(target, record):
                 return True
         if not self._overwrite:

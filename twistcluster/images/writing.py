@@ -101,7 +101,7 @@ def _table(job: PictureJob, found: dict[int, Any], errors: Errors, just_made: fr
         others = "the others are saved; " if len(failed) < len(found) else ""
         raise _noted(
             first,
-            f"{len(failed):,} of {len(found):,} pictures failed, first {job.name_of(index)}; {others}"
+            f"{len(failed):,} of {len(found):,} pictures failed, the first is {job.name_of(index)}; {others}"
             "errors='return' gives a table",
         )
     return Table(
