@@ -245,8 +245,9 @@ class Pipeline(Chain):
         """Save the pictures; waits until all are.
 
         A file is there whole or not at all. What is there from the same source and by the same steps and options isn't
-        made again, so that an interrupted run goes on where it was. Of pictures that fail, the others are saved all the
-        same.
+        made again, so that an interrupted run goes on where it was. If there is a job, what it made is saved, as it was
+        listed for it; once that is done, or if something failed, the sources are listed anew, and what is missing is
+        made. Of pictures that fail, the others are saved all the same.
 
         Args:
             folder: On this computer, or with where="workers" on theirs; it is made if it isn't there.
