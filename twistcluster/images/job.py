@@ -96,11 +96,20 @@ class PictureJob(Job[Any]):
         found = sorted(self.as_completed(errors), key=lambda pair: pair[0])
         return Table({"index": index, "source": self.name_of(index), **_row(value)} for index, value in found)
 
-    def error_of(self, index: int, error: BaseException) -> BaseException:
-        """Why a picture failed, where this job tells only that the job failed whose result it takes."""
+    def instead_of(self, index: int, error: BaseException) -> Any:
+        """What is true of a picture of which this job tells only that the job failed whose result it takes: its error.
+
+        Or its result, made here: where no worker saw the file, its bytes went by a second job, and for the cluster the
+        first one's item failed all the same.
+        """
         if self.follows is None or not isinstance(error, DependencyFailed):
             return error
-        return self.follows[index].exception() or error
+        future = self.follows[index]
+        try:
+            why = future.exception()
+            return self.work(future.result()) if why is None else why
+        except Exception as wrong:  # it was cancelled, or can't be encoded
+            return wrong
 
     def stack(self, errors: Errors | None = None) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.

@@ -70,7 +70,7 @@ def save_here(
             job.show(wait=False)
         try:
             for index, value in job.as_completed("return"):
-                desk.take(index, job.error_of(index, value) if isinstance(value, BaseException) else value, job)
+                desk.take(index, job.instead_of(index, value) if isinstance(value, BaseException) else value, job)
         except Detached as stopped:
             raise Detached(f"{stopped}\nsave(…) again writes what isn't written yet.") from None
         found = desk.done()
