@@ -19,7 +19,7 @@ from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.plan import Plan
 from twistcluster.images.run import Start
-from twistcluster.images.source import File, Item
+from twistcluster.images.source import Given, Item
 from twistcluster.images.table import Table
 from twistcluster.images.work import Pictures
 from twistcluster.images.writing import Target, save_here
@@ -124,7 +124,7 @@ def _encoding_of(job: PictureJob, tie: Tie, encoding: Encoding, options: JobOpti
 def _futures(job: PictureJob, look: Start) -> Iterator[Any]:
     listed = job.listed
     for index, future in enumerate(JobFutures(job.record)):
-        item = Item(index, File(listed.name(index), None, listed.folder(index)))
+        item = Item(index, Given(b"", listed.name(index), listed.folder(index)))  # by its name: nobody opens it
         looked = look(item, listed.stamp(index))
         yield future if looked is item else looked
 
