@@ -86,3 +86,21 @@ def test_a_name_that_is_too_long_by_its_pattern():
     with pytest.raises(PictureNameRefused, match="no name of a file"):
         Pattern("x" * 250 + "{stem}").path("png", source="abcdefg", index=0)
     assert PurePosixPath(Pattern("{stem}").path("png", source="a", index=0)).suffix == ".png"
+
+
+def test_a_hash_that_there_is_not():
+    with pytest.raises(PictureNameRefused, match="picture 3 has no {hash}"):
+        Pattern("{hash}.png").path("png", source="a.png", index=3)
+    with pytest.raises(PictureNameRefused, match="a function of yours.*can't be compared; take {index}"):
+        Pattern("{hash}.png").check("png", compared=False)
+    Pattern("{index}.png").check("png", compared=False)
+    assert Pattern("{{hash}}.png").path("png", source="a.png", index=3) == "{hash}.png"
+
+
+def test_what_is_wrong_with_all_names_is_said_at_once():
+    with pytest.raises(PictureNameRefused, match="ends with .png, but the format is jpeg; write {ext}"):
+        Pattern("{stem}.png").check("jpeg")
+    with pytest.raises(PictureNameRefused, match="is no name of a file"):
+        Pattern("x" * 300 + "{index}.png")
+    for good in ("{stem}.jpg", "{stem}.{ext}", "{stem}", "a.b/{stem}-small"):
+        Pattern(good).check("jpeg")

@@ -262,3 +262,31 @@ def test_a_part_that_is_being_written_is_not_swept(folder, monkeypatch):
     monkeypatch.setattr(saving.os, "fsync", slow)
     folder.write("cat.png", b"data", "s")
     assert len(seen) == 1 and folder.has("cat.png", "s")
+
+
+def test_two_pictures_of_one_name_that_nothing_tells_apart(folder):
+    with again(folder, overwrite=True) as run:
+        assert not run.has("cat.png", None, 0) and not run.has("cat.png", None, 1)
+        run.write("cat.png", b"first", None, 0)
+        for number in (1, None):
+            with pytest.raises(PictureExists, match="two pictures of this run are named cat.png"):
+                run.has("cat.png", None, number)
+            with pytest.raises(PictureExists, match="two pictures of this run are named cat.png"):
+                run.write("cat.png", b"second", None, number)
+    assert (folder.path / "cat.png").read_bytes() == b"first"
+
+
+def test_a_picture_that_nothing_tells_from_others_may_come_twice(folder):
+    folder.write("cat.png", b"first", None, 7)
+    assert not folder.has("cat.png", None, 7)
+    assert folder.write("cat.png", b"again", None, 7).read_bytes() == b"again"  # an item that runs twice
+    (folder.path / "cat.png").write_bytes(b"somebody's edit")
+    with pytest.raises(PictureExists):
+        folder.write("cat.png", b"third", None, 7)
+    assert (folder.path / "cat.png").read_bytes() == b"somebody's edit"
+
+
+def test_what_was_saved_without_a_stamp_is_not_said_to_be_another_picture(folder):
+    folder.write("cat.png", b"data", None)
+    with again(folder) as later, pytest.raises(PictureExists, match="whether it is the same can't be told"):
+        later.has("cat.png", "s")

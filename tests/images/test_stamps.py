@@ -177,3 +177,31 @@ def test_modules_that_are_installed_or_nowhere():
     for text in ("import nowhere_at_all", "from . import colorsys", "from .colorsys import ONE_THIRD"):
         assert of(Map(cell(f"def f(image):\n    {text}\n    return 1"))) is None
     assert of(Map(cell("def f(image): return m", m=types.ModuleType("made_up")))) is None
+
+
+def test_functions_of_libraries(monkeypatch):
+    library = [np.flipud, np.fliplr, np.sqrt, np.linalg.norm, np.add.reduce]
+    stamps = [of(Map(function, "array")) for function in library[:4]]
+    assert len(set(stamps)) == 4 and None not in stamps
+    assert of(Map(library[4], "array")) is None  # a bound method of what nobody knows
+    inside = cell("def f(a):\n    return flip(a)", flip=np.flipud)
+    assert of(Map(inside, "array")) not in {
+        None,
+        of(Map(cell("def f(a):\n    return flip(a)", flip=np.fliplr), "array")),
+    }
+    monkeypatch.setattr(np, "__version__", "1000.0")
+    assert of(Map(np.flipud, "array")) not in {None, stamps[0]}
+
+
+class Callable:
+    """Its instances have a state that no name tells."""
+
+    def __call__(self, image):
+        return image
+
+
+one = Callable()
+
+
+def test_a_callable_with_a_state_has_no_stamp():
+    assert of(Map(one)) is None

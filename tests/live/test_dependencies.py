@@ -13,6 +13,7 @@ import pytest
 import twistcluster as tc
 from tests.tools import until
 from twistcluster.client import bridge
+from twistcluster.client.options import JobOptions
 
 DEADLINE_S = 60.0
 LARGE = 20_000
@@ -377,3 +378,13 @@ def test_an_array_that_another_thread_changes_all_the_time(cluster):
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_job_of_a_job_s_results_is_as_quiet_as_it_is_told(cluster, capfd, quiet):
+    first = cluster.map(fail_at_three, range(5))
+    first.wait()
+    record = cluster._link.opener.map(str, (first,), JobOptions(), quiet=quiet)
+    assert record.wait(DEADLINE_S)
+    cluster.status()
+    assert capfd.readouterr().err.count("DependencyFailed") == (0 if quiet else 1)

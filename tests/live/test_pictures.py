@@ -17,8 +17,10 @@ from PIL import Image
 import twistcluster as tc
 from tests.images.pictures import PHOTOS, encoded, photo
 from twistcluster.client import views
+from twistcluster.images import writing
 from twistcluster.images.plan import Plan
 from twistcluster.images.steps import Grayscale, Resize
+from twistcluster.images.work import Encoded, Saved
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +389,125 @@ def test_two_pictures_of_one_name(cluster, folder, tmp_path, where):
     assert all("{index}" in row["error"] for row in table if not row["made"])
 
 
+@pytest.mark.parametrize("first", ["table", "run", "gallery"])
+def test_what_was_given_itself_is_found_again_after_other_questions(cluster, tmp_path, first):
+    images = [photo(n).resize((30 + n, 30)) for n in range(3)]
+
+    def given():
+        return [encoded(images[0], "PNG"), images[1], np.asarray(images[2])]
+
+    for n, form in enumerate((list, iter)):
+        out = tmp_path / str(n)
+        pipeline = cluster.images(form(given())).resize(8)
+        getattr(pipeline, first)()
+        assert pipeline.save(out).column("made") == [True] * 3
+        if form is list:  # what the iterator gave is gone through
+            assert pipeline.save(out).column("made") == [False] * 3
+        assert cluster.images(given()).resize(8).save(out).column("made") == [False] * 3
+
+
+def test_an_array_that_changed_after_its_picture_was_made(cluster, tmp_path):
+    array = np.zeros((8, 8, 3), "u1")
+    pipeline = cluster.images([array])
+    pipeline.results()
+    array[:] = 255
+    pipeline.save(tmp_path)
+    assert colour_of(tmp_path / "picture-0.png") == (0, 0, 0)
+    with pytest.raises(tc.PictureExists, match="made from another picture"):
+        cluster.images([array]).save(tmp_path)
+
+
+def test_an_error_of_a_save_says_whose_it_is_and_stays_the_job_s(cluster, tmp_path):
+    sources = [tmp_path / f"{n}.png" for n in range(4)]
+    for n, source in enumerate(sources):
+        coloured(source, (n, n, n))
+    pipeline = cluster.images(sources).map(raising_at_two).options(errors="raise")
+    pipeline.run().wait()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError) as raised:
+            pipeline.save(tmp_path / "out")
+        (note,) = [each for each in raised.value.__notes__ if "failed" in each]
+        assert note == (
+            f"1 of 4 pictures failed, the first is {sources[2]}; the others are saved; errors='return' gives a table"
+        )
+        assert raised.value.__cause__ is not None  # where it was raised
+    for ask in (pipeline.table, pipeline.run().results, lambda: list(pipeline)):
+        with pytest.raises(ZeroDivisionError) as raised:
+            ask()
+        assert not any("pictures failed" in note for note in getattr(raised.value, "__notes__", ()))
+    with pytest.raises(ZeroDivisionError) as raised:
+        cluster.images(sources[2]).map(raising_at_two).save(tmp_path / "none")
+    assert (
+        raised.value.__notes__[-1]
+        == f"1 of 1 pictures failed, the first is {sources[2]}; errors='return' gives a table"
+    )
+
+
+class TakesTwo(Exception):
+    def __init__(self, one, two):
+        super().__init__(one + two)
+
+
+def test_an_error_that_can_t_be_copied_is_raised_as_it_is(cluster):
+    error = TakesTwo("a", "b")
+    assert writing._noted(error, "note") is error and not hasattr(error, "__notes__")
+
+
+def raising_at_two(image):
+    return 1 / 0 if image.getpixel((0, 0))[0] == 2 else image
+
+
+def test_values_that_changed_after_the_pictures_were_made(cluster, folder, tmp_path):
+    def shaded(image):
+        return Image.new("L", image.size, shade)
+
+    shade = 50
+    pipeline = cluster.images(folder / "a.jpg").map(shaded)
+    pipeline.results()
+    shade = 200
+    for made in (True, False):  # what is saved is what it is known for
+        assert pipeline.save(tmp_path).column("made") == [made]
+        assert colour_of(tmp_path / "a.png") == (200, 200, 200)
+    assert cluster.images(folder / "a.jpg").map(shaded).save(tmp_path).column("made") == [False]
+
+
+class Incomparable:
+    """What no stamp can be made of."""
+
+    shade = 3
+
+
+@pytest.mark.parametrize("where", ["client", "workers"])
+def test_pictures_of_one_name_that_nothing_tells_apart(cluster, tmp_path, where):
+    secret = Incomparable()
+    paths = []
+    for n, colour in enumerate(["red", "green", "blue"]):
+        (tmp_path / str(n)).mkdir()
+        paths.append(tmp_path / str(n) / "same.png")
+        coloured(paths[-1], colour)
+    out = tmp_path / "out"
+    pipeline = cluster.images(paths).map(lambda image: (secret.shade, image)[1])
+    table = pipeline.save(out, where=where, overwrite=True, errors="return")
+    assert sum(table.column("made")) == 1 and colour_of(out / "same.png") in {(255, 0, 0), (0, 128, 0), (0, 0, 255)}
+    assert all("two pictures of this run" in row["error"] for row in table if not row["made"])
+    with pytest.raises(tc.PictureNameRefused, match="there is no {hash}, because a function"):
+        pipeline.save(out, "{hash}.png", where=where, errors="return")
+    assert pipeline.save(out, "{index}.png", where=where).column("made") == [True] * 3
+
+
+def test_open_images_of_one_name_after_a_table(cluster, tmp_path):
+    images = []
+    for n, colour in enumerate(["red", "green", "blue"]):
+        (tmp_path / str(n)).mkdir()
+        coloured(tmp_path / str(n) / "same.png", colour)
+        images.append(Image.open(tmp_path / str(n) / "same.png"))
+    pipeline = cluster.images(images).resize(4)
+    pipeline.table()
+    table = pipeline.save(tmp_path / "out", overwrite=True, errors="return")
+    assert sum(table.column("made")) == 1
+    assert all("two pictures of this run" in row["error"] for row in table if not row["made"])
+
+
 def test_saved_from_the_job_that_is_there(cluster, folder, tmp_path):
     small = cluster.images(f"{folder}/**/*.jpg").resize(32)
     job = small.run()
@@ -411,6 +532,11 @@ def test_what_can_t_be_saved(cluster, folder, tmp_path):
         cluster.images(folder).save(tmp_path, "../{stem}")
     with pytest.raises(ValueError, match="quality"):
         cluster.images(folder).save(tmp_path, format="png", quality=3)
+    for where in ("client", "workers"):
+        pipeline = cluster.images(folder)
+        with pytest.raises(tc.PictureNameRefused, match="ends with .png, but the format is jpeg"):
+            pipeline.save(tmp_path / "none", "{stem}.png", format="jpeg", where=where, errors="return")
+        assert pipeline.job is None and not (tmp_path / "none").exists()
     (row,) = cluster.images(folder / "a.jpg").map(lambda image: 7).save(tmp_path, errors="return")
     assert "can't be saved as a picture" in row["error"]
 
@@ -454,6 +580,26 @@ def test_a_pipeline_s_job_is_an_argument_as_any_job(cluster, folder):
     assert cluster.submit(len, small.job).result() == 2
 
 
+@pytest.mark.parametrize("ask", ["results", "table", "save"])
+def test_errors_that_a_call_asks_for_aren_t_shown_too(cluster, tmp_path, capfd, ask):
+    pipeline = cluster.images(b"no picture", encoded(photo(0).resize((9, 9)))).resize(4)
+    getattr(pipeline, ask)(*[tmp_path] * (ask == "save"), errors="return")
+    pipeline.save(tmp_path, errors="return")
+    cluster.status()
+    assert "failed" not in capfd.readouterr().err
+
+
+def test_a_save_of_a_job_that_goes_on_shows_no_errors(cluster, tmp_path, capfd):
+    sources = [encoded(photo(0).resize((9, 9)), "PNG"), b"no picture"] * 2
+    pipeline = cluster.images(sources).map(nap).options(errors="return")
+    job = pipeline.run()
+    table = pipeline.save(tmp_path)
+    assert pipeline.job is job and table.column("made") == [True, False] * 2
+    assert all("PictureUnknown" in row["error"] for row in [*table][1::2])
+    cluster.status()
+    assert "failed" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("errors", "lines"), [("raise", 1), ("return", 0), ("skip", 0)])
 def test_errors_that_are_asked_for_aren_t_shown_too(cluster, capfd, errors, lines):
     cluster.images(b"no picture").options(errors=errors).run().wait()
@@ -489,6 +635,74 @@ def test_a_folder_that_changed_since_its_pictures_were_made(cluster, tmp_path):
     assert fresh.column("made") == [True, False, True] and colour_of(out / "c.png") == (255, 255, 0)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_save_again_makes_what_is_missing(cluster, tmp_path, shown):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    for n in range(4):
+        coloured(root / f"{n}.png", (n * 60, 0, 0))
+    whole = (root / "2.png").read_bytes()
+    (root / "2.png").write_bytes(whole[:50])
+    pipeline = cluster.images(root).resize(4).options(errors="return")
+    if shown:
+        pipeline.gallery()
+        pipeline.results()
+    made_first = pipeline.job
+    saved = pipeline.save(out)
+    assert saved.column("made") == [True, True, False, True] and "PictureDamaged" in saved[2]["error"]
+    assert pipeline.save(out).column("made") == [False] * 4
+    (root / "2.png").write_bytes(whole)
+    coloured(root / "1.png", "white")
+    coloured(root / "9.png", "green")
+    again = pipeline.save(out)
+    assert names(again) == ["0.png", "1.png", "2.png", "3.png", "9.png"]
+    assert again.column("made") == [False, False, True, False, True] and "PictureExists" in again[1]["error"]
+    assert pipeline.save(out, overwrite=True).column("made") == [False, True, False, False, False]
+    assert colour_of(out / "1.png") == (255, 255, 255) and colour_of(out / "2.png") == (120, 0, 0)
+    assert pipeline.save(tmp_path / "other").column("made") == [True] * 5
+    if shown:
+        assert pipeline.job is made_first  # what was shown stays
+
+
+def test_what_a_job_made_is_taken_for_what_is_listed_anew(cluster, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "b.png").write_bytes(b"no picture")
+    coloured(root / "a.png", "red")
+    coloured(root / "c.png", "blue")
+    pipeline = cluster.images(root).map(any_height).options(errors="return")
+    first, _, third = pipeline.results()
+    coloured(root / "b.png", "green")
+    assert pipeline.save(tmp_path / "out").column("made") == [True] * 3
+    assert size_of(tmp_path / "out" / "a.png") == first.size and size_of(tmp_path / "out" / "c.png") == third.size
+
+
+@pytest.mark.parametrize("later", ["same", "fresh"])
+def test_what_is_on_the_disk_is_not_encoded_again(cluster, folder, tmp_path, later):
+    pipeline = cluster.images(f"{folder}/**/*.jpg").resize(32)
+    pipeline.results()
+    pipeline.save(tmp_path)
+    (tmp_path / "c.png").unlink()
+    if later == "fresh":
+        pipeline = cluster.images(f"{folder}/**/*.jpg").resize(32)
+        pipeline.results()
+    assert pipeline.save(tmp_path).column("made") == [False, True, False]
+    assert [type(found) for found in pipeline._saving.results()] == [Saved, Encoded, Saved]
+
+
+def test_a_source_that_broke_off_is_said_once_it_is_saved(cluster, folder, tmp_path):
+    def given():
+        yield folder / "a.jpg"
+        raise OSError("the list broke off")
+
+    pipeline = cluster.images(given()).resize(8)
+    pipeline.run().wait()
+    with pytest.raises(tc.InputEnded, match="the list broke off") as raised:
+        pipeline.save(tmp_path)
+    assert str(raised.value).count("broke off") == 1
+    assert [path.name for path in tmp_path.glob("*.png")] == ["a.png"]
+
+
 def test_saved_after_a_filter(cluster, tmp_path):
     root, out = tmp_path / "in", tmp_path / "out"
     root.mkdir()
@@ -502,6 +716,11 @@ def test_saved_after_a_filter(cluster, tmp_path):
     wide = cluster.images(root).filter(lambda image: image.getpixel((0, 0))[0] == 0).map(widened)
     with pytest.raises(tc.PictureError, match=r"c\.png is"):
         wide.stack()
+
+
+def any_height(image):
+    """Another one each time."""
+    return image.resize((1, 1 + time.time_ns() % 1000))
 
 
 def widened(image):
@@ -547,8 +766,7 @@ def test_folder_and_hash_of_what_came_from_an_iterator(cluster, folder, tmp_path
         "may/3.png",
         "4.png",
     ]
-    with pytest.raises(tc.PictureNameRefused, match="has no {hash}"):
-        pipeline.save(tmp_path, "{hash}.png")
+    assert len({row["path"] for row in pipeline.save(tmp_path, "{hash}.png")}) == 5
 
 
 def test_an_interrupted_save_goes_on(cluster, folder, tmp_path):
@@ -558,12 +776,28 @@ def test_an_interrupted_save_goes_on(cluster, folder, tmp_path):
         coloured(root / f"{n:02d}.png", (n, n, n))
     pipeline = cluster.images(root).map(nap)
     threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
-    with pytest.raises(tc.Detached, match="writes what isn't written yet"):
+    with pytest.raises(tc.Detached, match=r"ends it\.\nsave\(…\) again writes what isn't written yet\.$"):
         pipeline.save(tmp_path / "out")
-    job = pipeline.job
+    first = pipeline.job
+    written = {path.name for path in (tmp_path / "out").glob("*.png")}
+    coloured(root / "40.png", "red")
     table = pipeline.save(tmp_path / "out")
-    assert pipeline.job is job and len(table) == 40
-    assert len([*(tmp_path / "out").glob("*.png")]) == 40 and len(job.errors()) == 0
+    assert {Path(row["path"]).name for row in table if not row["made"]} == written and len(table) == 41
+    assert len([*(tmp_path / "out").glob("*.png")]) == 41 and len(first.errors()) == 0
+    assert [n for n, found in enumerate(pipeline.job.results()) if not isinstance(found, Saved)] == [40]
+
+
+def test_an_interrupted_save_that_can_t_be_compared_goes_on(cluster, tmp_path):
+    root, secret = tmp_path / "in", Incomparable()
+    root.mkdir()
+    for n in range(20):
+        coloured(root / f"{n:02d}.png", (n, n, n))
+    pipeline = cluster.images(root).map(lambda image: (secret.shade, nap(image))[1])
+    threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(tc.Detached):
+        pipeline.save(tmp_path / "out")
+    assert pipeline.save(tmp_path / "out").column("made") == [True] * 20
+    assert len([*(tmp_path / "out").glob("*.png")]) == 20
 
 
 def nap(image):

@@ -101,6 +101,19 @@ def test_no_worker_sees_them_and_one_is_damaged(clusters, folder):
         assert table.column("made") == [True] * 40
 
 
+def test_saved_while_some_turn_out_to_be_seen_by_no_worker(clusters, folder):
+    clusters.scheduler("lab")
+    blind(clusters, folder, "--join", "lab", "--slots", "1", "--name", "blind")
+    with tc.connect("lab") as cluster:
+        cluster.wait_for_workers(1, timeout=60)
+        pipeline = cluster.images(f"{folder}/*.jpg").resize(64).options(errors="return")
+        cluster.submit(time.sleep, 0.5)
+        job = pipeline.run()
+        assert not job.mended()  # nobody knows yet
+        table = pipeline.save(folder.parent / "out")
+        assert job.mended() and table.column("made") == [True] * 40
+
+
 def test_cancelled_while_bytes_travel(clusters, folder):
     clusters.scheduler("lab")
     blind(clusters, folder, "--join", "lab", "--slots", "1")

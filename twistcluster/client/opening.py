@@ -140,7 +140,7 @@ class Opener:
             raise TypeError("map wants a function and at least one iterable")
         sources = [job_of(each, self._session) for each in iterables]
         if len(sources) == 1 and sources[0] is not None:
-            return self._map_job(function, sources[0], options)
+            return self._map_job(function, sources[0], options, quiet=quiet)
         iterables = tuple(
             each if source is None else JobFutures(source) for each, source in zip(iterables, sources, strict=True)
         )
@@ -177,11 +177,14 @@ class Opener:
             feed.items(items, packer, shape)
         return record
 
-    def _map_job(self, function: Callable[..., Any], source: JobRecord, options: JobOptions) -> JobRecord:
+    def _map_job(
+        self, function: Callable[..., Any], source: JobRecord, options: JobOptions, *, quiet: bool
+    ) -> JobRecord:
         """A call for each result of a job: they don't pass through here."""
         with self._lock:
             parts, digest = self._prepare(function)
             record = self._record(options.name or function_name(function), options, source.count)
+            record.quiet = quiet
             self._open(record, digest, parts, options, source.number, together=most_at_once(function))
         record.follow(source)
         return record

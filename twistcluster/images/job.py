@@ -39,8 +39,19 @@ class PictureJob(Job[Any]):
         """Whether results came by another job: then its items failed, as far as the cluster knows."""
         self.saves: object = None
         """What it was opened to save, and where to: pictures that are there already aren't among its results."""
+        self.made_by: bytes | None = None
+        """What stood for the steps when it was opened; None: that couldn't be told."""
+        self.run = ""
+        """Of the save it was opened for: when that is called again, it goes on as the same run."""
+        self.saved = False
+        """A save of its results went to the end: the next one lists the sources anew."""
         self.work = work
         """What is done with each picture."""
+
+    @property
+    def can_be_waited_for(self) -> bool:
+        """Whether its results are there, or come: it wasn't cancelled, nor lost with its cluster."""
+        return self.state != "cancelled" and self._record.lost is None
 
     @property
     def record(self) -> JobRecord:
@@ -88,11 +99,20 @@ class PictureJob(Job[Any]):
         found = sorted(self.as_completed(errors), key=lambda pair: pair[0])
         return Table({"index": index, "source": self.name_of(index), **_row(value)} for index, value in found)
 
-    def error_of(self, index: int, error: BaseException) -> BaseException:
-        """Why a picture failed, where this job tells only that the job failed whose result it takes."""
+    def instead_of(self, index: int, error: BaseException) -> Any:
+        """What is true of a picture of which this job tells only that the job failed whose result it takes: its error.
+
+        Or its result, made here: where no worker saw the file, its bytes went by a second job, and for the cluster the
+        first one's item failed all the same.
+        """
         if self.follows is None or not isinstance(error, DependencyFailed):
             return error
-        return self.follows[index].exception() or error
+        future = self.follows[index]
+        try:
+            why = future.exception()
+            return self.work(future.result()) if why is None else why
+        except Exception as wrong:  # it was cancelled, or can't be encoded
+            return wrong
 
     def stack(self, errors: Errors | None = None) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.

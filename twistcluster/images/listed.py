@@ -1,7 +1,7 @@
 """What is known of a job's sources by number, in blocks of memory: ten million of them cost no ten million objects.
 
-Owns: names, folders, stamps and kinds of the sources that one run listed. Later questions (a table, a gallery, `save`) are
-about those, whatever the disk says then. Must not know: how they were listed, what becomes of them.
+Owns: names, folders, stamps and kinds of the sources that one run listed. Later questions (a table, a gallery, the first
+`save`) are about those, whatever the disk says then. Must not know: how they were listed, what becomes of them.
 """
 
 from array import array
@@ -48,7 +48,8 @@ class Listed:
     """The sources of one job, as they were when it was opened.
 
     Args:
-        contents: Whether to make stamps of bytes, images and arrays too, which reads all of each.
+        contents: Whether to make stamps of bytes, images and arrays too, which reads all of each: about a millisecond for a
+            megabyte. What is only recognised, or looked at, does without.
     """
 
     def __init__(self, *, contents: bool = False) -> None:

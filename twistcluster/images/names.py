@@ -66,9 +66,29 @@ class Pattern:
         if self.pattern.split("/")[0] == RECORDS:
             raise self._refused(f"{RECORDS} is where the records are kept")
         try:
-            self.pattern.format(stem="", name="", folder="", ext="", index=0, hash="")
+            least = self.pattern.format(stem="_", name="_", folder="_", ext="_", index=0, hash="_")
         except ValueError as error:
             raise self._refused(str(error)) from None
+        self._check_parts(least.split("/"))
+
+    def check(self, format: str, *, compared: bool = True) -> None:  # noqa: A002
+        """Whether pictures of a format can have names by this pattern: what is wrong with all of them is said at once.
+
+        Args:
+            format: One of `FORMATS`.
+            compared: Whether the steps can be told from others: without, no picture has a {hash}.
+
+        Raises:
+            PictureNameRefused: The ending is another format's, or there is no {hash}.
+        """
+        ending = self.format
+        if ending is not None and FORMATS[ending] is not FORMATS[format]:
+            raise self._refused(f"it ends with .{ending}, but the format is {format}; write {{ext}}")
+        if not compared and self._has_hash:
+            raise self._refused(
+                "there is no {hash}, because a function of yours, or a value that it uses, can't be compared; "
+                "take {index}"
+            )
 
     @property
     def format(self) -> str | None:
@@ -76,7 +96,15 @@ class Pattern:
         ending = PurePosixPath(self.pattern).suffix.removeprefix(".").lower()
         return ending if ending in FORMATS else None
 
-    def path(self, format: str, *, source: str | None, index: int, folder: str = "", stamp: str = "") -> str:  # noqa: A002
+    def path(
+        self,
+        format: str,  # noqa: A002
+        *,
+        source: str | None,
+        index: int,
+        folder: str = "",
+        stamp: str | None = None,
+    ) -> str:
         """The path of a picture, relative to the folder, with "/".
 
         Args:
@@ -84,11 +112,17 @@ class Pattern:
             source: The source's name, a path or URL without its query, of which the last part counts; or None.
             index: Its number.
             folder: The source's folder, relative.
-            stamp: What {hash} is.
+            stamp: What {hash} is; None if what it stands for can't be told.
 
         Raises:
-            PictureNameRefused: The ending is another format's, or a part of the path is too long.
+            PictureNameRefused: The ending is another format's, there is no {hash}, or a part of the path is too long.
         """
+        self.check(format)
+        if stamp is None and self._has_hash:
+            raise self._refused(
+                f"picture {index} has no {{hash}}: what it is made from, or a function of yours, can't be compared; "
+                "take {index}"
+            )
         ending = FORMATS[format].ending
         whole = PurePosixPath(source or "").name
         values = {
@@ -97,24 +131,22 @@ class Pattern:
             "folder": "/".join(_safe(part) for part in folder.split("/") if part not in {"", "."}),
             "ext": ending,
             "index": index,
-            "hash": _safe(stamp or "0"),
+            "hash": _safe(stamp or ""),
         }
         parts = [part for part in self.pattern.format(**values).split("/") if part]
-        parts[-1] = self._with_ending(parts[-1], format, ending)
+        if self.format is None and not self.pattern.endswith("{ext}"):
+            parts[-1] += f".{ending}"
+        self._check_parts(parts)
+        return "/".join(parts)
+
+    @property
+    def _has_hash(self) -> bool:
+        return any(field == "hash" for _, field, *_ in string.Formatter().parse(self.pattern))
+
+    def _check_parts(self, parts: list[str]) -> None:
         for part in parts:
             if part in {".", ".."} or len(os.fsencode(part)) > 255:
                 raise self._refused(f"{part[:40]!r} is no name of a file")
-        return "/".join(parts)
-
-    def _with_ending(self, last: str, format: str, ending: str) -> str:  # noqa: A002
-        if self.pattern.endswith("{ext}"):
-            return last
-        found = PurePosixPath(self.pattern).suffix.removeprefix(".").lower()
-        if found not in FORMATS:
-            return f"{last}.{ending}"
-        if FORMATS[found] is not FORMATS[format]:
-            raise self._refused(f"it ends with .{found}, but the format is {format}; write {{ext}}")
-        return last
 
     def _refused(self, why: str) -> PictureNameRefused:
         return PictureNameRefused(f"the pattern {self.pattern!r} can't be taken: {why}")

@@ -11,7 +11,7 @@ import functools
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -19,6 +19,7 @@ from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
 from twistcluster.client.servers import serve
+from twistcluster.images.again import has_pictures, interrupted, opened_to_save, saved
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -27,13 +28,14 @@ from twistcluster.images.names import Pattern
 from twistcluster.images.plan import Plan
 from twistcluster.images.recognition.recognizer import Recognizer
 from twistcluster.images.recognizing import Asked, AskedTogether, Recognizing
-from twistcluster.images.run import ClusterOfPictures, start, with_bytes
+from twistcluster.images.run import ClusterOfPictures, Start, start, with_bytes
 from twistcluster.images.source import Item
 from twistcluster.images.sources import Sources
+from twistcluster.images.stamps import plan_stamp
 from twistcluster.images.step import Step
 from twistcluster.images.table import Table
-from twistcluster.images.work import Encode, Pictures, Saving
-from twistcluster.images.writing import Target, save_here, save_there
+from twistcluster.images.work import Pictures, Saving
+from twistcluster.images.writing import Target, save_there
 
 __all__ = ["Pipeline"]
 
@@ -71,6 +73,8 @@ class Pipeline(Chain):
         self._recognizer = recognizer
         self._setting = setting or _Setting()
         self._job: PictureJob | None = None
+        self._saving: PictureJob | None = None
+        """The job of the last save on this side."""
 
     def __repr__(self) -> str:
         steps = [step.name for step in self._plan.steps] + ["recognize"] * (self._recognizer is not None)
@@ -161,10 +165,11 @@ class Pipeline(Chain):
         unknown = next((name for name in options if name not in OPTIONS), None)
         if unknown is not None:
             raise TypeError(f"there is no option {unknown!r}; there are errors, {', '.join(OPTIONS)}")
-        job = JobOptions.of(**{**_as_given(self._setting.job), **options})
+        job = JobOptions.of(**{**self._setting.job.changed(), **options})
         made = self._with(setting=_Setting(job, errors or self._setting.errors))
         if job == self._setting.job:
-            made._job = self._job  # noqa: SLF001 (what is done with errors is done where results are read)
+            # What is done with errors is done where results are read.
+            made._job, made._saving = self._job, self._saving  # noqa: SLF001
         return made
 
     # ---- its results -----------------------------------------------------------------------------------------------
@@ -181,7 +186,8 @@ class Pipeline(Chain):
     def results(self, errors: Errors | None = None) -> list[Any]:
         """All results in order, waiting for them: PIL images, or what the last step gives."""
         __tracebackhide__ = True
-        return self._suiting().results(errors or self._setting.errors)
+        chosen = errors or self._setting.errors
+        return self._suiting(errors=chosen).results(chosen)
 
     def __iter__(self) -> Any:
         return self._suiting().iterate(self._setting.errors)
@@ -189,7 +195,8 @@ class Pipeline(Chain):
     def table(self, errors: Errors | None = None) -> Table:
         """What is known of each picture, a row each; waits for the job's end. See `PictureJob.table`."""
         __tracebackhide__ = True
-        return self._suiting(encoded=True).table(errors or self._setting.errors)
+        chosen = errors or self._setting.errors
+        return self._suiting(encoded=True, errors=chosen).table(chosen)
 
     def stack(self, *, shared: bool = False) -> Any:
         """All pictures in one array of shape (number, height, width[, channels]); waits for the job's end.
@@ -240,8 +247,9 @@ class Pipeline(Chain):
         """Save the pictures; waits until all are.
 
         A file is there whole or not at all. What is there from the same source and by the same steps and options isn't
-        made again, so that an interrupted run goes on where it was. Of pictures that fail, the others are saved all the
-        same.
+        made again, so that an interrupted run goes on where it was. If there is a job, what it made is saved, as it was
+        listed for it; once that is done, or if something failed, the sources are listed anew, and what is missing is
+        made. Of pictures that fail, the others are saved all the same.
 
         Args:
             folder: On this computer, or with where="workers" on theirs; it is made if it isn't there.
@@ -261,28 +269,29 @@ class Pipeline(Chain):
 
         Raises:
             PictureExists: Another file of this name is there (an error of that picture).
+            PictureNameRefused: The pattern can't be taken, or ends as another format.
             PictureUnwritable: The folder can't be written to.
         """
         __tracebackhide__ = True
-        if self._recognizer is not None or (self._plan.steps and self._plan.steps[-1].name == "metadata"):
+        if not self._gives_pictures:
             raise TypeError("this pipeline gives no pictures that could be saved: table() has what it gives")
         if where not in {"client", "workers"}:
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         named = Pattern(pattern)
         encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
+        named.check(encoding.format, compared=self._made_by() is not None)
         chosen = errors or self._setting.errors
         check_errors(chosen)
         if where == "workers":
-            saving = Saving(
-                _absolute(folder, self._sources.options.where), named, encoding, overwrite, secrets.token_hex(8)
-            )
+            # Where workers share this disk, the folder is the one that is meant here.
+            place = os.fspath(folder) if self._sources.options.where == "workers" else os.path.abspath(folder)  # noqa: PTH100
+            saving = Saving(place, named, encoding, overwrite, secrets.token_hex(8))
             return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
         target = Target(Path(folder), named, encoding, overwrite)
-        there = self._saved_as(target)
-        if there is not None:
-            return save_here(target, self._plan, chosen, there)
-        work = self._work(encoding)
-        return save_here(target, self._plan, chosen, lambda look: self._start(work, look, quiet=True))
+        sources = self._sources
+        going = interrupted(self._saving, target, self._made_by(), once=sources.once)
+        same = sources.once or sources.held is not None
+        return saved(target, self._plan, chosen, going, self._opening(target), same=same)
 
     def serve(self, name: str) -> None:
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
@@ -325,36 +334,59 @@ class Pipeline(Chain):
             return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
         return Pictures(self._plan, encoding, saving, label)
 
-    def _start(self, work: Pictures, look: Any = None, *, quiet: bool | None = None) -> PictureJob:
+    def _start(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
+        self._job = self._open(work, look, quiet=quiet)
+        return self._job
+
+    def _open(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         setting = self._setting
         quiet = setting.errors != "raise" if quiet is None else quiet
-        self._job = start(link, self._sources, work, setting.job, setting.errors, look, quiet=quiet)
-        return self._job
+        contents = self._gives_pictures
+        by = self._made_by() if contents else None
+        job = start(link, self._sources, work, setting.job, setting.errors, look, contents=contents, quiet=quiet)
+        job.made_by = by
+        return job
 
-    def _suiting(self, *, encoded: bool = False, previews: bool = False) -> PictureJob:
+    @property
+    def _gives_pictures(self) -> bool:
+        """Whether there is anything that could be saved, as far as steps say."""
+        return self._recognizer is None and not (self._plan.steps and self._plan.steps[-1].name == "metadata")
+
+    def _suiting(self, *, encoded: bool = False, previews: bool = False, errors: Errors | None = None) -> PictureJob:
         """The job that is there, if it has what is wanted; else a new one."""
         job = self._job
         if job is not None and job.state != "cancelled" and job.saves is None and job.work.saving is None:
             small = not previews or not isinstance(job.work, Recognizing) or job.work.previews
             if (job.work.encoding is None or encoded) and small:
                 return job
-        return self._start(self._work(previews=previews), quiet=True if previews else None)
+        return self._start(self._work(previews=previews), quiet=previews or (errors or self._setting.errors) != "raise")
 
-    def _saved_as(self, target: Target) -> PictureJob | None:
-        """The job that is there, if its results are these files' bytes, or pictures of which they can be made."""
-        job = self._job
-        if job is None or job.state == "cancelled" or job.work.saving is not None:
-            return None
-        if job.saves is not None or job.work.encoding is not None:
-            return job if job.saves == target else None  # it was interrupted, perhaps
-        if job.mended():  # for the cluster its items failed
-            return None
+    def _made_by(self) -> bytes | None:
+        """What stands for the steps as they are now: values that functions use may change; None: it can't be told."""
+        return plan_stamp(self._plan, Encoding("png"))
+
+    def _opening(self, target: Target) -> Callable[[Start], PictureJob]:
+        """What opens the job of a save."""
+        work, once = self._work(target.encoding), self._sources.once
         link = self._cluster._link  # noqa: SLF001 (one class in two)
-        record = link.opener.map(Encode(target.encoding), (job,), self._setting.job, quiet=True)
-        made = PictureJob(record, job.listed, replace(job.work, encoding=target.encoding), self._setting.errors)
-        made.follows = job
-        return made
+
+        def anew(look: Start) -> PictureJob:
+            return self._open(work, look, quiet=True)
+
+        def opened(look: Start) -> PictureJob:
+            # Of what lies on the workers' disks a stamp comes with the bytes only.
+            job = self._job if has_pictures(self._job) and self._sources.options.where != "workers" else None
+            by = self._made_by()
+            used = job if job is not None and job.made_by == by else None
+            made = opened_to_save(
+                used, link, target.encoding, self._setting.job, look, anew, once=once, fetched=target.overwrite
+            )
+            made.saves, made.made_by, self._saving = target, by, made
+            self._job = job or made
+            return made
+
+        return opened
 
     def _full(self, job: PictureJob, index: int) -> Any:
         """One picture of a job again, as its steps make it, for a gallery."""
@@ -365,14 +397,3 @@ class Pipeline(Chain):
             job.listed.check(index, source)
         item = with_bytes(Item(index, source))
         return link.opener.submit(Pictures(self._plan, label="picture"), (item,), {}).result()
-
-
-def _as_given(options: JobOptions) -> Mapping[str, Any]:
-    changed = options.changed()
-    return {name: changed[name] for name in changed}
-
-
-def _absolute(folder: str | os.PathLike[str], where: str) -> str:
-    """A folder of the workers': as it is meant here, where workers share this disk."""
-    path = os.fspath(folder)
-    return path if where == "workers" else os.path.abspath(path)  # noqa: PTH100

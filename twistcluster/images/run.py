@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
+from twistcluster.client.futures import Future
 from twistcluster.client.links import Tie
 from twistcluster.client.options import JobOptions
 from twistcluster.client.reading import Errors
@@ -33,8 +34,9 @@ class ClusterOfPictures(Protocol):
     def _link(self) -> Tie: ...
 
 
-Start = Callable[[Item, bytes], Item | AlreadyThere]
-"""Looks at each item and the stamp of its source before it leaves: what is handed on in its place."""
+Start = Callable[[Item, bytes], Item | AlreadyThere | Future[Any]]
+"""Looks at each item and the stamp of its source before it leaves: what is handed on in its place; a future stands for
+the picture as another job made it."""
 
 
 def start(
@@ -45,6 +47,7 @@ def start(
     errors: Errors,
     look: Start | None = None,
     *,
+    contents: bool = False,
     quiet: bool = False,
 ) -> PictureJob:
     """Open the job of a pipeline.
@@ -56,9 +59,11 @@ def start(
         options: Of the job.
         errors: What its results do with errors, unless they are told otherwise.
         look: Looks at each item before it leaves.
+        contents: Its pictures may be saved, now or later: of bytes, images and arrays is noted what is in them now. The
+            program may change them, or an iterator be gone through, before anybody saves.
         quiet: Its first error isn't shown: somebody else tells of errors.
     """
-    listed = Listed(contents=look is not None)
+    listed = Listed(contents=contents)
     items = _noted(sources.items(), listed, look)
     if not sources.has_paths:
         given = [*items] if sources.held is not None else items

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS made (
     name TEXT PRIMARY KEY, stamp TEXT, size INTEGER, mtime_ns INTEGER, run TEXT
 ) WITHOUT ROWID
 """
+"""`run`: which run made it, and of which of its pictures: "3f2a/12" (`_whose`)."""
 _BUSY_S: Final = 30.0
 _PART: Final = ".part"
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -90,56 +91,61 @@ class Folder:
         except (OSError, sqlite3.Error) as error:
             raise PictureUnwritable(f"pictures can't be saved to {path}: {_why(error)}") from error
 
-    def has(self, name: str, stamp: str | None, *, anew: bool = False) -> bool:
+    def has(self, name: str, stamp: str | None, number: int | None = None, *, anew: bool = False) -> bool:
         """Whether the picture of this name and stamp is there, as it was made: it need not be made again.
 
         Args:
             name: Relative to the folder, as `Pattern.path` gives it.
             stamp: As `stamps.stamp` gives it; None is never there.
+            number: Of the picture in this run, by which one that comes twice (an item may run again) is told from
+                another of the same name. None: it comes once.
             anew: What another run made doesn't count.
 
         Raises:
             PictureExists: Something else of this name is there, and may not be replaced.
             PictureNameRefused: The name leads out of the folder.
         """
-        target = self._target(name)
+        target, whose = self._target(name), self._whose(number)
         try:
             record = self._record(name)
             if self._is_made(target, record, stamp, anew=anew):
-                if record[3] != self._run:  # the name is this run's now: no other picture of it may take it
-                    self._keep(name, (*record[:3], self._run))
+                if not self._is_of_this_run(record):  # it is now: no other picture of this run may take the name
+                    self._keep(name, (*record[:3], whose))
                 return True
-            self._may_take(name, target, record, stamp)
+            self._may_take(name, target, record, stamp, whose)
         except PictureExists:
             raise
         except (OSError, sqlite3.Error) as error:
             raise PictureUnwritable(f"{target} can't be looked at: {_why(error)}") from error
         return False
 
-    def write(self, name: str, data: bytes, stamp: str | None, *, anew: bool = False) -> Path:
+    def write(
+        self, name: str, data: bytes, stamp: str | None, number: int | None = None, *, anew: bool = False
+    ) -> Path:
         """Save a picture's bytes, and return its path.
 
         Args:
             name: Relative to the folder; folders in it are made.
             data: All of the file.
             stamp: What it was made of; None if that can't be told.
-            anew: As for `has`.
+            number: As in `has`.
+            anew: As in `has`.
 
         Raises:
             PictureExists: A file of this name is there, and may not be replaced.
             PictureNameRefused: The name leads out of the folder.
             PictureUnwritable: The disk is full, or its folder can't be written to. Nothing is left behind.
         """
-        target = self._target(name, make=True)
+        target, whose = self._target(name, make=True), self._whose(number)
         try:
             with self._part(data) as (part, facts), self._alone():
                 old = self._record(name)
                 if self._is_made(target, old, stamp, anew=anew):  # an item may run twice
                     return target
-                self._may_take(name, target, old, stamp)
-                self._keep(name, (stamp, facts.st_size, facts.st_mtime_ns, self._run))
+                own = self._may_take(name, target, old, stamp, whose)
+                self._keep(name, (stamp, facts.st_size, facts.st_mtime_ns, whose))
                 try:
-                    self._name(part, target, stamp)
+                    self._name(part, target, stamp, replace=own or self._overwrite)
                 except BaseException:
                     self._keep(name, old)
                     raise
@@ -212,9 +218,9 @@ class Folder:
             finally:
                 fcntl.flock(self._turn, fcntl.LOCK_UN)
 
-    def _name(self, part: Path, target: Path, stamp: str | None) -> None:
+    def _name(self, part: Path, target: Path, stamp: str | None, *, replace: bool) -> None:
         """Give a part its name; where nothing may be overwritten, a file that came just now is not either."""
-        if self._overwrite:
+        if replace:
             part.replace(target)
             return
         try:
@@ -226,9 +232,17 @@ class Folder:
                 raise
             part.rename(target)  # nothing was there a moment ago; only a program of somebody else can come between
 
-    def _is_made(self, target: Path, record: Any, stamp: str | None, *, anew: bool) -> bool:
-        """Whether a file is there as it was recorded, with this stamp."""
-        if record is None or stamp is None or record[0] != stamp or (anew and record[3] != self._run):
+    def _whose(self, number: int | None) -> str:
+        """A picture of this run, as records name it."""
+        return f"{self._run}/{secrets.token_hex(8) if number is None else number}"
+
+    def _is_of_this_run(self, record: Any) -> bool:
+        return record is not None and bool(record[3].rpartition("/")[0] == self._run)
+
+    @staticmethod
+    def _is_recorded(target: Path, record: Any) -> bool:
+        """Whether a file is there as it was recorded."""
+        if record is None:
             return False
         try:
             found = target.lstat()
@@ -236,16 +250,27 @@ class Folder:
             return False
         return bool(record[1:3] == (found.st_size, found.st_mtime_ns))
 
-    def _may_take(self, name: str, target: Path, record: Any, stamp: str | None) -> None:
-        """Raise if a file is there that may not be replaced."""
+    def _is_made(self, target: Path, record: Any, stamp: str | None, *, anew: bool) -> bool:
+        """Whether a file is there as it was recorded, with this stamp."""
+        if stamp is None or record is None or record[0] != stamp or (anew and not self._is_of_this_run(record)):
+            return False
+        return self._is_recorded(target, record)
+
+    def _may_take(self, name: str, target: Path, record: Any, stamp: str | None, whose: str) -> bool:
+        """Raise if a file is there that may not be replaced; True: one is there that this very picture was before."""
         if not os.path.lexists(target):
-            return
+            return False
         if target.is_dir() and not target.is_symlink():
             raise PictureExists(f"{target} is a folder: take another pattern")
-        if record is not None and record[3] == self._run and record[0] != stamp:
-            raise PictureExists(f"two pictures of this run are named {name}: add {{index}} or {{hash}} to the pattern")
+        if self._is_of_this_run(record):
+            if record[3] != whose and (stamp is None or record[0] != stamp):
+                more = "{index}" if stamp is None else "{index} or {hash}"
+                raise PictureExists(f"two pictures of this run are named {name}: add {more} to the pattern")
+            if record[3] == whose and self._is_recorded(target, record):
+                return True
         if not self._overwrite:
             raise self._exists(target, record, stamp)
+        return False
 
     @staticmethod
     def _exists(target: Path, record: Any, stamp: str | None) -> PictureExists:
@@ -255,6 +280,8 @@ class Folder:
             why = (
                 "and whether it would be the same can't be told: its source, or a function of yours, can't be compared"
             )
+        elif record[0] is None:
+            why = "and whether it is the same can't be told: what it was made by, or from, couldn't be compared"
         elif record[0] != stamp:
             why = "made from another picture, or by other steps or options"
         else:

@@ -37,4 +37,5 @@ def shown(image: "Image.Image") -> "Image.Image":
         return to_8bit(image)
     array -= low
     array *= 255 / (high - low)
+    np.rint(array, out=array)
     return Image.fromarray((array if whole else np.nan_to_num(array, posinf=255, neginf=0).clip(0, 255)).astype("u1"))

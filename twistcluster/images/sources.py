@@ -95,6 +95,11 @@ class Sources:
         return count
 
     @property
+    def once(self) -> bool:
+        """Whether there are iterators among them: then they can be listed once."""
+        return bool(self._once)
+
+    @property
     def has_paths(self) -> bool:
         """Whether some may be paths of this program's."""
         return self.options.where == "client" and any(

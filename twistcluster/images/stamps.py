@@ -11,7 +11,9 @@ leaves out what it made before. Owns: what counts. Must not know: where stamps a
   that a function uses, imports or comes from is its name; where it isn't an installed one, its text too, and that of
   the modules which it imports. A function has no stamp if it uses a value of a kind that can't be told from another, a
   name that only slots have (`cluster.everywhere`), or a module that isn't here: what it makes is made again each time.
-- Versions of Python, Pillow and models aren't counted, but code is compiled by Python: another minor version makes
+- A function that a library made in another way than by `def`, such as those of NumPy, is its name and the library's
+  version.
+- Versions of Python, Pillow and models aren't counted else, but code is compiled by Python: another minor version makes
   pictures with functions of one's own again.
 """
 
@@ -114,14 +116,14 @@ def _image_parts(image: "Image.Image") -> Iterator[bytes]:
     yield image.tobytes()
 
 
-def _array_parts(source: Any) -> Iterator[bytes]:
+def _array_parts(source: Any) -> Iterator[Any]:
     import numpy as np
 
     array = np.ascontiguousarray(source)
     if array.dtype.hasobject:
         raise _NoStampError
     yield repr(("array", array.dtype.str, array.shape)).encode()
-    yield array.tobytes()
+    yield array.reshape(-1).view(np.uint8).data  # not copied: pictures are large
 
 
 def _parts(value: Any, met: set[int]) -> Iterator[bytes]:
@@ -152,6 +154,8 @@ def _parts(value: Any, met: set[int]) -> Iterator[bytes]:
     elif isinstance(value, types.BuiltinFunctionType | type) and _importable(value):
         yield value.__qualname__.encode()
         yield from _module(sys.modules[value.__module__])
+    elif callable(value) and _importable(value):
+        yield from _library_function(value)
     elif type(value).__module__ == "numpy" and hasattr(value, "__array_interface__"):
         yield from _array_parts(value)
     else:
@@ -189,6 +193,16 @@ def _imports(code: types.CodeType) -> Iterator[bytes]:
                 raise _NoStampError from None
 
 
+def _library_function(value: Any) -> Iterator[bytes]:
+    """What a library calls a function though Python doesn't, such as `np.flipud` or `np.sqrt`; of another version it may
+    do something else.
+    """
+    module = sys.modules[value.__module__]
+    library = sys.modules.get(module.__name__.partition(".")[0])
+    yield repr(("library", value.__qualname__, str(getattr(library, "__version__", "")))).encode()
+    yield from _module(module)
+
+
 def _code(code: types.CodeType, met: set[int]) -> Iterator[bytes]:
     """Code without where it stands: a cell that is run again is another file."""
     yield code.co_code
@@ -215,7 +229,7 @@ def _module(module: types.ModuleType) -> Iterator[bytes]:
 def _importable(value: Any) -> bool:
     """Whether another process finds it by its name."""
     module = sys.modules.get(getattr(value, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__":
+    if module is None or module.__name__ == "__main__" or not hasattr(value, "__qualname__"):
         return False
     found: Any = module
     for name in value.__qualname__.split("."):

@@ -19,7 +19,7 @@ from twistcluster.images.stamps import plan_stamp, stamp
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["AlreadyThere", "Encode", "Encoded", "Pictures", "Saved", "Saving", "asked_item", "encoded"]
+__all__ = ["AlreadyThere", "Encoded", "Pictures", "Saved", "Saving", "asked_item", "encoded"]
 
 
 class Encoded(NamedTuple):
@@ -82,7 +82,7 @@ class Saving:
         """A picture's name in the folder."""
         source = item.source
         return self.pattern.path(
-            self.encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of or ""
+            self.encoding.format, source=source.name, index=item.number, folder=source.folder, stamp=made_of
         )
 
 
@@ -111,8 +111,11 @@ class Pictures:
         """Functions of the user that it calls: what they import travels as for any other."""
         return tuple(step.function for step in self.plan.steps if isinstance(step, Map | Filter))
 
-    def __call__(self, item: Item | AlreadyThere) -> Any:
+    def __call__(self, item: Any) -> Any:
         """The result for one picture.
+
+        Args:
+            item: An `Item`, `AlreadyThere`, or what another job made of the picture: that is only encoded.
 
         Raises:
             PictureError: What is wrong with it.
@@ -121,8 +124,10 @@ class Pictures:
             return Saved(item.path, made=False)
         if self.saving is not None:
             return self._saved(item, self.saving)
-        mark = item.source.stamp() if self.encoding is not None and is_theirs(item.source) else b""
-        found = self.picture(item)
+        mark, found = b"", item
+        if isinstance(item, Item):
+            mark = item.source.stamp() if self.encoding is not None and is_theirs(item.source) else b""
+            found = self.picture(item)
         if self.encoding is None or found is Dropped.DROPPED:
             return found
         return encoded(found, self.encoding)._replace(mark=mark)
@@ -136,25 +141,13 @@ class Pictures:
         folder = _folder(saving)
         name = saving.name(item, made_of)
         anew = saving.overwrite and isinstance(item.source, Url)  # whether that changed nobody can tell
-        if folder.has(name, made_of, anew=anew):
+        if folder.has(name, made_of, item.number, anew=anew):
             return Saved(str(folder.path / name), made=False)
         found = self.picture(item)
         if found is Dropped.DROPPED:
             return found
         data = encoded(found, saving.encoding).data
-        return Saved(str(folder.write(name, data, made_of, anew=anew)), made=True)
-
-
-@dataclass(frozen=True)
-class Encode:
-    """Make a file's bytes of pictures that a job made."""
-
-    encoding: Encoding
-    __name__ = "encode"
-
-    def __call__(self, found: Any) -> Any:
-        """The bytes of one."""
-        return found if found is Dropped.DROPPED else encoded(found, self.encoding)
+        return Saved(str(folder.write(name, data, made_of, item.number, anew=anew)), made=True)
 
 
 def encoded(found: Any, encoding: Encoding) -> Encoded:

@@ -4,6 +4,8 @@ Owns: that. Must not know: how files are written (`saving`), how jobs are opened
 """
 
 import contextlib
+import copy
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from twistcluster.client import views
 from twistcluster.client.reading import Errors
-from twistcluster.errors import Detached, PictureError, PictureNameRefused
+from twistcluster.errors import Detached, PictureError
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.names import Pattern
@@ -41,29 +43,41 @@ class Target(NamedTuple):
     overwrite: bool
 
 
-def save_here(target: Target, plan: Plan, errors: Errors, job: PictureJob | Callable[[Start], PictureJob]) -> Table:
+def save_here(
+    target: Target,
+    plan: Plan,
+    errors: Errors,
+    job: PictureJob | Callable[[Start], PictureJob],
+    just_made: frozenset[str] = frozenset(),
+) -> Table:
     """As `Pipeline.save`.
 
     Args:
         target: Where to.
         plan: What is done with the pictures.
         errors: What becomes of pictures that failed.
-        job: One that has the files' bytes, or what opens it.
+        job: One that was opened for this target and was interrupted, or what opens it.
+        just_made: Paths of files that the same call of `save` wrote.
     """
     __tracebackhide__ = True
-    desk = _Desk(target, plan)
+    run = job.run if isinstance(job, PictureJob) else secrets.token_hex(8)
+    desk = _Desk(target, plan, run)
     try:
         if not isinstance(job, PictureJob):
             job = job(desk.look)
-            job.saves = target
+            job.run = run
         if views.shell() is not None:
             job.show(wait=False)
         try:
             for index, value in job.as_completed("return"):
-                desk.take(index, job.error_of(index, value) if isinstance(value, BaseException) else value, job)
+                desk.take(index, job.instead_of(index, value) if isinstance(value, BaseException) else value, job)
         except Detached as stopped:
-            raise Detached(f"{stopped}\\nsave(…) again writes what isn't written yet.") from None
-        return _table(job, desk.done(), errors)
+            raise Detached(f"{stopped}\nsave(…) again writes what isn't written yet.") from None
+        found = desk.done()
+        for each in (job, job.follows):
+            if each is not None:
+                each.saved = True
+        return _table(job, found, errors, just_made)
     finally:
         desk.leave(job if isinstance(job, PictureJob) else None)
 
@@ -74,32 +88,48 @@ def save_there(job: PictureJob, errors: Errors) -> Table:
     return _table(job, dict(job.as_completed("return")), errors)
 
 
-def _table(job: PictureJob, found: dict[int, Any], errors: Errors) -> Table:
+def _table(job: PictureJob, found: dict[int, Any], errors: Errors, just_made: frozenset[str] = frozenset()) -> Table:
     """What was saved; raises if the sources couldn't be listed to their end."""
     __tracebackhide__ = True
     cut = job.record.cut
     if cut is not None:
         raise cut.with_traceback(None)
     ordered = sorted(found.items())
-    failed = [value for _, value in ordered if isinstance(value, BaseException)]
+    failed = [(index, value) for index, value in ordered if isinstance(value, BaseException)]
     if failed and errors == "raise":
-        first = failed[0]
-        first.add_note(
-            f"{len(failed):,} of {len(found):,} pictures failed, the others are saved; errors='return' gives a table"
+        index, first = failed[0]
+        others = "the others are saved; " if len(failed) < len(found) else ""
+        raise _noted(
+            first,
+            f"{len(failed):,} of {len(found):,} pictures failed, the first is {job.name_of(index)}; {others}"
+            "errors='return' gives a table",
         )
-        raise first.with_traceback(None)
     return Table(
-        {"index": index, "source": job.name_of(index), **_row(value)}
+        {"index": index, "source": job.name_of(index), **_row(value, just_made)}
         for index, value in ordered
         if errors != "skip" or not isinstance(value, BaseException)
     )
 
 
+def _noted(error: BaseException, note: str) -> BaseException:
+    """An error with a note that is this call's: the error itself is the job's, and is raised again by others."""
+    try:
+        made = copy.copy(error)
+    except Exception:  # its class takes other arguments than it keeps
+        return error.with_traceback(None)
+    if type(made) is not type(error) or str(made) != str(error):
+        return error.with_traceback(None)
+    made.__cause__, made.__suppress_context__ = error.__cause__, error.__suppress_context__
+    made.__notes__ = [*getattr(error, "__notes__", ())]
+    made.add_note(note)
+    return made.with_traceback(None)
+
+
 class _Desk:
     """What is known of the pictures that are on their way to a folder."""
 
-    def __init__(self, target: Target, plan: Plan) -> None:
-        self._folder = Folder(target.path, overwrite=target.overwrite)
+    def __init__(self, target: Target, plan: Plan, run: str) -> None:
+        self._folder = Folder(target.path, overwrite=target.overwrite, run=run)
         self._writers = ThreadPoolExecutor(WRITERS, "twistcluster-save")
         self._target = target
         self._plan = plan_stamp(plan, target.encoding)
@@ -115,7 +145,7 @@ class _Desk:
         try:
             made_of = self._stamp(mark)
             name = self._name(item.number, source.name, source.folder, made_of)
-            if self._folder.has(name, made_of, anew=self._anew(isinstance(source, Url))):
+            if self._folder.has(name, made_of, item.number, anew=self._anew(isinstance(source, Url))):
                 return AlreadyThere(item.number, str(self._folder.path / name))
         except PictureError as error:
             return Item(item.number, Unfit(source.name, error, source.folder))
@@ -131,14 +161,14 @@ class _Desk:
         anew = self._anew(listed.is_address(index))
         try:
             name = self._name(index, listed.name(index), listed.folder(index), made_of)
-            if self._folder.has(name, made_of, anew=anew):
+            if self._folder.has(name, made_of, index, anew=anew):
                 self._found[index] = Saved(str(self._folder.path / name), made=False)
                 return
         except PictureError as error:
             self._found[index] = error
             return
         self._room.acquire()
-        written = self._writers.submit(self._folder.write, name, value.data, made_of, anew=anew)
+        written = self._writers.submit(self._folder.write, name, value.data, made_of, index, anew=anew)
         written.add_done_callback(lambda _: self._room.release())
         self._written[index] = written
 
@@ -170,18 +200,11 @@ class _Desk:
         return stamp(mark, self._plan) if mark else None
 
     def _name(self, index: int, source: str, folder: str, made_of: str | None) -> str:
-        pattern = self._target.pattern
-        if made_of is None and "{hash}" in pattern.pattern:
-            raise PictureNameRefused(
-                f"picture {index} has no {{hash}}: what it was made from, or a function of yours, can't be compared; "
-                "take {index}, or save before anything else is asked of the pipeline"
-            )
-        return pattern.path(
-            self._target.encoding.format, source=source, index=index, folder=folder, stamp=made_of or ""
-        )
+        target = self._target
+        return target.pattern.path(target.encoding.format, source=source, index=index, folder=folder, stamp=made_of)
 
 
-def _row(value: Any) -> dict[str, Any]:
+def _row(value: Any, just_made: frozenset[str]) -> dict[str, Any]:
     if isinstance(value, Saved):
-        return {"path": value.path, "made": value.made}
+        return {"path": value.path, "made": value.made or value.path in just_made}
     return {"path": None, "made": False, "error": f"{type(value).__name__}: {value}"}
