@@ -88,6 +88,32 @@ def test_an_address_stands_for_its_picture_unless_it_may_be_overwritten(cluster,
 
 
 @WHERE
+def test_addresses_after_other_questions(cluster, tmp_path, web, where):
+    pipeline = cluster.images(f"http://127.0.0.1:{web.server_port}/a.png").transpose("rotate_180")
+    assert told(pipeline.save(tmp_path, where=where)) == [(True, 10, None)]
+    web.level = 200
+    pipeline = cluster.images(f"http://127.0.0.1:{web.server_port}/a.png").transpose("rotate_180")
+    assert pipeline.results()[0].getpixel((0, 0)) == 200 and web.asked == 2
+    assert told(pipeline.save(tmp_path, where=where)) == [(False, 10, None)]
+    assert told(pipeline.save(tmp_path, where=where, overwrite=True)) == [(True, 200, None)]
+    web.level = 90
+    assert told(pipeline.save(tmp_path, where=where, overwrite=True)) == [(True, 90, None)]
+
+
+@WHERE
+def test_a_file_of_the_workers_after_other_questions(cluster, tmp_path, where):
+    path, out = tmp_path / "a.png", tmp_path / "out"
+    path.write_bytes(png(10))
+    pipeline = cluster.images(path, where="workers").transpose("rotate_180")
+    assert len(pipeline.table()) == 1
+    assert told(pipeline.save(out, where=where)) == [(True, 10, None)]
+    again = cluster.images(path, where="workers").transpose("rotate_180")
+    assert told(again.save(out, where=where)) == [(False, 10, None)]
+    path.write_bytes(png(200))
+    assert told(pipeline.save(out, where=where, overwrite=True)) == [(True, 200, None)]
+
+
+@WHERE
 def test_a_file_of_the_workers_that_changed_is_made_again(cluster, tmp_path, where, monkeypatch):
     def hidden(*_):
         raise ValueError
