@@ -11,6 +11,7 @@ from PIL import Image
 
 import twistcluster as tc
 from tests.images.recognition.nets import cnn, plain
+from tests.live.conftest import Clusters
 from tools.digit_pictures import digits, f1, found_right, held_out_pictures, iou
 
 DATA = Path(skimage.__file__).parent / "data"
@@ -21,8 +22,18 @@ FACE = (170.0, 62.0, 280.0, 180.0)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with tc.Cluster(slots=2) as found:
+    """Two workers of one slot."""
+    started = Clusters()
+    try:
+        started.scheduler("recognition")
+        for _ in range(2):
+            started.worker("recognition", 1)
+        found = tc.connect("recognition")
+        found.wait_for_workers(2, slots=2, timeout=60)
         yield found
+        found.close(wait=False)
+    finally:
+        started.end()
 
 
 def png(image):
