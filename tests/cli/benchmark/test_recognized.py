@@ -71,5 +71,5 @@ def test_only_of_this_cluster(measure):
 
 def test_one_who_asks_and_ends_is_told(monkeypatch):
     monkeypatch.setattr(asking.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="could not begin"), asking._asker("none", 0):
-        pass
+    with asking._asker("none", 0) as one, pytest.raises(RuntimeError, match="a process that asks failed"):
+        asking._wait([one], "ready\n")
