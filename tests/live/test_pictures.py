@@ -733,8 +733,10 @@ def test_sources_that_end_with_an_error(cluster, folder, tmp_path):
         raise OSError("the list broke off")
 
     for where in ("client", "workers"):
+        saved = cluster.images(given()).resize(8).save(tmp_path / where, where=where, errors="return")
+        assert [row["made"] for row in saved] == [True, False] and "the list broke off" in saved[1]["error"]
         with pytest.raises(tc.InputEnded, match="the list broke off"):
-            cluster.images(given()).resize(8).save(tmp_path / where, where=where, errors="return")
+            cluster.images(given()).resize(8).save(tmp_path / where, where=where)
         assert [path.name for path in (tmp_path / where).glob("*.png")] == ["a.png"]
     pipeline = cluster.images(given()).resize(8)
     table = pipeline.table(errors="return")

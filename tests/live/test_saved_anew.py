@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import twistcluster as tc
+from twistcluster.images import pipeline as pipeline_module
 from twistcluster.images import source
 
 WHERE = pytest.mark.parametrize("where", ["client", "workers"])
@@ -149,3 +150,34 @@ def test_a_module_that_a_function_imports_itself_travels_as_it_is_now(cluster, t
         assert told(saved) == [(True, level, None)]
         assert told(cluster.images([png(0)]).map(paint).save(tmp_path / "out", where=where)) == [(False, level, None)]
         assert pipeline.results()[0].getpixel((0, 0)) == level
+
+
+def boxed(level):
+    """A function that can't be compared, and what it uses."""
+
+    class Box:
+        pass
+
+    box = Box()
+    box.level = level
+    space = {"__name__": "__main__", "box": box}
+    exec("def f(image): return image.point([box.level] * 256)", space)
+    return space["f"], box
+
+
+def test_what_cannot_be_compared_is_taken_from_a_job_once(cluster, tmp_path):
+    paint, box = boxed(10)
+    pipeline = cluster.images([png(0)]).map(paint)
+    assert pipeline.run().results()[0].getpixel((0, 0)) == 10
+    assert told(pipeline.save(tmp_path / "a", overwrite=True)) == [(True, 10, None)]
+    box.level = 200
+    assert told(pipeline.save(tmp_path / "a", overwrite=True)) == [(True, 200, None)]
+    assert told(pipeline.save(tmp_path / "b")) == [(True, 200, None)]
+
+
+def test_a_save_computes_what_stands_for_the_steps_once(cluster, tmp_path, monkeypatch):
+    asked = []
+    kept = pipeline_module.plan_stamp
+    monkeypatch.setattr(pipeline_module, "plan_stamp", lambda *args: asked.append(1) or kept(*args))
+    cluster.images([png(0)]).resize(4).save(tmp_path)
+    assert len(asked) == 1

@@ -24,7 +24,7 @@ from twistcluster.images.table import Table
 from twistcluster.images.work import Pictures
 from twistcluster.images.writing import Target, save_here
 
-__all__ = ["has_pictures", "interrupted", "opened_to_save", "saved"]
+__all__ = ["has_pictures", "interrupted", "made_before", "opened_to_save", "saved"]
 
 
 def interrupted(job: PictureJob | None, target: Target, by: bytes | None, *, once: bool) -> PictureJob | None:
@@ -38,12 +38,14 @@ def interrupted(job: PictureJob | None, target: Target, by: bytes | None, *, onc
     """
     if job is None or job.saves != target or job.made_by != by or not job.can_be_waited_for:
         return None
+    if by is None and target.overwrite and not once:  # it may be another function by now
+        return None
     return job if once or not job.saved else None
 
 
 def saved(
     target: Target,
-    plan: Plan,
+    made_by: bytes | None,
     errors: Errors,
     going: PictureJob | None,
     opening: Callable[[Start], PictureJob],
@@ -54,7 +56,7 @@ def saved(
 
     Args:
         target: Where to.
-        plan: What is done with the pictures.
+        made_by: What stands for what is done with the pictures; None: it can't be told.
         errors: What becomes of pictures that failed.
         going: The job of the same save, which was interrupted, and goes on.
         opening: Opens a new one.
@@ -62,13 +64,13 @@ def saved(
     """
     __tracebackhide__ = True
     if going is None:
-        return save_here(target, plan, errors, opening)
+        return save_here(target, made_by, errors, opening)
     if same or going.made_by is None:  # without a stamp nothing is found on the disk
-        return save_here(target, plan, errors, going)
+        return save_here(target, made_by, errors, going)
     # What was added to the folders meanwhile comes after it.
-    written = save_here(target, plan, "return", going)
+    written = save_here(target, made_by, "return", going)
     made = frozenset(row["path"] for row in written if row["made"])
-    return save_here(target, plan, errors, opening, made)
+    return save_here(target, made_by, errors, opening, made)
 
 
 def has_pictures(job: PictureJob | None) -> bool:
@@ -78,6 +80,23 @@ def has_pictures(job: PictureJob | None) -> bool:
     if job.work.encoding is not None or job.work.saving is not None:
         return False
     return not job.mended()  # else its items failed, as far as the cluster knows
+
+
+def made_before(job: PictureJob | None, now: Callable[[], bytes | None], *, once: bool) -> PictureJob | None:
+    """The job that is there, if its pictures can be saved as what the steps make now.
+
+    Args:
+        job: It, if there is one.
+        now: What stands for the steps now.
+        once: The sources can't be listed again.
+    """
+    if job is None or not has_pictures(job):
+        return None
+    by = now()
+    if by != job.made_by:
+        return None
+    # What can't be told is taken once: the next time it may be made otherwise.
+    return job if by is not None or once or not job.saved else None
 
 
 def opened_to_save(

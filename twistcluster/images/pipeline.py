@@ -19,7 +19,7 @@ from twistcluster.client import views
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.reading import Errors, check_errors
 from twistcluster.client.servers import serve
-from twistcluster.images.again import has_pictures, interrupted, opened_to_save, saved
+from twistcluster.images.again import has_pictures, interrupted, made_before, opened_to_save, saved
 from twistcluster.images.chain import Chain
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.feed import Feed
@@ -279,7 +279,8 @@ class Pipeline(Chain):
             raise ValueError(f"where is 'client' or 'workers', not {where!r}")
         named = Pattern(pattern)
         encoding = Encoding(format or named.format or "png", quality, lossless, exif, profile, background)
-        named.check(encoding.format, compared=self._made_by() is not None)
+        made_by = plan_stamp(self._plan, encoding)
+        named.check(encoding.format, compared=made_by is not None)
         chosen = errors or self._setting.errors
         check_errors(chosen)
         if where == "workers":
@@ -289,9 +290,9 @@ class Pipeline(Chain):
             return save_there(self._start(self._work(saving=saving), quiet=True), chosen)
         target = Target(Path(folder), named, encoding, overwrite)
         sources = self._sources
-        going = interrupted(self._saving, target, self._made_by(), once=sources.once)
+        going = interrupted(self._saving, target, made_by, once=sources.once)
         same = sources.once or sources.held is not None
-        return saved(target, self._plan, chosen, going, self._opening(target), same=same)
+        return saved(target, made_by, chosen, going, self._opening(target, made_by), same=same)
 
     def serve(self, name: str) -> None:
         """Keep this pipeline in the cluster as a server: `cluster.ask(name, image)` answers for one picture.
@@ -334,18 +335,21 @@ class Pipeline(Chain):
             return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
         return Pictures(self._plan, encoding, saving, label)
 
-    def _start(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
-        self._job = self._open(work, look, quiet=quiet)
+    def _start(self, work: Pictures, *, quiet: bool | None = None, made_by: bytes | None = None) -> PictureJob:
+        if made_by is None and self._gives_pictures and work.saving is None:
+            made_by = self._steps_stamp()
+        self._job = self._open(work, quiet=quiet, made_by=made_by)
         return self._job
 
-    def _open(self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None) -> PictureJob:
+    def _open(
+        self, work: Pictures, look: Start | None = None, *, quiet: bool | None = None, made_by: bytes | None
+    ) -> PictureJob:
         link = self._cluster._link  # noqa: SLF001 (one class in two)
         setting = self._setting
         quiet = setting.errors != "raise" if quiet is None else quiet
         contents = self._gives_pictures
-        by = self._made_by() if contents else None
         job = start(link, self._sources, work, setting.job, setting.errors, look, contents=contents, quiet=quiet)
-        job.made_by = by
+        job.made_by = made_by
         return job
 
     @property
@@ -362,28 +366,26 @@ class Pipeline(Chain):
                 return job
         return self._start(self._work(previews=previews), quiet=previews or (errors or self._setting.errors) != "raise")
 
-    def _made_by(self) -> bytes | None:
+    def _steps_stamp(self) -> bytes | None:
         """What stands for the steps as they are now: values that functions use may change; None: it can't be told."""
         return plan_stamp(self._plan, Encoding("png"))
 
-    def _opening(self, target: Target) -> Callable[[Start], PictureJob]:
+    def _opening(self, target: Target, made_by: bytes | None) -> Callable[[Start], PictureJob]:
         """What opens the job of a save."""
         work, once = self._work(target.encoding), self._sources.once
         link = self._cluster._link  # noqa: SLF001 (one class in two)
 
         def anew(look: Start) -> PictureJob:
-            return self._open(work, look, quiet=True)
+            return self._open(work, look, quiet=True, made_by=made_by)
 
         def opened(look: Start) -> PictureJob:
+            before, theirs = self._job, self._sources.options.where == "workers"
             # Of what lies on the workers' disks a stamp comes with the bytes only.
-            job = self._job if has_pictures(self._job) and self._sources.options.where != "workers" else None
-            by = self._made_by()
-            used = job if job is not None and job.made_by == by else None
-            made = opened_to_save(
-                used, link, target.encoding, self._setting.job, look, anew, once=once, fetched=target.overwrite
-            )
-            made.saves, made.made_by, self._saving = target, by, made
-            self._job = job or made
+            used = None if theirs else made_before(before, self._steps_stamp, once=once)
+            options = self._setting.job
+            made = opened_to_save(used, link, target.encoding, options, look, anew, once=once, fetched=target.overwrite)
+            made.saves, made.made_by, self._saving = target, made_by, made
+            self._job = before if has_pictures(before) else made
             return made
 
         return opened

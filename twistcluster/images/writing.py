@@ -18,11 +18,11 @@ from twistcluster.errors import Detached, PictureError
 from twistcluster.images.encoding import Encoding
 from twistcluster.images.job import PictureJob
 from twistcluster.images.names import Pattern
-from twistcluster.images.plan import Dropped, Plan
+from twistcluster.images.plan import Dropped
 from twistcluster.images.run import Start
 from twistcluster.images.saving import Folder
 from twistcluster.images.source import Item, Unfit, Url, is_theirs
-from twistcluster.images.stamps import plan_stamp, stamp
+from twistcluster.images.stamps import stamp
 from twistcluster.images.table import Table
 from twistcluster.images.work import AlreadyThere, Encoded, Saved
 
@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
 def save_here(
     target: Target,
-    plan: Plan,
+    made_by: bytes | None,
     errors: Errors,
     job: PictureJob | Callable[[Start], PictureJob],
     just_made: frozenset[str] = frozenset(),
@@ -54,14 +54,14 @@ def save_here(
 
     Args:
         target: Where to.
-        plan: What is done with the pictures.
+        made_by: What stands for what is done with the pictures; None: it can't be told.
         errors: What becomes of pictures that failed.
         job: One that was opened for this target and was interrupted, or what opens it.
         just_made: Paths of files that the same call of `save` wrote.
     """
     __tracebackhide__ = True
     run = job.run if isinstance(job, PictureJob) else secrets.token_hex(8)
-    desk = _Desk(target, plan, run)
+    desk = _Desk(target, made_by, run, just_made)
     try:
         if not isinstance(job, PictureJob):
             job = job(desk.look)
@@ -89,10 +89,10 @@ def save_there(job: PictureJob, errors: Errors) -> Table:
 
 
 def _table(job: PictureJob, found: dict[int, Any], errors: Errors, just_made: frozenset[str] = frozenset()) -> Table:
-    """What was saved; raises if the sources couldn't be listed to their end."""
+    """What was saved; raises if the sources couldn't be listed to their end, unless errors are returned."""
     __tracebackhide__ = True
     cut = job.record.cut
-    if cut is not None:
+    if cut is not None and (errors == "raise" or cut is not job.record.input_error):
         raise cut.with_traceback(None)
     ordered = sorted(found.items())
     failed = [(index, value) for index, value in ordered if isinstance(value, BaseException)]
@@ -128,11 +128,12 @@ def _noted(error: BaseException, note: str) -> BaseException:
 class _Desk:
     """What is known of the pictures that are on their way to a folder."""
 
-    def __init__(self, target: Target, plan: Plan, run: str) -> None:
+    def __init__(self, target: Target, made_by: bytes | None, run: str, just_made: frozenset[str]) -> None:
         self._folder = Folder(target.path, overwrite=target.overwrite, run=run)
         self._writers = ThreadPoolExecutor(WRITERS, "twistcluster-save")
         self._target = target
-        self._plan = plan_stamp(plan, target.encoding)
+        self._made_by = made_by
+        self._just_made = just_made
         self._found: dict[int, Any] = {}
         self._written: dict[int, Future[Path]] = {}
         self._room = threading.Semaphore(WAITING)
@@ -145,7 +146,7 @@ class _Desk:
         try:
             made_of = self._stamp(mark)
             name = self._name(item.number, source.name, source.folder, made_of)
-            if self._folder.has(name, made_of, item.number, anew=self._anew(isinstance(source, Url))):
+            if self._folder.has(name, made_of, item.number, anew=self._anew(name, isinstance(source, Url))):
                 return AlreadyThere(item.number, str(self._folder.path / name))
         except PictureError as error:
             return Item(item.number, Unfit(source.name, error, source.folder))
@@ -158,9 +159,9 @@ class _Desk:
             return
         listed = job.listed
         made_of = self._stamp(value.mark or listed.stamp(index))
-        anew = self._anew(listed.is_address(index))
         try:
             name = self._name(index, listed.name(index), listed.folder(index), made_of)
+            anew = self._anew(name, listed.is_address(index))
             if self._folder.has(name, made_of, index, anew=anew):
                 self._found[index] = Saved(str(self._folder.path / name), made=False)
                 return
@@ -191,13 +192,13 @@ class _Desk:
         with contextlib.suppress(Exception):
             self._folder.close()
 
-    def _anew(self, is_address: bool) -> bool:
+    def _anew(self, name: str, is_address: bool) -> bool:
         """Whether it is made though a picture of its stamp is there: whether an address has another one nobody can tell."""
-        return is_address and self._target.overwrite
+        return is_address and self._target.overwrite and str(self._folder.path / name) not in self._just_made
 
     def _stamp(self, mark: bytes) -> str | None:
         """Of a picture from the stamp of its source; None: nothing is known that could stand for it."""
-        return stamp(mark, self._plan) if mark else None
+        return stamp(mark, self._made_by) if mark else None
 
     def _name(self, index: int, source: str, folder: str, made_of: str | None) -> str:
         target = self._target
