@@ -563,3 +563,20 @@ def test_a_group_waits_a_moment_for_as_many_as_were_in_the_last_one(own_slot: Re
         own_slot.bite(jobs[2], 0, 1)  # alone: from here on nobody is waited for
         assert [size for _, size in own_slot.results().values()] == [1]
     assert seen[-2:] == [2, 2], seen
+
+
+def test_two_who_ask_by_turns_come_together(own_slot: RealSlot) -> None:
+    jobs = [own_slot.job(Slow(), together=4) for _ in range(2)]
+    for job in jobs:
+        own_slot.page(job, list(range(20)))
+    for index in range(20):  # on a busy machine what follows may come too late
+        own_slot.bite(jobs[0], index, index + 1)
+        until(lambda: own_slot.words[RUNNING] != NONE)
+        own_slot.bite(jobs[1], index, index + 1)  # while the other one's runs
+        assert [size for _, size in own_slot.results().values()] == [1]
+        time.sleep(0.001)
+        own_slot.bite(jobs[0], index, index + 1)
+        sizes = [size for _ in jobs for _, size in own_slot.results().values()]
+        if sizes == [2, 2]:
+            break
+    assert sizes == [2, 2]

@@ -72,11 +72,12 @@ class LastGroup(NamedTuple):
     """The items that went together last.
 
     Several programs that ask a server ask anew as soon as they are answered, one a little after the other. If the first of
-    them went alone, the others would wait for it, and from then on there would be two groups of half the size, by turns.
+    them went alone, or with those that came meanwhile, the others would wait for it, and from then on there would be two
+    groups of half the size, by turns.
     """
 
     jobs: int = 0
-    """Of so many jobs."""
+    """Of so many jobs, with those that came while it ran."""
     seconds: float = 0.0
     """What they took."""
 
@@ -237,7 +238,10 @@ class Slot:
             bites = self._waiting(Waiting(message, job))
             started = time.perf_counter()
             self._biter.run_waiting(bites)
-            self._last = LastGroup(len({waiting.bite.job for waiting in bites}), time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._inbox += self._link.read_now()
+            came = {each.job for each, _ in self._inbox if isinstance(each, Bite)}
+            self._last = LastGroup(len(came.union(waiting.bite.job for waiting in bites)), seconds)
         else:
             self._biter.run(message, job, broken)
         self._flusher.end()
