@@ -19,11 +19,11 @@ from twistcluster.jupyter.backend import JupyterBackend
 backend = JupyterBackend()
 """
 GALLERY = """
-feed = FakeFeed(count=60)
+feed = FakeFeed(count={count})
 backend.show_job(feed, None)
 """
 PLAY = """
-play(feed, photo, 6, fails=(7,), says={3: "<img src=x onerror=alert(1)> hello"})
+play(feed, photo, {seconds}, fails=(7,), says={{3: "<img src=x onerror=alert(1)> hello"}})
 """
 PLOT = """
 def histogram(ax, new, state):
@@ -49,9 +49,11 @@ PLOTTED = (
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
-def gallery(opened: Callable[..., LabPage]) -> LabPage:
-    """A gallery whose job begins when the browser is ready to draw it: a cold one takes its time to load what it needs."""
-    page = opened(GALLERY, PLAY)
+def gallery(opened: Callable[..., LabPage], count: int = 600) -> LabPage:
+    """A gallery of ten pictures a second, whose job begins when the browser is ready to draw it: a cold one takes its time
+    to load what it needs. By default it outlives the test.
+    """
+    page = opened(GALLERY.format(count=count), PLAY.format(seconds=count / 10))
     page.run_cell(1)
     page.page.locator(".tc-view").wait_for(timeout=90_000)
     page.run_cell(2)
@@ -71,7 +73,7 @@ def seen_until(page: LabPage, expression: str, gone: str, timeout: float = 40.0)
 
 
 def test_a_gallery_fills_and_leaves_its_picture(opened: Callable[..., LabPage]) -> None:
-    page = gallery(opened)
+    page = gallery(opened, 150)
     begun = time.monotonic()
     until(lambda: page.page.evaluate(PAINTED), "the first tile")
     print(f"first tile painted {time.monotonic() - begun:.2f} s after the job was begun")
