@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import signal
 import threading
 
 import pytest
@@ -24,6 +25,14 @@ def png(level):
     file = io.BytesIO()
     Image.new("L", (8, 8), level).save(file, "PNG")
     return file.getvalue()
+
+
+NAP = """
+import time
+def f(image):
+    time.sleep(0.04)
+    return image
+"""
 
 
 def told(table):
@@ -99,6 +108,17 @@ def test_addresses_after_other_questions(cluster, tmp_path, web, where):
     assert told(pipeline.save(tmp_path, where=where, overwrite=True)) == [(True, 200, None)]
     web.level = 90
     assert told(pipeline.save(tmp_path, where=where, overwrite=True)) == [(True, 90, None)]
+
+
+def test_an_interrupted_save_fetches_each_address_once(cluster, tmp_path, web):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "z.png").write_bytes(png(5))
+    addresses = [f"http://127.0.0.1:{web.server_port}/{number}.png" for number in range(20)]
+    pipeline = cluster.images(tmp_path / "in", *addresses).map(notebook_s(NAP))
+    threading.Timer(0.4, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(tc.Detached):
+        pipeline.save(tmp_path / "out", overwrite=True)
+    assert len(pipeline.save(tmp_path / "out", overwrite=True)) == 21 and web.asked == 20
 
 
 @WHERE

@@ -69,8 +69,7 @@ def saved(
         return save_here(target, made_by, errors, going)
     # What was added to the folders meanwhile comes after it.
     written = save_here(target, made_by, "return", going)
-    made = frozenset(row["path"] for row in written if row["made"])
-    return save_here(target, made_by, errors, opening, made)
+    return save_here(target, made_by, errors, opening, {row["path"]: row["made"] for row in written if row["path"]})
 
 
 def has_pictures(job: PictureJob | None) -> bool:

@@ -7,9 +7,10 @@ import contextlib
 import copy
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from twistcluster.client import views
@@ -48,7 +49,7 @@ def save_here(
     made_by: bytes | None,
     errors: Errors,
     job: PictureJob | Callable[[Start], PictureJob],
-    just_made: frozenset[str] = frozenset(),
+    before: Mapping[str, bool] = MappingProxyType({}),
 ) -> Table:
     """As `Pipeline.save`.
 
@@ -57,11 +58,11 @@ def save_here(
         made_by: What stands for what is done with the pictures; None: it can't be told.
         errors: What becomes of pictures that failed.
         job: One that was opened for this target and was interrupted, or what opens it.
-        just_made: Paths of files that the same call of `save` wrote.
+        before: Paths of what the same call of `save` has gone through already, and whether it wrote them.
     """
     __tracebackhide__ = True
     run = job.run if isinstance(job, PictureJob) else secrets.token_hex(8)
-    desk = _Desk(target, made_by, run, just_made)
+    desk = _Desk(target, made_by, run, before)
     try:
         if not isinstance(job, PictureJob):
             job = job(desk.look)
@@ -77,7 +78,7 @@ def save_here(
         for each in (job, job.follows):
             if each is not None:
                 each.saved = True
-        return _table(job, found, errors, just_made)
+        return _table(job, found, errors, before)
     finally:
         desk.leave(job if isinstance(job, PictureJob) else None)
 
@@ -88,7 +89,9 @@ def save_there(job: PictureJob, errors: Errors) -> Table:
     return _table(job, dict(job.as_completed("return")), errors)
 
 
-def _table(job: PictureJob, found: dict[int, Any], errors: Errors, just_made: frozenset[str] = frozenset()) -> Table:
+def _table(
+    job: PictureJob, found: dict[int, Any], errors: Errors, before: Mapping[str, bool] = MappingProxyType({})
+) -> Table:
     """What was saved; raises if the sources couldn't be listed to their end, unless errors are returned."""
     __tracebackhide__ = True
     cut = job.record.cut
@@ -105,7 +108,7 @@ def _table(job: PictureJob, found: dict[int, Any], errors: Errors, just_made: fr
             "errors='return' gives a table",
         )
     return Table(
-        {"index": index, "source": job.name_of(index), **_row(value, just_made)}
+        {"index": index, "source": job.name_of(index), **_row(value, before)}
         for index, value in ordered
         if errors != "skip" or not isinstance(value, BaseException)
     )
@@ -128,12 +131,12 @@ def _noted(error: BaseException, note: str) -> BaseException:
 class _Desk:
     """What is known of the pictures that are on their way to a folder."""
 
-    def __init__(self, target: Target, made_by: bytes | None, run: str, just_made: frozenset[str]) -> None:
+    def __init__(self, target: Target, made_by: bytes | None, run: str, before: Mapping[str, bool]) -> None:
         self._folder = Folder(target.path, overwrite=target.overwrite, run=run)
         self._writers = ThreadPoolExecutor(WRITERS, "twistcluster-save")
         self._target = target
         self._made_by = made_by
-        self._just_made = just_made
+        self._before = before
         self._found: dict[int, Any] = {}
         self._written: dict[int, Future[Path]] = {}
         self._room = threading.Semaphore(WAITING)
@@ -194,7 +197,7 @@ class _Desk:
 
     def _anew(self, name: str, is_address: bool) -> bool:
         """Whether it is made though a picture of its stamp is there: whether an address has another one nobody can tell."""
-        return is_address and self._target.overwrite and str(self._folder.path / name) not in self._just_made
+        return is_address and self._target.overwrite and str(self._folder.path / name) not in self._before
 
     def _stamp(self, mark: bytes) -> str | None:
         """Of a picture from the stamp of its source; None: nothing is known that could stand for it."""
@@ -205,7 +208,7 @@ class _Desk:
         return target.pattern.path(target.encoding.format, source=source, index=index, folder=folder, stamp=made_of)
 
 
-def _row(value: Any, just_made: frozenset[str]) -> dict[str, Any]:
+def _row(value: Any, before: Mapping[str, bool]) -> dict[str, Any]:
     if isinstance(value, Saved):
-        return {"path": value.path, "made": value.made or value.path in just_made}
+        return {"path": value.path, "made": value.made or before.get(value.path, False)}
     return {"path": None, "made": False, "error": f"{type(value).__name__}: {value}"}
