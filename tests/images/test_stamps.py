@@ -1,9 +1,11 @@
 import functools
+import importlib
 import math
 import os
 import subprocess
 import sys
 import types
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -205,3 +207,127 @@ one = Callable()
 
 def test_a_callable_with_a_state_has_no_stamp():
     assert of(Map(one)) is None
+
+
+class Anything:
+    """Has every attribute, and all of them are itself."""
+
+    def __getattr__(self, name):
+        return self
+
+    def __call__(self, *arguments):
+        return self
+
+
+class Odd:
+    __module__ = ["no", "name"]
+
+    def __call__(self, image):
+        return image
+
+
+class Raising:
+    """As objects that stand for others on first use."""
+
+    def __getattribute__(self, name):
+        raise LookupError(name)
+
+    def __call__(self, image):
+        return image
+
+
+def test_objects_of_any_kind_raise_nothing():
+    deep = []
+    for _ in range(3000):
+        deep = [deep]
+    for value in (Anything(), Odd(), Raising(), unittest.mock.call, unittest.mock.MagicMock(), deep):
+        assert of(Map(cell("def f(image): return V", V=value))) is None
+
+
+def test_what_contains_itself_is_told_by_the_rest():
+    def around(value):
+        ring = [value]
+        ring.append({"me": ring})
+        return of(Map(cell("def f(image): return V", V=ring)))
+
+    assert around(1) == around(1) != around(2)
+    assert around(1) is not None
+
+
+def test_a_module_that_is_used_by_the_name_of_its_package_is_its_text(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "outer_of_mine" / "space").mkdir(parents=True)
+    (tmp_path / "outer_of_mine" / "__init__.py").write_text("")
+    (tmp_path / "bare_of_mine").mkdir()
+    deep, bare = tmp_path / "outer_of_mine/space/deep.py", tmp_path / "bare_of_mine/sub.py"
+    (tmp_path / "outer_of_mine" / "other.py").write_text("def h(image): return image")
+    for path in (deep, bare):
+        path.write_text("def g(image): return image")
+    text = "def f(image): return outer_of_mine.space.deep.g(image), bare_of_mine.sub.g(image)"
+    inner = f"def make(outer_of_mine, bare_of_mine):\n    {text}\n    return f\n"
+    try:
+        import bare_of_mine
+        import outer_of_mine
+
+        packages = {"outer_of_mine": outer_of_mine, "bare_of_mine": bare_of_mine}
+
+        def stamps():
+            closed = cell(f"{inner}f = make(a, b)", a=outer_of_mine, b=bare_of_mine)
+            return of(Map(cell(text, **packages))), of(Map(closed))
+
+        seen = [stamps()]
+        importlib.import_module("outer_of_mine.space.deep")
+        importlib.import_module("outer_of_mine.other")
+        assert stamps() == seen[0]  # whatever a program has imported
+        (tmp_path / "outer_of_mine" / "other.py").write_text("def h(image): return 1")
+        assert stamps() == seen[0]
+        for path in (deep, bare):
+            path.write_text(f"def g(image): return {path.stem!r}")
+            seen.append(stamps())
+        assert len({one for pair in seen for one in pair}) == 6 and None not in seen[0]
+    finally:
+        for name in [name for name in sys.modules if name.startswith(("outer_of_mine", "bare_of_mine"))]:
+            del sys.modules[name]
+
+
+def test_an_import_among_many_constants():
+    many = "".join(f"    x = {number}.5\n" for number in range(400))
+    assert of(Map(cell(f"def f(image):\n{many}    import colorsys\n    from json import loads\n    return image")))
+
+
+def test_a_module_that_a_function_does_without():
+    tried = "def f(image):\n    try:\n        import nowhere_at_all\n    except ImportError{}\n    return image"
+    for rest in (":\n        pass", " as error:\n        import nowhere_else\n        print(error)"):
+        assert of(Map(cell(tried.format(rest)))) is not None
+    for text in (
+        "def f(image):\n    with image:\n        import nowhere_at_all\n    return image",
+        "def f(image):\n    yield 1\n    import nowhere_at_all\n    yield image",
+        tried.format(":\n        pass").replace("    return", "    import nowhere_at_all\n    return"),
+    ):
+        assert of(Map(cell(text))) is None
+
+
+def test_modules_that_are_there_later_make_another_stamp(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "def f(image):\n    try:\n        import later_of_mine\n    except ImportError:\n        pass\n    return image"
+    )
+    first = of(Map(cell(text)))
+    (tmp_path / "later_of_mine.py").write_text("")
+    assert first is not None and of(Map(cell(text))) not in {None, first}
+
+
+def test_each_name_is_looked_up_once(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "large_of_mine"
+    package.mkdir()
+    for number in range(20):
+        (package / f"m{number}.py").write_text(
+            "import nowhere_at_all\nfrom PIL import Image\nfrom numpy import zeros\n"
+        )
+    (package / "__init__.py").write_text("".join(f"from . import m{number}\n" for number in range(20)))
+    asked = []
+    finder = types.SimpleNamespace(find_spec=lambda name, path=None, target=None: asked.append(name))
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    assert of(Map(cell("def f(image):\n    import large_of_mine\n    return image"))) is not None
+    assert len(asked) == len(set(asked)) and not any(name.startswith("numpy.") for name in asked)

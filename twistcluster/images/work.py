@@ -137,8 +137,8 @@ class Pictures:
         return self.plan.run(item.source.opened_here(), name=item.name)
 
     def _saved(self, item: Item, saving: Saving) -> Any:
-        made_of = stamp(item.source.stamp(), plan_stamp(self.plan, saving.encoding))
-        folder = _folder(saving)
+        folder, plan = _opened(saving, self.plan)
+        made_of = stamp(item.source.stamp(), plan)
         name = saving.name(item, made_of)
         anew = saving.overwrite and isinstance(item.source, Url)  # whether that changed nobody can tell
         if folder.has(name, made_of, item.number, anew=anew):
@@ -183,16 +183,17 @@ def _size(picture: Any) -> tuple[int, int]:
 
 FOLDERS: Final = 2
 """That a slot keeps open: those of the saves that it works for."""
-_folders: dict[tuple[str, str], Folder] = {}
+_folders: dict[tuple[str, str], tuple[Folder, bytes | None]] = {}
 _lock: Final = threading.Lock()
 
 
-def _folder(saving: Saving) -> Folder:
-    """The folder, opened once by this slot."""
+def _opened(saving: Saving, plan: Plan) -> tuple[Folder, bytes | None]:
+    """The folder, and the stamp of the one plan of its run: this slot opens and makes them once, not for each picture."""
     key = saving.folder, saving.run
     with _lock:
         if key not in _folders:
             while len(_folders) >= FOLDERS:
-                _folders.pop(next(iter(_folders))).close()
-            _folders[key] = Folder(saving.folder, overwrite=saving.overwrite, run=saving.run)
+                _folders.pop(next(iter(_folders)))[0].close()
+            made_of = plan_stamp(plan, saving.encoding)
+            _folders[key] = Folder(saving.folder, overwrite=saving.overwrite, run=saving.run), made_of
         return _folders[key]
