@@ -79,7 +79,7 @@ def listed_there(path: str, facts: str, text: str) -> Source:
     if kind == "z":
         return Member(File(path), text, header=numbers[0])
     if kind == "t":
-        return Member(File(path), text, (numbers[0], numbers[1]))
+        return Member(File(path), text, (numbers[0], numbers[1]), numbers[2])
     first, second = text[: numbers[0]], text[numbers[0] + 1 :]
     return Unfit(second, PictureUnreadable(first)) if kind == "x" else File(second, None, first)
 
@@ -99,7 +99,9 @@ def _told(path: str) -> Iterator[tuple[str, str]]:
 
 def _told_member(source: Source) -> tuple[str, str]:
     if isinstance(source, Member):
-        return (f"z{source.header}" if source.at is None else f"t{source.at[0]},{source.at[1]}"), source.inner
+        return (
+            f"z{source.header}" if source.at is None else f"t{source.at[0]},{source.at[1]},{source.header}"
+        ), source.inner
     text = str(source.error if isinstance(source, Unfit) else "it can't be read where it is").replace("\0", "?")
     return f"x{len(text)}", f"{text}/{source.name}"
 
