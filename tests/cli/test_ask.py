@@ -54,15 +54,20 @@ def test_pictures_are_written():
         (picture, "a.jpg", "JPEG"),
         (np.zeros((4, 6), "u1"), "a.b.PNG", "PNG"),
         ((picture, Image.new("RGB", (6, 4))), "a.gif", "GIF"),
+        ([picture, np.zeros((4, 6), "u1")], "b.gif", "GIF"),
     ):
         with Image.open(io.BytesIO(as_file(answer, name))) as made:
             assert (made.format, made.size, getattr(made, "n_frames", 1)) == (kind, (6, 4), 1 + (kind == "GIF"))
     assert as_file(b"abc", "anything") == b"abc"
     with pytest.raises(click.ClickException, match="no picture: without -o it is printed"):
         as_file({"width": 6}, "a.png")
-    with pytest.raises(click.ClickException, match=r"names no format: let it end with \.jpeg, "):
+    for answer in ([], [picture, 5], [[picture]]):
+        with pytest.raises(click.ClickException, match="is a list, no picture"):
+            as_file(answer, "a.png")
+        assert as_text(answer, as_json=False) == repr(answer)
+    with pytest.raises(click.ClickException, match=r"names no format that can be written: let it end with \.jpeg, "):
         as_file(picture, "a")
-    for answer in (picture, (picture, picture)):
+    for answer in (picture, (picture, picture), [picture]):
         with pytest.raises(click.ClickException, match=r"a picture \(RGBA, 6 x 4 pixels\).*-o small.png"):
             as_text(answer, as_json=True)
 
@@ -75,3 +80,11 @@ def test_where_nothing_can_be_written_nothing_is_asked(tmp_path):
     check_output(str(there), overwrite=True, as_json=False)
     with pytest.raises(click.UsageError, match="one of them"):
         check_output(str(tmp_path / "new.png"), overwrite=False, as_json=True)
+    for overwrite in (False, True):
+        with pytest.raises(click.UsageError, match="there is no folder .*nowhere: make it"):
+            check_output(str(tmp_path / "nowhere" / "new.png"), overwrite=overwrite, as_json=False)
+        with pytest.raises(click.UsageError, match=r"new.HEIC names no format that can be written: .* \.png, "):
+            check_output(str(tmp_path / "new.HEIC"), overwrite=overwrite, as_json=False)
+    for name in ("bytes", "bytes.bin", "new.JPG"):
+        check_output(str(tmp_path / name), overwrite=False, as_json=False)
+    check_output("new.png", overwrite=True, as_json=False)

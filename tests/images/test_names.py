@@ -88,6 +88,13 @@ def test_a_name_that_is_too_long_by_its_pattern():
     assert PurePosixPath(Pattern("{stem}").path("png", source="a", index=0)).suffix == ".png"
 
 
+def test_a_folder_alone_may_be_no_name():
+    for folder in ("", ".", "./"):
+        with pytest.raises(PictureNameRefused, match=r"it gives picture 3 no name; add \{stem\}"):
+            Pattern("{folder}").path("png", source="a.png", index=3, folder=folder)
+    assert Pattern("{folder}").path("png", source="a.png", index=3, folder="cats") == "cats.png"
+
+
 def test_a_hash_that_there_is_not():
     with pytest.raises(PictureNameRefused, match="picture 3 has no {hash}"):
         Pattern("{hash}.png").path("png", source="a.png", index=3)

@@ -55,7 +55,7 @@ def test_nothing_is_overwritten_unless_asked(folder):
     with again(folder) as later:
         for name, stamp, why in (
             ("mine.png", "s", "no run of save.. made it: pass overwrite=True"),
-            ("cat.png", "t", "made from another picture, or by other steps"),
+            ("cat.png", "t", "made from another picture, by other steps or options, or by another version"),
             ("cat.png", None, "can't be told: its source, or a function"),
         ):
             with pytest.raises(PictureExists, match=why):

@@ -1,5 +1,6 @@
 """Single sources: what can't be read or sent fails alone, what was touched is read afresh, and no pipe is waited for."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -19,6 +20,7 @@ from twistcluster.images import source as source_module
 from twistcluster.images.listing import listed_there, packed_listing
 from twistcluster.images.source import File, Given, Member, Unfit, proof_of
 from twistcluster.images.sources import Options, Sources
+from twistcluster.images.stamps import facts_stamp
 
 
 def sources(*given, **options):
@@ -253,6 +255,53 @@ def test_members_of_one_name_are_two_pictures(tmp_path):
         made.writestr("b.png", b"first")
         made.writestr("a.png", b"anew")
     assert here[1].sent().value == b"anew"
+
+
+def test_members_of_other_names_have_the_stamps_that_they_always_had(tmp_path):
+    for name in ("a.zip", "a.tar", "a.tar.gz"):
+        path = tmp_path / name
+        with archive_writer(path) as add:
+            add("x/a.png", b"one")
+            add("b.png", b"two")
+        proof = path.stat()
+        stamps = [facts_stamp(f"{path}/{inner}", proof.st_size, proof.st_mtime_ns) for inner in ("x/a.png", "b.png")]
+        assert [one.stamp() for one in listed(path)] == stamps
+        if name != "a.tar.gz":
+            theirs = [listed_there(str(path), *told) for told in told_of(path)]
+            assert [one.stamp() for one in theirs] == [
+                File(str(path)).stamp() + inner for inner in (b"x/a.png", b"b.png")
+            ]
+
+
+@pytest.mark.parametrize("name", ["twice.tar", "twice.tar.gz"])
+def test_members_of_one_name_in_a_tar_have_stamps_of_their_own(tmp_path, name):
+    path = tmp_path / name
+    with archive_writer(path) as add:
+        for content in (b"one", b"two", b"three"):
+            add("a.png", content)
+    found = [listed(path)]
+    if name == "twice.tar":
+        found.append([listed_there(str(path), *told) for told in told_of(path)])
+    for members in found:
+        assert [one.opened_here() for one in members] == [b"one", b"two", b"three"]
+        assert len({one.stamp() for one in members}) == 3
+
+
+@contextlib.contextmanager
+def archive_writer(path):
+    """A function that adds a member of a name and content to a new archive."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as made:
+            yield made.writestr
+        return
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as made:
+
+        def add(name, content):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            made.addfile(info, io.BytesIO(content))
+
+        yield add
 
 
 def told_of(path):

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from twistcluster.images.table import Table
 
 FOLDER = "/srv/a folder with a name that is longer than any column is wide/photos"
@@ -89,6 +91,34 @@ def test_dicts_without_a_common_type_are_json_in_polars():
     assert json.loads(found["colours"][0]) == [[[1, 2, 3], 0.5]] and found["huge"][0] == 2**70
     assert Table([{"v": 1}, {"v": 1.5}]).to_polars()["v"].to_list() == [1.0, 1.5]
     assert Table([{"v": None}, {"v": {}}]).to_polars()["v"].to_list() == [None, {}]
+
+
+def test_numbers_of_numpy_and_of_python_are_of_one_type_in_polars():
+    half, two = np.float32(0.5), np.int64(2)
+    rows = [
+        {
+            "float": np.float64(1.5),
+            "int": 1,
+            "both": two,
+            "bool": True,
+            "in": {"a": half, "b": [1, half]},
+            "only": half,
+        },
+        {"float": 2.0, "int": two, "both": half, "bool": np.True_, "in": {"a": 2}, "only": None},
+    ]
+    found = Table(rows).to_polars()
+    assert {name: str(kind) for name, kind in found.schema.items()} == {
+        "float": "Float64",
+        "int": "Int64",
+        "both": "Float64",
+        "bool": "Boolean",
+        "in": "Struct({'a': Float64, 'b': List(Float64)})",
+        "only": "Float32",
+    }
+    assert found["in"].to_list() == [{"a": 0.5, "b": [1.0, 0.5]}, {"a": 2.0, "b": None}]
+    days = Table([{"when": np.datetime64("2026-01-02")}, {"when": None}, {"when": "soon"}]).to_polars()["when"]
+    assert days.to_list() == ["2026-01-02", None, "soon"]
+    assert Table([{"t": [np.timedelta64(5, "ns"), 5]}]).to_polars()["t"].to_list() == ['["5 nanoseconds", 5]']
 
 
 def test_names_that_are_no_utf_8_are_spelled_out():

@@ -75,6 +75,14 @@ def check_output(output: str, *, overwrite: bool, as_json: bool) -> None:
         raise click.UsageError("-o puts the answer into a file, --json prints it: take one of them")
     if os.path.lexists(output) and not overwrite:
         raise click.UsageError(f"{output} is there already: take another name, or add --overwrite")
+    folder = os.path.dirname(output)  # noqa: PTH120 (as it was typed)
+    if folder and not os.path.isdir(folder):  # noqa: PTH112
+        raise click.UsageError(f"there is no folder {folder}: make it, or take another")
+    from twistcluster.images.encoding import FORMATS
+    from twistcluster.images.endings import ENDINGS
+
+    if ending_of(output) in ENDINGS.difference(FORMATS):  # of other names an answer may be that is bytes
+        raise click.UsageError(no_format(output))
 
 
 def as_file(answer: Any, output: str) -> bytes:
@@ -89,17 +97,29 @@ def as_file(answer: Any, output: str) -> bytes:
         raise click.ClickException(f"the answer is a {type(answer).__name__}, no picture: without -o it is printed")
     from twistcluster.images.encoding import FORMATS, Encoding, encode
 
-    ending = os.path.splitext(output)[1].lower().removeprefix(".")  # noqa: PTH122
-    if ending not in FORMATS:
-        raise click.ClickException(f"{output} names no format: let it end with .{', .'.join(FORMATS)}")
-    return encode(answer, Encoding(ending))
+    if ending_of(output) not in FORMATS:
+        raise click.ClickException(no_format(output))
+    return encode(answer, Encoding(ending_of(output)))
+
+
+def ending_of(output: str) -> str:
+    """What may name a format."""
+    return os.path.splitext(output)[1].lower().removeprefix(".")  # noqa: PTH122
+
+
+def no_format(output: str) -> str:
+    """What is told of a name with another ending."""
+    from twistcluster.images.encoding import FORMATS
+
+    return f"{output} names no format that can be written: let it end with .{', .'.join(FORMATS)}"
 
 
 def is_picture(answer: Any) -> bool:
     """A PIL image, an array that could be one, or the frames of an animation."""
-    if isinstance(answer, tuple):
-        return bool(answer) and all(map(is_picture, answer))
-    return hasattr(answer, "getbands") or len(getattr(answer, "shape", ())) in {2, 3}
+    frames = answer if isinstance(answer, tuple | list) else (answer,)
+    return bool(frames) and all(
+        hasattr(frame, "getbands") or len(getattr(frame, "shape", ())) in {2, 3} for frame in frames
+    )
 
 
 def as_text(answer: Any, *, as_json: bool) -> str:
@@ -109,8 +129,8 @@ def as_text(answer: Any, *, as_json: bool) -> str:
         click.ClickException: it can't be said in JSON.
     """
     found = fields(answer)
-    first = answer[0] if isinstance(answer, tuple) and answer else answer
-    if hasattr(first, "getbands"):
+    first = answer[0] if isinstance(answer, tuple | list) and answer else answer
+    if hasattr(first, "getbands") and is_picture(answer):
         raise click.ClickException(
             f"the answer is a picture ({first.mode}, {first.width} x {first.height} pixels): say where to put it, "
             "-o small.png"

@@ -6,6 +6,8 @@ Owns: which members are pictures, and what is wrong with an archive. Must not kn
 import posixpath
 import tarfile
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,9 +38,24 @@ def members(archive: File) -> Iterator[Source]:
 
 def _in_zip(archive: File) -> Iterator[Source]:
     with zipfile.ZipFile(archive.path) as opened:
+        count = Counter(info.filename for info in opened.infolist())
         for info in opened.infolist():
             if not info.is_dir() and is_inner_picture(info.filename):
-                yield Member(archive, info.filename, header=info.header_offset)
+                yield Member(archive, info.filename, header=info.header_offset if count[info.filename] > 1 else -1)
+
+
+class _Names:
+    """The names in a tar, told from each other in 8 MB however many there are: very few are taken for others."""
+
+    def __init__(self) -> None:
+        self._seen = bytearray(1 << 23)
+
+    def member(self, archive: File, name: str, info: tarfile.TarInfo) -> Member:
+        """A member, which says where it lies if there was one of its name."""
+        place, bit = divmod(zlib.crc32(name.encode("utf-8", "surrogateescape")) % (8 * len(self._seen)), 8)
+        again = self._seen[place] & 1 << bit
+        self._seen[place] |= 1 << bit
+        return Member(archive, name, (info.offset_data, info.size), info.offset_data if again else -1)
 
 
 class _Info(tarfile.TarInfo):
@@ -58,6 +75,7 @@ def _in_tar(archive: File) -> Iterator[Source]:
     info_class = type("Info", (_Info,), {})  # its `last` is this archive's
     links: dict[str, str] = {}
     """What leads to what, by names without "." and "..", in their order; "": out of the archive."""
+    names = _Names()
     opened, packed = _opened(archive, info_class)
     with opened:
         if packed and archive.proof is None:
@@ -68,9 +86,9 @@ def _in_tar(archive: File) -> Iterator[Source]:
             if info.islnk() or info.issym():
                 links[info.name] = _target(info)
             elif info.isfile() and is_inner_picture(info.name):
-                member = Member(archive, info.name, (info.offset_data, info.size))
+                member = names.member(archive, info.name, info)
                 yield _unpacked(opened, info, member) if packed or info.issparse() else member
-    yield from _linked(archive, links)
+    yield from _linked(archive, links, names)
     if info_class.last != bytes(tarfile.BLOCKSIZE):  # type: ignore[attr-defined] # `next` is silent about that
         raise tarfile.ReadError("it has no end, and may have had more pictures")
 
@@ -91,7 +109,7 @@ def _infos(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield info
 
 
-def _linked(archive: File, links: dict[str, str]) -> Iterator[Source]:
+def _linked(archive: File, links: dict[str, str], known: _Names) -> Iterator[Source]:
     """The pictures to which links lead, under the links' names."""
     wanted: dict[str, list[str]] = {}
     by_path = {posixpath.normpath(name): target for name, target in links.items()}
@@ -110,7 +128,7 @@ def _linked(archive: File, links: dict[str, str]) -> Iterator[Source]:
             names = wanted.pop(posixpath.normpath(info.name), ()) if info.isfile() else ()
             data = _data(opened, info) if names and (packed or info.issparse()) else None
             for name in names:
-                member = Member(archive, name, (info.offset_data, info.size))
+                member = known.member(archive, name, info)
                 yield member if data is None else _given(data, member)
     for name in (name for names in wanted.values() for name in names):
         member = Member(archive, name)

@@ -2,8 +2,9 @@
 
 A picture that is ready for steps has one of `MODES`. Its profile stays in `info["icc_profile"]` until something needs
 sRGB. Floats keep their numbers, and `info["white"]` says which of them becomes 255 where 8 bits are made: found when a
-picture comes in, since steps leave the range a little (bicubic resampling) or a lot. Owns: these conversions. Must not
-know: files, formats, steps.
+picture comes in, since steps leave the range a little (bicubic resampling) or a lot. Where that is a guess, of floats and
+of integers, `info["greatest"]` is the number that it was made from. Owns: these conversions. Must not know: files,
+formats, steps.
 """
 
 import functools
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEEP",
     "MODES",
-    "UNIT_AT_MOST",
     "carry",
     "mode_when_ready",
     "normal",
@@ -36,11 +36,14 @@ DEEP: Final = frozenset({"I;16", "I", "F"})
 MODES: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"}) | DEEP
 """The modes of a picture that is ready for steps."""
 
-_KEPT: Final = ("format", "icc_profile", "exif", "dpi", "duration", "loop", "white")
+_KEPT: Final = ("format", "icc_profile", "exif", "dpi", "duration", "loop", "white", "greatest")
 """What of a picture's `info` lives through a step; the rest describes the file that it came from."""
 
-UNIT_AT_MOST: Final = 2.0
+_UNIT_AT_MOST: Final = 2.0
 """Floats of which none is above this are taken for 0 to 1: resampled ones go a little beyond. As 0 to 255 they'd be black."""
+
+_GUESSED_AT_MOST: Final = 16
+"""Larger integers or floats of which none is above this aren't 0 to 255: nobody would see anything in them."""
 
 _NORMAL: Final = {
     "1": "L",
@@ -80,16 +83,27 @@ def normal(image: "Image.Image") -> "Image.Image":
     made = image._new(image.im) if image.mode == target else image.convert(target)  # noqa: SLF001 (a copy of 12 MP: 15 ms)
     profile = image.info.get("icc_profile")
     kept = profile if isinstance(profile, bytes) and profile_fits(profile, target) else None
-    white = _white(carry(image, made, white=None)) if made.mode == "F" else None
-    return carry(image, made, icc_profile=kept, white=white)
+    white, greatest = _range(made)
+    return carry(image, made, icc_profile=kept, white=white, greatest=greatest)
 
 
 def white_of(floats: Any) -> float:
     """Which number of an array of floats is white: 1 where none is above 2, else 255."""
     import numpy as np
 
-    most = np.max(floats, where=np.isfinite(floats), initial=-np.inf)
-    return 1.0 if most <= UNIT_AT_MOST else 255.0
+    return 1.0 if np.max(floats, where=np.isfinite(floats), initial=-np.inf) <= _UNIT_AT_MOST else 255.0
+
+
+def _range(image: "Image.Image") -> tuple[float | None, float | None]:
+    """What is white in integers or floats, and their greatest number if that is a guess; of other modes nothing."""
+    import numpy as np
+
+    if image.mode not in {"I", "F"}:
+        return None, None
+    numbers = np.asarray(image)
+    most = float(np.max(numbers, where=np.isfinite(numbers), initial=0))
+    unit = image.mode == "F" and most <= _UNIT_AT_MOST
+    return 1.0 if unit else 255.0, most if not unit and 0 < most <= _GUESSED_AT_MOST else None
 
 
 def mode_when_ready(image: "Image.Image") -> str:
@@ -138,8 +152,8 @@ def to_8bit(image: "Image.Image") -> "Image.Image":
         made = Image.fromarray((np.asarray(image) >> 8).astype("u1"))
         return carry(image, made)
     if image.mode == "F" and _white(image) == 1:
-        return carry(image, Image.fromarray(np.rint(_unit(image) * 255).astype("u1")), white=None)
-    return carry(image, _convert(image, "L"), white=None) if image.mode in DEEP else image
+        return carry(image, Image.fromarray(np.rint(_unit(image) * 255).astype("u1")), white=None, greatest=None)
+    return carry(image, _convert(image, "L"), white=None, greatest=None) if image.mode in DEEP else image
 
 
 def to_mode(image: "Image.Image", mode: str) -> "Image.Image":
@@ -153,11 +167,14 @@ def to_mode(image: "Image.Image", mode: str) -> "Image.Image":
     if mode == "I;16":
         return _widened(image)
     if mode in DEEP and image.mode in DEEP:
-        return carry(image, _convert(image, mode), white=255.0 if mode == "F" else None)
+        made = _convert(image, mode)
+        if image.mode == "F" and _white(image) == 1:
+            return carry(image, made, white=255.0, greatest=_range(made)[1])
+        return carry(image, made, white=255.0)
     if mode == "CMYK":
         return _convert(_convert(to_rgb(image), "RGB"), mode)
     made = _convert(to_srgb(to_8bit(image)), mode)
-    return carry(made, made, white=255.0) if mode == "F" else made
+    return carry(made, made, white=255.0) if mode in {"I", "F"} else made
 
 
 def on_colours(image: "Image.Image", change: Callable[["Image.Image"], "Image.Image"]) -> "Image.Image":
@@ -190,7 +207,7 @@ def _widened(image: "Image.Image") -> "Image.Image":
         wide = np.clip(np.rint(np.asarray(image, "f8")), 0, 65535).astype("u2")
     else:
         wide = np.asarray(_convert(to_srgb(image), "L"), "u2") * np.uint16(257)
-    return carry(image, Image.fromarray(wide), icc_profile=None, white=None)
+    return carry(image, Image.fromarray(wide), icc_profile=None, white=None, greatest=None)
 
 
 def _white(image: "Image.Image") -> float:

@@ -6,12 +6,14 @@ Polars itself looks at a column's first values and leaves out what later ones ha
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
 __all__ = ["column", "encodable", "text_of"]
 
 _NESTED: Final = (dict, list, tuple)
+_BUILT_IN: Final = frozenset({bool, int, float, str, bytes, type(None)})
 
 
 class _MixedError(Exception):
@@ -24,6 +26,9 @@ def column(name: str, values: list[Any]) -> Any:
     """
     import polars as pl
 
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) > 1 or kinds.intersection(_NESTED):  # one type of NumPy's Polars knows, such as Float32
+        values = [_plain(value) for value in values]
     values = [encodable(value) for value in values]
     nested = any(isinstance(value, _NESTED) for value in values)
     try:
@@ -49,6 +54,20 @@ def encodable(value: Any) -> Any:
 def text_of(text: str) -> str:
     """Text that UTF-8 has: a name of a file may be of other bytes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars, also in lists and dicts, as Python's, so that both are of one type; but not its times, whose units
+    Python hasn't.
+    """
+    kind = type(value)
+    if kind in {list, tuple}:
+        return kind(map(_plain, value))
+    if kind is dict:
+        return {name: _plain(one) for name, one in value.items()}
+    if kind in _BUILT_IN or (numpy := sys.modules.get("numpy")) is None:
+        return value
+    return value.item() if isinstance(value, numpy.generic) and value.dtype.kind in "biufUS" else value
 
 
 def _kind(values: Iterable[Any]) -> Any:

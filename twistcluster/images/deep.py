@@ -112,7 +112,7 @@ def _ranged(image: "Image.Image", unit: Any) -> "Image.Image":
 
     if image.mode == "I;16":
         return carry(image, Image.fromarray(np.rint(unit * 65535).astype("u2")))
-    return carry(image, Image.fromarray((unit * 255).astype("f4")), white=255.0)
+    return carry(image, Image.fromarray((unit * 255).astype("f4")), white=255.0, greatest=None)
 
 
 def _blurred(array: Any, radius: tuple[float, float]) -> Any:

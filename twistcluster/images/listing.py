@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import chain, groupby, islice
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from twistcluster.errors import PictureUnreadable
 from twistcluster.images.archives import members
@@ -27,9 +27,25 @@ SORTED_UP_TO: Final = 100_000
 """The entries of a larger folder come as its disk gives them: to sort them all must be in memory."""
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
-_Above = tuple[tuple[int, int] | None, ...]
-"""The folders in which a folder lies, by their identities."""
 _MAGIC: Final = re.compile(r"[*?\[]")
+_Identity = tuple[int, int] | None
+
+
+class _Way(NamedTuple):
+    """How a folder was come to.
+
+    Attributes:
+        linked: Of all ways of a listing, the folders that were come to by a link, with how many parts of its pattern
+            were left.
+        above: The folders in which it lies, from where this began, and itself, by their identities.
+        links: How many of them are links.
+        root: The real path of the folder of which each picture is wanted once; "": each way to it counts, as in glob.
+    """
+
+    linked: set[tuple[_Identity, int]]
+    above: tuple[_Identity, ...] = ()
+    links: int = 0
+    root: str = ""
 
 
 def has_pattern(path: str) -> bool:
@@ -38,8 +54,10 @@ def has_pattern(path: str) -> bool:
 
 
 def in_folder(folder: str) -> Iterator[tuple[str, str]]:
-    """The pictures of a folder and of those in it, linked ones too: paths, and their folders relative to it."""
-    yield from _walk(folder, "", is_picture)
+    """The pictures of a folder and of those in it, linked ones too: paths, and their folders relative to it. What several
+    ways lead to is there once, of its own folder before a link to it.
+    """
+    yield from _walk(folder, "", is_picture, _Way(set(), (_identity(folder),), root=os.path.realpath(folder)))
 
 
 def beginning(pattern: str) -> str:
@@ -51,12 +69,13 @@ def beginning(pattern: str) -> str:
 def matching(pattern: str) -> Iterator[tuple[str, str]]:
     """The files that a pattern matches, as `glob.glob(…, recursive=True)`: paths, and their folders relative to its
     first part without a wildcard. `**` follows links to folders, but never into a folder that it is in already, which
-    glob does up to forty times.
+    glob does up to forty times, nor from a linked folder by a link to one that some link led to before: of folders that
+    all lead to each other glob gives more paths than anybody could read.
     """
     parts = tuple(
         chain.from_iterable(["**"] if part == "**" else same for part, same in groupby(PurePath(pattern).parts))
     )  # `**/**` is `**`, and gives each name once
-    yield from _matching(beginning(pattern), "", parts[_fixed(parts) :])
+    yield from _matching(beginning(pattern), "", parts[_fixed(parts) :], _Way(set()))
 
 
 def packed_listing(path: str) -> bytes:
@@ -79,7 +98,7 @@ def listed_there(path: str, facts: str, text: str) -> Source:
     if kind == "z":
         return Member(File(path), text, header=numbers[0])
     if kind == "t":
-        return Member(File(path), text, (numbers[0], numbers[1]))
+        return Member(File(path), text, (numbers[0], numbers[1]), numbers[2])
     first, second = text[: numbers[0]], text[numbers[0] + 1 :]
     return Unfit(second, PictureUnreadable(first)) if kind == "x" else File(second, None, first)
 
@@ -99,7 +118,9 @@ def _told(path: str) -> Iterator[tuple[str, str]]:
 
 def _told_member(source: Source) -> tuple[str, str]:
     if isinstance(source, Member):
-        return (f"z{source.header}" if source.at is None else f"t{source.at[0]},{source.at[1]}"), source.inner
+        return (
+            f"z{source.header}" if source.at is None else f"t{source.at[0]},{source.at[1]},{source.header}"
+        ), source.inner
     text = str(source.error if isinstance(source, Unfit) else "it can't be read where it is").replace("\0", "?")
     return f"x{len(text)}", f"{text}/{source.name}"
 
@@ -108,25 +129,26 @@ def _fixed(parts: tuple[str, ...]) -> int:
     return next(i for i, part in enumerate(parts) if has_pattern(part))
 
 
-def _matching(base: str, folder: str, parts: tuple[str, ...], above: _Above = ()) -> Iterator[tuple[str, str]]:
+def _matching(base: str, folder: str, parts: tuple[str, ...], way: _Way) -> Iterator[tuple[str, str]]:
     first, rest = parts[0], parts[1:]
+    begun = _Way(way.linked)
     if first == "**":
+        way = way if way.above else begun._replace(above=(_identity(base),))
         if not rest:
-            yield from _walk(base, folder, lambda name: not name.startswith("."))
+            yield from _walk(base, folder, lambda name: not name.startswith("."), way)
             return
-        yield from _matching(base, folder, rest)
-        above = (*above, _identity(base))
+        yield from _matching(base, folder, rest, begun)
         for entry in _entries(base):
             if entry is None:
                 if not (has_pattern(rest[0]) or _is_denied(_joined(base, rest[0]))):  # else it was told of
                     yield base or ".", folder
-            elif not entry.name.startswith(".") and _leads_down(entry, above):
-                yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts, above)
+            elif not entry.name.startswith(".") and (down := _down(entry, way, len(parts))) is not None:
+                yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts, down)
         return
     if not has_pattern(first):
         path = _joined(base, first)
         if rest:
-            yield from _matching(path, _inside(folder, first), rest)
+            yield from _matching(path, _inside(folder, first), rest, begun)
         elif os.path.isfile(path) or _is_denied(path):  # noqa: PTH113
             yield path, folder
         return
@@ -142,19 +164,18 @@ def _matching(base: str, folder: str, parts: tuple[str, ...], above: _Above = ()
             if not _is_folder(entry):
                 yield path, folder
         elif _is_folder(entry):
-            yield from _matching(path, _inside(folder, entry.name), rest)
+            yield from _matching(path, _inside(folder, entry.name), rest, begun)
 
 
-def _walk(base: str, folder: str, wanted: Callable[[str], bool], above: _Above = ()) -> Iterator[tuple[str, str]]:
-    above = (*above, _identity(base))
+def _walk(base: str, folder: str, wanted: Callable[[str], bool], way: _Way) -> Iterator[tuple[str, str]]:
     for entry in _entries(base):
         if entry is None:
             yield base or ".", folder
             continue
         path = _joined(base, entry.name)
         if _is_folder(entry):
-            if not entry.name.startswith(".") and _leads_down(entry, above):
-                yield from _walk(path, _inside(folder, entry.name), wanted, above)
+            if not entry.name.startswith(".") and (down := _down(entry, way, 0)) is not None:
+                yield from _walk(path, _inside(folder, entry.name), wanted, down)
         elif wanted(entry.name):
             yield path, folder
 
@@ -193,12 +214,27 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _leads_down(entry: "os.DirEntry[str]", above: _Above) -> bool:
-    """Whether it is a folder, and none of those in which it lies, as a link may be."""
-    return _is_folder(entry) and ((here := _identity(entry.path)) is None or here not in above)
+def _down(entry: "os.DirEntry[str]", way: _Way, left: int) -> _Way | None:
+    """The way into what is in a folder; None: it is no folder, one of those in which it lies, or was walked already."""
+    if not _is_folder(entry):
+        return None
+    here, is_link = _identity(entry.path), entry.is_symlink()
+    links = way.links + is_link
+    if here is not None:
+        known = links > (0 if way.root else 1) and (here, left) in way.linked
+        if known or here in way.above or (is_link and way.root and _is_in(os.path.realpath(entry.path), way.root)):
+            return None
+        if links:
+            way.linked.add((here, left))
+    return way._replace(above=(*way.above, here), links=links)
 
 
-def _identity(folder: str) -> tuple[int, int] | None:
+def _is_in(path: str, root: str) -> bool:
+    """Whether a folder is walked as one of those in another, by itself; by their real paths."""
+    return f"{path}/".startswith(f"{root.rstrip('/')}/") and "/." not in path[len(root.rstrip("/")) :]
+
+
+def _identity(folder: str) -> _Identity:
     """What no other folder has; None, if its disk doesn't say."""
     try:
         found = os.stat(folder or ".")  # noqa: PTH116

@@ -115,7 +115,8 @@ class Pattern:
             stamp: What {hash} is; None if what it stands for can't be told.
 
         Raises:
-            PictureNameRefused: The ending is another format's, there is no {hash}, or a part of the path is too long.
+            PictureNameRefused: The ending is another format's, there is no {hash}, there is no name, or a part of the path is
+                too long.
         """
         self.check(format)
         if stamp is None and self._has_hash:
@@ -134,6 +135,8 @@ class Pattern:
             "hash": _safe(stamp or ""),
         }
         parts = [part for part in self.pattern.format(**values).split("/") if part]
+        if not parts:  # of {folder} alone, which may be empty
+            raise self._refused(f"it gives picture {index} no name; add {{stem}}")
         if self.format is None and not self.pattern.endswith("{ext}"):
             parts[-1] += f".{ending}"
         self._check_parts(parts)

@@ -283,7 +283,7 @@ class Folder:
         elif record[0] is None:
             why = "and whether it is the same can't be told: what it was made by, or from, couldn't be compared"
         elif record[0] != stamp:
-            why = "made from another picture, or by other steps or options"
+            why = "made from another picture, by other steps or options, or by another version of twistcluster"
         else:
             why = "changed since it was made"
         return PictureExists(f"{target} is there, {why}: pass overwrite=True, or another folder or pattern")

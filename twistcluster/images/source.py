@@ -158,7 +158,8 @@ class Member(NamedTuple):
         archive: The archive.
         inner: The member's name in it.
         at: Of a tar: where its bytes begin, and how many they are; None: the archive is a zip.
-        header: Of a zip: where its header is, as there may be several of one name; -1: this is the only one.
+        header: Where it lies, if it is one of several of that name: its header in a zip, its bytes in a tar; -1: it is the
+            only one, or a tar's first.
     """
 
     archive: File
@@ -210,9 +211,9 @@ class Member(NamedTuple):
         return self._replace(archive=self.archive._replace(proof=proof))
 
     def stamp(self) -> bytes:
-        """As a file's."""
+        """As a file's. Of the only one of its name it never changed: pictures that older versions saved stay known."""
         proof = self.archive.proof
-        where = f"{self.inner}/{self.header if self.at is None else self.at[0]}"  # there may be several of one name
+        where = self.inner if self.header == -1 else f"{self.inner}/{self.header}"
         if proof is None:
             return self.archive.stamp() + where.encode("utf-8", "surrogateescape")
         return facts_stamp(f"{self.archive.path}/{where}", proof.size, proof.mtime_ns)

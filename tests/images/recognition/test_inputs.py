@@ -8,7 +8,9 @@ from PIL import Image, ImageCms
 
 from tests.images.recognition.nets import cnn, made, saying
 from twistcluster.errors import ModelRefused
+from twistcluster.images.plan import Plan
 from twistcluster.images.recognition.recognizer import Recognizer
+from twistcluster.images.steps import Autocontrast, Brightness, Contrast, Convert, Resize
 
 WIDE = Image.new("RGB", (40, 20), (200, 100, 50))
 
@@ -174,3 +176,39 @@ def test_profiles_are_followed():
 def test_options_that_are_none(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         recognizer(saying({"a": np.zeros(3, "f4")}), **option)
+
+
+RAMP = np.tile(np.linspace(0, 1, 60), (40, 1))
+
+
+@pytest.mark.parametrize(
+    ("source", "steps"),
+    [
+        (RAMP, (Brightness(3),)),
+        (RAMP, (Contrast(4),)),
+        (RAMP * 255, (Brightness(0.05),)),
+        ((RAMP * 255).astype(int), (Brightness(0.05),)),
+        (RAMP * 255, (Autocontrast(), Brightness(0.05))),
+        (RAMP * 16, (Autocontrast(), Brightness(0.05))),
+        (np.full((9, 9), 9, "u1"), (Convert("F"),)),
+        (np.full((9, 9), 9, "u1"), (Convert("I"),)),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_white_is_known_since_a_picture_came_in(source, steps, channels):
+    recogniser = recognizer(cnn(dtype="uint8", channels=channels))
+    found = Plan(steps).run(source)
+    wanted = Plan((*steps, Convert("L"))).run(source)
+    assert np.array_equal(given(recogniser, found), given(recogniser, wanted)) and given(recogniser, found).max() > 8
+
+
+@pytest.mark.parametrize(
+    "steps", [(), (Resize(20),), (Resize(90), Contrast(3)), (Brightness(0.05),), (Brightness(30),)]
+)
+@pytest.mark.parametrize("kind", ["f8", "i8"])
+def test_steps_tell_nobody_what_is_white(kind, steps):
+    for picture in (Plan(steps).run((RAMP * 16).astype(kind)), Plan((Convert("I"), *steps)).run(RAMP * 16)):
+        with pytest.raises(ValueError, match="its greatest number is 16, which is neither"):
+            recognizer().array(picture)
+    with pytest.raises(ValueError, match="its greatest number is 1, which is neither"):
+        recognizer().array(Plan((Convert("I"), *steps)).run(RAMP))  # 0 and 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from twistcluster.errors import ModelRefused
-from twistcluster.images.colour import UNIT_AT_MOST, normal, to_8bit, to_rgb, to_srgb
+from twistcluster.images.colour import normal, to_8bit, to_rgb, to_srgb
 from twistcluster.images.recognition.model import Model, Tensor
 from twistcluster.images.shrinking import GAP
 
@@ -32,9 +32,6 @@ PRESETS: Final[dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None]] = 
 
 _GREY_BORDER: Final = 114
 """What is around a letterboxed picture, as YOLO's trainings have it."""
-
-UNKNOWN_AT_MOST: Final = 16
-"""A picture of larger integers or floats of which none is above this isn't 0 to 255: nobody would see anything in it."""
 
 _LAYOUTS: Final = ("NCHW", "NHWC")
 _DTYPES: Final = ("uint8", "float32", "float16")
@@ -159,15 +156,16 @@ def _coloured(image: "Image.Image", channels: int, info: dict[Any, Any] | None =
 
 
 def _known(image: "Image.Image") -> "Image.Image":
-    """A picture of integers or floats in L, or an error where nobody can know which of them is white."""
-    import numpy as np
+    """A picture of integers or floats in L, or an error where nobody can know which of them is white.
 
-    numbers = np.asarray(image)
-    most = float(np.max(numbers, where=np.isfinite(numbers), initial=0))
-    least = UNIT_AT_MOST if image.mode == "F" else 0
-    if least < most <= UNKNOWN_AT_MOST:
+    A plan's says what was known when it came in: steps may have changed its numbers since.
+    """
+    if "white" not in image.info:
+        image = normal(image)
+    greatest = image.info.get("greatest")
+    if greatest is not None:
         raise ValueError(
-            f"its greatest number is {most:g}, which is neither that of 0 to 1 nor of 0 to 255: divide it by what is white "
+            f"its greatest number is {greatest:g}, which is neither that of 0 to 1 nor of 0 to 255: divide it by what is white "
             "(digits.images / 16), or make the array uint8 if it has 0 to 255"
         )
     return to_8bit(image)
