@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from twistcluster.client.options import OPTIONS, JobOptions
 from twistcluster.client.outbox import Parts
+from twistcluster.client.texts import spelled_out
 from twistcluster.wire.messages import OpenJob
 
 __all__ = ["function_name", "opening_message", "reject_options"]
@@ -48,7 +49,7 @@ def function_name(function: Callable[..., Any]) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
-    return str(name).strip("<>").encode(errors="backslashreplace").decode()
+    return spelled_out(str(name).strip("<>"))
 
 
 def reject_options(function: Callable[..., Any], kwargs: dict[str, Any], method: str) -> None:

@@ -6,19 +6,21 @@ Owns: that. Must not know: why nobody could use it.
 import contextlib
 import subprocess
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from twistcluster.client.launch import Running
 from twistcluster.net.places import clear_place
 
-__all__ = ["ended_if_in_vain"]
+if TYPE_CHECKING:
+    from twistcluster.client.launch import Running
+
+__all__ = ["ended_if_in_vain", "kill"]
 
 PATIENCE_SECONDS: Final = 5.0
 """To end in good order: nothing runs in it yet."""
 
 
 @contextlib.contextmanager
-def ended_if_in_vain(running: Running) -> Iterator[None]:
+def ended_if_in_vain(running: "Running") -> Iterator[None]:
     """If this raises, the cluster is ended, provided that it was started and not found."""
     try:
         yield
@@ -28,11 +30,16 @@ def ended_if_in_vain(running: Running) -> Iterator[None]:
         raise
 
 
+def kill(process: "subprocess.Popen[bytes]", cluster: str) -> None:
+    """End it at once, and clear away what nobody could find any more."""
+    process.kill()
+    process.wait()
+    clear_place(cluster)
+
+
 def _end(process: "subprocess.Popen[bytes]", cluster: str) -> None:
     process.terminate()
     try:
         process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        clear_place(cluster)
+        kill(process, cluster)

@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from twistcluster.client.ending import kill
 from twistcluster.errors import (
     AccessDenied,
     ClusterUnreachable,
@@ -35,7 +36,7 @@ from twistcluster.errors import (
 )
 from twistcluster.net import connections
 from twistcluster.net.listening import parse_listen, require_tls
-from twistcluster.net.places import check_name, clear_place, open_log
+from twistcluster.net.places import check_name, open_log
 from twistcluster.net.token import VARIABLE
 from twistcluster.nodes.durability import Last, last_at, last_of
 from twistcluster.storage.journal_places import JournalPlace, journal_path
@@ -357,9 +358,7 @@ def _launch(
         return Running(_connection(answer, log), owner, process)
     except BaseException as error:
         if not isinstance(error, _NameTaken):
-            process.kill()
-            process.wait()
-            clear_place(cluster)  # nobody could find what it left
+            kill(process, cluster)
         raise
 
 

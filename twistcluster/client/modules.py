@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-__all__ = ["find_beside", "imported_names", "is_beside", "is_installed", "roots", "source_file"]
+__all__ = ["find_beside", "imported_names", "is_beside", "is_installed", "roots", "source_file", "with_parents"]
 
 INSTALLED_FOLDERS: Final = {"site-packages", "dist-packages", ".venv", ".tox", ".nox"}
 OWN: Final = "twistcluster"
@@ -71,7 +71,7 @@ def imported_names(source: bytes, package: str) -> frozenset[str]:
             if base:
                 names.add(base)
                 names.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(parent for name in names for parent in _with_parents(name))
+    return frozenset(parent for name in names for parent in with_parents(name))
 
 
 def is_installed(path: str) -> bool:
@@ -79,7 +79,8 @@ def is_installed(path: str) -> bool:
     return path.startswith(_PREFIXES) or not INSTALLED_FOLDERS.isdisjoint(path.split("/"))
 
 
-def _with_parents(name: str) -> list[str]:
+def with_parents(name: str) -> list[str]:
+    """The packages in which a module lies, outermost first, and itself."""
     parts = name.split(".")
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
 

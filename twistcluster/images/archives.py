@@ -13,7 +13,7 @@ from typing import Any
 
 from twistcluster.errors import PictureError, PictureTooLarge, PictureUnreadable
 from twistcluster.images.endings import ZIPS, is_inner_picture
-from twistcluster.images.source import MEMBER_BYTES, File, Given, Member, Source, Unfit, broken
+from twistcluster.images.source import File, Given, Member, Source, Unfit, broken, check_size
 
 __all__ = ["members"]
 
@@ -150,8 +150,10 @@ def _unpacked(opened: tarfile.TarFile, info: tarfile.TarInfo, member: Member) ->
 
 
 def _data(opened: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | PictureTooLarge:
-    if info.size > MEMBER_BYTES:
-        return PictureTooLarge(f"{info.name} unpacks to {info.size:,} bytes: more than {MEMBER_BYTES:,} are no picture")
+    try:
+        check_size(info.name, info.size)
+    except PictureTooLarge as error:
+        return error
     file = opened.extractfile(info)
     return b"" if file is None else file.read()
 

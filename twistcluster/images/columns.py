@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["column", "encodable", "text_of"]
+from twistcluster.client.texts import spelled_out
+
+__all__ = ["column", "encodable"]
 
 _NESTED: Final = (dict, list, tuple)
 _BUILT_IN: Final = frozenset({bool, int, float, str, bytes, type(None)})
@@ -43,17 +45,12 @@ def column(name: str, values: list[Any]) -> Any:
 def encodable(value: Any) -> Any:
     """Text, and text in lists and dicts, that UTF-8 has; keys of dicts are text."""
     if isinstance(value, str):
-        return text_of(value)
+        return spelled_out(value)
     if type(value) in {list, tuple}:
         return type(value)(encodable(one) for one in value)
     if type(value) is dict:
-        return {text_of(str(name)): encodable(one) for name, one in value.items()}
+        return {spelled_out(str(name)): encodable(one) for name, one in value.items()}
     return value
-
-
-def text_of(text: str) -> str:
-    """Text that UTF-8 has: a name of a file may be of other bytes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:
@@ -125,5 +122,5 @@ def _keys(dicts: list[dict[str, Any]]) -> dict[str, None]:
 
 def _told(value: Any) -> str:
     if isinstance(value, _NESTED):
-        return text_of(json.dumps(value, ensure_ascii=False, default=str))
-    return text_of(str(value))
+        return spelled_out(json.dumps(value, ensure_ascii=False, default=str))
+    return spelled_out(str(value))

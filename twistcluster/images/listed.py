@@ -4,6 +4,7 @@ Owns: names, folders, stamps and kinds of the sources that one run listed. Later
 `save`) are about those, whatever the disk says then. Must not know: how they were listed, what becomes of them.
 """
 
+import contextlib
 from array import array
 from typing import Final
 
@@ -74,13 +75,10 @@ class Listed:
             self._texts.append(source.folder)
         self._folders.append(self._numbers[source.folder])
         stamp = b""
-        if is_theirs(source):
-            pass  # the worker that opens it can tell
-        elif self._contents or not isinstance(source, Given) or source.given_stamp:
-            try:
+        known = self._contents or not isinstance(source, Given) or source.given_stamp
+        if known and not is_theirs(source):  # of what is theirs the worker that opens it can tell
+            with contextlib.suppress(PictureError):  # its item will say so
                 stamp = source.stamp()
-            except PictureError:  # its item will say so
-                stamp = b""
         self._stamps.add(stamp)
         if isinstance(source, Member) and source.archive.proof is not None:
             self._members[item.number] = source
@@ -127,7 +125,8 @@ class Listed:
 
     def check(self, index: int, source: Source) -> None:
         """Raise the PictureError of a source of this name that isn't what was listed."""
-        now, then = source.stamp() if self.stamp(index) else b"", self.stamp(index)
+        then = self.stamp(index)
+        now = source.stamp() if then else b""
         if now and now != then:
             raise PictureError(f"{self.name(index)} changed since this job took it: run the pipeline again")
 

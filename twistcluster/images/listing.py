@@ -142,8 +142,10 @@ def _matching(base: str, folder: str, parts: tuple[str, ...], way: _Way) -> Iter
             if entry is None:
                 if not (has_pattern(rest[0]) or _is_denied(_joined(base, rest[0]))):  # else it was told of
                     yield base or ".", folder
-            elif not entry.name.startswith(".") and (down := _down(entry, way, len(parts))) is not None:
-                yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts, down)
+            elif not entry.name.startswith(".") and _is_folder(entry):
+                down = _down(entry, way, len(parts))
+                if down is not None:
+                    yield from _matching(_joined(base, entry.name), _inside(folder, entry.name), parts, down)
         return
     if not has_pattern(first):
         path = _joined(base, first)
@@ -215,9 +217,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _down(entry: "os.DirEntry[str]", way: _Way, left: int) -> _Way | None:
-    """The way into what is in a folder; None: it is no folder, one of those in which it lies, or was walked already."""
-    if not _is_folder(entry):
-        return None
+    """The way into what is in a folder; None: it is one of those in which it lies, or was walked already."""
     here, is_link = _identity(entry.path), entry.is_symlink()
     links = way.links + is_link
     if here is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from twistcluster.client.modules import find_beside, imported_names, is_installed, roots
+from twistcluster.client.modules import find_beside, imported_names, is_installed, roots, with_parents
 
 __all__ = ["imported_by", "names_read", "names_used", "text_of_modules"]
 
@@ -103,7 +103,7 @@ def text_of_modules(
     search = _Search()
     pending: dict[str, str | None] = {}
     for name in modules:
-        pending.update(dict.fromkeys(_with_parents(name)))
+        pending.update(dict.fromkeys(with_parents(name)[:-1]))
     pending.update(modules)
     known: dict[str, bytes] = {}
     while pending:
@@ -124,11 +124,6 @@ def text_of_modules(
             yield f"module {one}".encode()
     for one in sorted(one for one, text in known.items() if text):
         yield one.encode() + known[one]
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[:count]) for count in range(1, len(parts)))
 
 
 class _Search:

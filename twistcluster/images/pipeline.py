@@ -335,9 +335,8 @@ class Pipeline(Chain):
             return Recognizing(self._plan, label=label, recognizer=self._recognizer, previews=previews)
         return Pictures(self._plan, encoding, saving, label)
 
-    def _start(self, work: Pictures, *, quiet: bool | None = None, made_by: bytes | None = None) -> PictureJob:
-        if made_by is None and self._gives_pictures and work.saving is None:
-            made_by = self._steps_stamp()
+    def _start(self, work: Pictures, *, quiet: bool | None = None) -> PictureJob:
+        made_by = self._steps_stamp() if self._gives_pictures and work.saving is None else None
         self._job = self._open(work, quiet=quiet, made_by=made_by)
         return self._job
 

@@ -23,7 +23,6 @@ from twistcluster.images.fetching import fetched, shown
 from twistcluster.images.stamps import facts_stamp, source_stamp
 
 __all__ = [
-    "MEMBER_BYTES",
     "File",
     "Given",
     "Item",
@@ -33,6 +32,7 @@ __all__ = [
     "Unfit",
     "Url",
     "broken",
+    "check_size",
     "is_theirs",
     "proof_of",
     "unreadable",
@@ -355,7 +355,7 @@ def _unpacked(path: str, inner: str, header: int) -> bytes:
     info = archive.getinfo(inner)
     if header not in {-1, info.header_offset}:  # one of several of that name, or the archive was written anew
         info = next((one for one in archive.infolist() if one.header_offset == header and one.filename == inner), info)
-    _check_size(f"{path}/{inner}", info.file_size)
+    check_size(f"{path}/{inner}", info.file_size)
     with archive.open(info) as member:
         return _all_of(member.read, info.file_size, f"{path}/{inner}")
 
@@ -373,7 +373,7 @@ def _begins(path: str, inner: str, at: int, size: int) -> bool:
 
 
 def _cut_out(path: str, at: int, size: int) -> bytes:
-    _check_size(path, size)
+    check_size(path, size)
     with Path(path).open("rb") as file:
         file.seek(at)
         data = file.read(size)
@@ -390,6 +390,7 @@ def _all_of(read: Callable[[int], bytes], size: int, name: str) -> bytes:
     return data
 
 
-def _check_size(name: str, size: int) -> None:
+def check_size(name: str, size: int) -> None:
+    """Raise the PictureTooLarge of a member that unpacks to more than `MEMBER_BYTES`."""
     if size > MEMBER_BYTES:
         raise PictureTooLarge(f"{name} unpacks to {size:,} bytes: more than {MEMBER_BYTES:,} are no picture")

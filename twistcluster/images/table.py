@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from twistcluster.client.tables import table
+from twistcluster.client.texts import spelled_out
 from twistcluster.errors import TwistclusterError
-from twistcluster.images.columns import column, text_of
+from twistcluster.images.columns import column
 
 __all__ = ["Table"]
 
@@ -118,7 +119,7 @@ class Table(Sequence[dict[str, Any]]):
         if not self._count:
             return "no pictures"
         rows = [[cell.text if cell.number is None else cell.number for cell in row] for row in self._cells()]
-        return text_of(table(self.columns, rows) + self._more())
+        return spelled_out(table(self.columns, rows) + self._more())
 
     def _repr_html_(self) -> str:
         if not self._count:
@@ -126,7 +127,7 @@ class Table(Sequence[dict[str, Any]]):
         head = "".join(f"<th{_LEFT}>{html.escape(name)}</th>" for name in self.columns)
         body = "".join(f"<tr>{''.join(cell.html() for cell in row)}</tr>" for row in self._cells())
         more = html.escape(self._more().strip())
-        return text_of(
+        return spelled_out(
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (f"<p>{more}</p>" if more else "")
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from twistcluster.images.columns import text_of
+from twistcluster.client.texts import spelled_out
 from twistcluster.jupyter.card import CardTile, draw_card
 from twistcluster.jupyter.inbox import Answer, Inbox
 from twistcluster.jupyter.pictures import PIXELATED_BELOW, is_picture, thumbnail
@@ -98,7 +98,7 @@ class Album:
             try:
                 made = self._picture(index, value, edge)
             except Exception as raised:
-                error = text_of(f"can't be shown: {type(raised).__name__}: {raised}")
+                error = spelled_out(f"can't be shown: {type(raised).__name__}: {raised}")
             else:
                 if made is not None:
                     return made
@@ -201,7 +201,7 @@ def _checked(found: Any) -> Labels:
             left, top, right, bottom = (float(side) for side in box)
             if left - left == top - top == right - right == bottom - bottom == 0:
                 corners = (left, top, right, bottom)
-        checked.append((text_of(str(label))[:LABEL_CHARACTERS], number, corners))
+        checked.append((spelled_out(str(label))[:LABEL_CHARACTERS], number, corners))
     return tuple(checked)
 
 

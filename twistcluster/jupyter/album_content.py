@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from twistcluster.client.texts import spelled_out
 from twistcluster.client.views import Progress
-from twistcluster.images.columns import text_of
 from twistcluster.jupyter.content import ERRORS_KEPT, Content
 from twistcluster.jupyter.render_messages import DROPPED, PICTURE, SHEET, WORDS, AlbumTile, Card
 from twistcluster.jupyter.spool import Spool
@@ -77,7 +77,7 @@ class AlbumContent(Content):
 
     def failed(self, index: int, info: ErrorInfo) -> str:
         """An item failed; the words of its tile."""
-        info = msgspec.structs.replace(info, message=text_of(info.message), traceback=text_of(info.traceback))
+        info = msgspec.structs.replace(info, message=spelled_out(info.message), traceback=spelled_out(info.traceback))
         if len(self._errors) < ERRORS_KEPT:
             self._errors[index] = info
             self._new_errors = True
@@ -183,7 +183,7 @@ class AlbumContent(Content):
 
     def _name(self, index: int) -> str:
         try:
-            return text_of(self._names(index)) or f"picture {index}"
+            return spelled_out(self._names(index)) or f"picture {index}"
         except Exception:
             return f"picture {index}"
 

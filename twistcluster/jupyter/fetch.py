@@ -7,7 +7,7 @@ on the main one), and that the latest wish counts. Must not know: front ends.
 import threading
 from collections.abc import Callable
 
-from twistcluster.images.columns import text_of
+from twistcluster.client.texts import spelled_out
 
 __all__ = ["Fetched", "Fetcher"]
 
@@ -53,5 +53,5 @@ class Fetcher:
                 mime, data = self._full(index)
                 fetched: Fetched = (index, mime, data, "")
             except BaseException as error:
-                fetched = (index, "", b"", text_of(str(error).strip()) or type(error).__name__)
+                fetched = (index, "", b"", spelled_out(str(error).strip()) or type(error).__name__)
             self._deliver(fetched)

@@ -6,7 +6,7 @@ Owns: how much of a `repr` is told, and that it can be shown anywhere. Must not 
 import itertools
 from typing import Any
 
-from twistcluster.images.columns import text_of
+from twistcluster.client.texts import spelled_out
 
 __all__ = ["in_words", "repr_of"]
 
@@ -17,7 +17,7 @@ RESULT_LINES = 2
 def repr_of(value: Any) -> str:
     """Its `repr`, or what it is where that raises; what UTF-8 doesn't have is spelled out."""
     try:
-        return text_of(repr(value))
+        return spelled_out(repr(value))
     except Exception:
         return f"a {type(value).__name__}"
 
